@@ -294,7 +294,7 @@ chaos: packages-test
 	@LINES_CHAOS_SECONDS=$(or $(SECONDS),1800) $(MAKE) --no-print-directory CC=clang SAN=1 \
 	    LIMIT=$$((1200 + 2 * $(or $(SECONDS),1800))) prove TESTS='$(wildcard t/*-chaos*.t)'
 
-# each scenario of money, with a kill at each of its steps: an hour or two; SECONDS=600 or PART=1/8 for a part of them
+# each scenario of money, with a kill at each of its steps: an hour; SECONDS=600 or PART=1/8 for a part of them
 kills: packages-test
 	@$(MAKE) --no-print-directory CC=gcc SAN= FAILPOINTS=1 module
 	@LINES_BUILD=$(abspath $(BUILD)) LINES_KILLS=$(ALL:%=all) \

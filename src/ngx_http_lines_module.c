@@ -389,9 +389,10 @@ init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    lines_metrics_init_process(cycle, lmcf);
+    lines_survey_init_process(cycle, lmcf);
+
     if (lines_identity_init_process(cycle, lmcf) != NGX_OK
-        || lines_metrics_init_process(cycle, lmcf) != NGX_OK
-        || lines_survey_init_process(cycle, lmcf) != NGX_OK
         || lines_lease_init_process(cycle, lmcf) != NGX_OK
         || lines_auth_init_process(cycle, lmcf) != NGX_OK
         || lines_jwks_init_process(cycle, lmcf) != NGX_OK
@@ -421,7 +422,7 @@ exit_process(ngx_cycle_t *cycle)
     lines_op_exit_process(lmcf);
     lines_database_exit_process(lmcf);
     lines_budget_exit_process();
-    lines_survey_exit_process(lmcf);
+    lines_survey_exit_process();
     lines_concurrency_exit_process();
     lines_lease_exit_process(lmcf);
     lines_metrics_exit_process(lmcf);

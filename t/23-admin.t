@@ -201,4 +201,12 @@ subtest 'operations that are stuck, in pages' => sub {
     $redis->cli('DEL', 'lines:{stuck}');
 };
 
+subtest 'without billing nobody looks which database it is' => sub {
+    for my $ask ([GET => 'database'], [POST => 'database/confirm', {}]) {
+        my $answer = $nginx->admin(@$ask);
+        is $answer->status, 404, "@$ask[0, 1]: 404";
+        like $answer->json('/error'), qr/there is no lines_billing/, '... which says why';
+    }
+};
+
 $t->done;

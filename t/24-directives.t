@@ -10,6 +10,7 @@ my $t     = Test::Lines->new;
 my $token = $t->file('token', 'x' x 32 . "\n");
 my $empty = $t->file('empty', '');
 my $space = $t->file('space', "two words\n");
+my $long  = $t->file('long', 'x' x 5000);
 
 # http-level text, server-level text, what the message must hold
 my @wrong = (
@@ -51,6 +52,10 @@ my @wrong = (
     ['', 'location /a/ { lines_admin token_file=/nowhere/at/all; }',     qr/"lines_admin": open\(\) "\/nowhere\/at\/all" failed \(2:/],
     ['', "location /a/ { lines_admin token_file=$empty; }",              qr/"lines_admin": no token in "\Q$empty\E"/],
     ['', "location /a/ { lines_admin token_file=$space; }",              qr/"lines_admin": not NAME ROLE TOKEN in "\Q$space\E", line 1/],
+    ['', "location = /h { lines_billing_webhook secret_file=$space; }",   qr/"lines_billing_webhook": the secret in "\Q$space\E" has white space or control characters/],
+    ['', "location = /h { lines_billing_webhook secret_file=$empty; }",   qr/"lines_billing_webhook": no secret in the first line of "\Q$empty\E"/],
+    ['', "location = /h { lines_billing_webhook secret_file=$long; }",    qr/"lines_billing_webhook": no secret in the first line of "\Q$long\E"/],
+    ['', "location = /h { lines_billing_webhook secret_file=@{[$t->dir]}; }", qr/"lines_billing_webhook": read\(\) "\Q@{[$t->dir]}\E" failed/],
     ['', 'location = /r { lines_ready yes; }',                           qr/number of arguments in "lines_ready"/],
 );
 

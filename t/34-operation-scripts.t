@@ -118,7 +118,7 @@ subtest 'a step is written by its holder only' => sub {
     run(op_step => ["op:$id"], 'send', 1, 1, 'other', 20000, 0);
     ok !exists h("op:$id")->{stuck}, 'progress unsticks';
 
-    run(op_wake => ["op:$id"]);
+    run(op_wake => ["op:$id", "line:$id"]);
     is_deeply run(op_step => ["op:$id"], 'other', 1, 1, 'other', 20000, 0, colour => 'green'), ['woken'], 'who would rest learns that there is news';
     ok !exists h("op:$id")->{colour}, 'and writes nothing down that was decided without it';
     isnt h("op:$id")->{lease_until}, 0, 'but holds it';
@@ -138,7 +138,7 @@ subtest 'what a node of the release before says, and hears' => sub {
         ok !exists h("op:$id")->{$news->[0]}, '... and is seen with a look';
     }
     is h("op:$id")->{wish}, 'cancel', 'a cancel is a wish';
-    run(op_wake => ["op:$id"]);
+    run(op_wake => ["op:$id", "line:$id"]);
     ok h("op:$id")->{dirty}, 'news are said in its words, too';
 
     $redis->cli('HSET', key("op:$id"), step => 'undo:tell', lease_until => 0);
@@ -249,7 +249,7 @@ subtest 'a place of the plan' => sub {
     is h("line:$id")->{status}, 'awaiting_payment', '... and the line waits: its invoice can be paid yet';
     is run(line_read => ["line:$id", 't', "op:$id"])->[6], 'null', '... though nobody is asked to';
 
-    run(op_wake => ["op:$id"]);
+    run(op_wake => ["op:$id", "line:$id"]);
     is run(request_paid => line_keys($id), 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '', 1)->[0], 'woken', 'news is seen before it is given away';
     run(op_claim => ["op:$id", 't'], 20000, 1, 1);
 

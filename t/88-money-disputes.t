@@ -129,4 +129,21 @@ promise 'a line that failed, and its refund fails later: nobody reads that it wa
     is payment($line), 'refunded', '... and that is said';
 };
 
+promise 'a refund fails while the request of its line, which had failed, is still under way, since who held it died: it is listed' => sub {
+    my $line = line(paid => refunds => 'pending');
+    $s->report($line, 'failed');
+    $s->soon(sub { payment($line) eq 'refunded' }, 'its refund ends');
+    $s->rest($line->{tenant});
+    my ($refund) = grep { $_->{customer} eq $line->{customer} } @{$sandbox->call(GET => '/v1/refunds', {limit => 100})->json('/data')};
+    my ($now, $redis) = (time . '000', $s->redis);
+    $redis->cli('HSET', "lines:{$line->{tenant}}:op:$line->{line}", step => 'tell', lease_until => $now + 2000);
+    $redis->cli('SADD', "lines:{$line->{tenant}}:ops", $line->{line});
+    $sandbox->settle($refund->{id} => 'failed');
+    $s->soon(sub { grep { $_ eq 'refund refund_failed' } stuck($line) }, 'what failed is listed');
+    is payment($line), 'paid', 'and so it is said';
+    my $again = $sandbox->refund($line->{invoice});
+    $sandbox->settle($again->{id} => 'succeeded');
+    $s->soon(sub { !stuck($line) }, 'somebody has made up for it: it is done', 12);
+};
+
 $t->done;

@@ -60,6 +60,7 @@ sub run ($all, $each) {
     }
 }
 
+# env: what is set may be quoted as a whole
 sub shown (@words) { join ' ', map { /^[\w.\/=:-]+$/ ? $_ : "'" . s/'/'\\''/gr . "'" } @words }
 
 # what one says that fails, without what went well
@@ -105,8 +106,8 @@ run([shuffle @cases], sub ($job, $status, $said, $text) {
 
     $scenarios{$test}{$_}{failed}++ for @failed;
     return unless $status;
-    print "\n", (@failed ? (map { shown("LINES_KILL=$kill", "LINES_SCENARIO=$_", 'perl', $test) . "\n" } @failed)
-      : shown("LINES_KILL=$kill", 'LINES_SCENARIO=' . join("\n", @$names), 'perl', $test) . "\n"), failures($text);
+    print "\n", (@failed ? (map { shown('env', "LINES_KILL=$kill", "LINES_SCENARIO=$_", 'perl', $test) . "\n" } @failed)
+      : shown('env', "LINES_KILL=$kill", 'LINES_SCENARIO=' . join("\n", @$names), 'perl', $test) . "\n"), failures($text);
     $broken++;
 });
 

@@ -1,12 +1,33 @@
 
 #include "account/account.h"
+#include "api/input.h"
 #include "api/json.h"
 #include "directive/params.h"
-#include "http/answer.h"
 
 
-static char *account_set_header(ngx_conf_t *cf, ngx_str_t *value, void *field);
-static char *account_set_date(ngx_conf_t *cf, ngx_str_t *value, void *field);
+static char *
+account_set_header(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    ngx_str_t *name = field;
+
+    name->len = value->len;
+    name->data = ngx_pnalloc(cf->pool, name->len + 1);
+
+    if (name->data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_strlow(name->data, value->data, name->len);
+    name->data[name->len] = '\0';
+
+    if (strspn((char *) name->data, "abcdefghijklmnopqrstuvwxyz0123456789-")
+        != name->len)
+    {
+        return "invalid name of a header";
+    }
+
+    return NGX_CONF_OK;
+}
 
 
 static lines_param_t  account_params[] = {
@@ -24,6 +45,19 @@ static lines_directive_t  account_directive = {
     .name = "lines_account_api",
     .params = account_params
 };
+
+
+/* midnight UTC of YYYY-MM-DD, from 1971 on */
+
+static char *
+account_set_date(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    time_t *date = field;
+
+    return lines_read_time(value, "%Y-%m-%d", date) == value->len
+           && *date >= 365 * 86400
+           ? NGX_CONF_OK : "invalid date";
+}
 
 
 static lines_param_t  deprecated_params[] = {
@@ -52,31 +86,6 @@ char *
 lines_account_headers(ngx_conf_t *cf, lines_loc_conf_t *llcf)
 {
     return lines_params(cf, &account_directive, 1, llcf);
-}
-
-
-static char *
-account_set_header(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    ngx_str_t *name = field;
-
-    name->len = value->len;
-    name->data = ngx_pnalloc(cf->pool, name->len + 1);
-
-    if (name->data == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_strlow(name->data, value->data, name->len);
-    name->data[name->len] = '\0';
-
-    if (strspn((char *) name->data, "abcdefghijklmnopqrstuvwxyz0123456789-")
-        != name->len)
-    {
-        return "invalid name of a header";
-    }
-
-    return NGX_CONF_OK;
 }
 
 
@@ -109,36 +118,6 @@ lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return lines_params(cf, &deprecated_directive, 2, deprecated);
-}
-
-
-/* midnight UTC of YYYY-MM-DD; a day that there is not becomes another one */
-
-static char *
-account_set_date(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    time_t *date = field;
-
-    char       text[sizeof("YYYY-MM-DD")];
-    struct tm  tm;
-
-    ngx_memzero(&tm, sizeof(struct tm));
-
-    if (strptime((char *) value->data, "%Y-%m-%d", &tm) == NULL
-        || tm.tm_year < 71)
-    {
-        return "invalid date";
-    }
-
-    *date = timegm(&tm);
-
-    if (strftime(text, sizeof(text), "%Y-%m-%d", &tm) == 0
-        || ngx_strcmp(text, value->data) != 0)
-    {
-        return "invalid date";
-    }
-
-    return NGX_CONF_OK;
 }
 
 

@@ -42,20 +42,6 @@ typedef struct {
 } lines_confirm_t;
 
 
-static ngx_int_t confirm_begun(void *data, lines_confirm_begin_reply_t *reply);
-static ngx_int_t confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc, lines_op_t *op);
-static ngx_int_t confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t status, ngx_str_t *answer, int64_t until);
-static ngx_int_t confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_uint_t confirm_is_of(ngx_str_t *mark, ngx_str_t *made);
-static ngx_uint_t confirm_rests(ngx_http_request_t *r,
-    lines_confirm_t *confirm);
-static ngx_int_t confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_expired(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx);
-
-
 const lines_body_input_t  lines_account_confirm_input =
     lines_body_input(lines_confirm_t,
         lines_in_text("preview_token", lines_confirm_t, token, 1024,
@@ -133,6 +119,207 @@ lines_account_confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     return rc;
+}
+
+
+/* until: when waiting helps, milliseconds; 0: not said */
+
+static ngx_int_t
+confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t status,
+    ngx_str_t *answer, int64_t until)
+{
+    int64_t           seconds;
+    lines_confirm_t  *confirm = ctx->data;
+
+    if (status == 0 || answer->len == 0) {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "lines confirm: operation \"%V\" is done without an "
+                      "answer", &confirm->id);
+        return NGX_ERROR;
+    }
+
+    seconds = status == NGX_HTTP_SERVICE_UNAVAILABLE ? 60 : 0;
+
+    if (until) {
+        until -= lines_idempotency_now(&confirm->idem);
+        seconds = until > 0 ? (until + 999) / 1000 : 1;
+    }
+
+    ctx->retry_after = seconds;
+
+    if (confirm->replay && lines_idempotency_replayed(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_answer(r, ctx, status, answer);
+}
+
+
+/*
+ * No longer than a lease, or the longest rest: see left() in
+ * store/scripts/lib/time.lua.  However often it is asked for, billing hears of
+ * it when it is due.
+ */
+
+static ngx_uint_t
+confirm_rests(ngx_http_request_t *r, lines_confirm_t *confirm)
+{
+    int64_t           now, held, due;
+    lines_op_conf_t  *ocf;
+
+    ocf = lines_get_main_conf(r)->operation;
+
+    now = lines_idempotency_now(&confirm->idem);
+    held = confirm->op.lease_until - now;
+    due = confirm->op.due - now;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines confirm: held for %L, due in %L", held, due);
+
+    return (held > 0 && held <= (int64_t) ocf->lease)
+           || (due > 0
+               && due <= (int64_t) ngx_max(ocf->every,
+                                           ocf->poll[ocf->npolls - 1]));
+}
+
+
+/* whoever lost an answer learns here what became of it */
+
+static ngx_int_t
+confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    const char       *state;
+    lines_confirm_t  *confirm = ctx->data;
+
+    if (confirm->op.step.len && !lines_is(&confirm->op.step, "done")) {
+        state = "pending";
+
+        if (!confirm_rests(r, confirm)) {
+            (void) lines_op_spawn(lines_get_main_conf(r),
+                                  &ctx->identity.tenant, &confirm->id);
+        }
+
+    } else {
+        state = confirm->line.there ? "succeeded" : "failed";
+    }
+
+    return lines_json(ctx, 410, "{'status':'ERROR','error':'token_expired',"
+                      "'message':'The preview_token was already used; call "
+                      "preview again','operation':'%V','state':'%s'}",
+                      &confirm->id, state);
+}
+
+
+static ngx_int_t
+confirm_pending(lines_ctx_t *ctx)
+{
+    lines_confirm_t  *confirm = ctx->data;
+
+    ctx->retry_after = confirm->replay ? 1 : 2;
+
+    if (confirm->replay) {
+        return lines_json(ctx, NGX_HTTP_CONFLICT, "{'status':'ERROR',"
+                          "'message':'A request with this idempotency key is "
+                          "still in progress','operation':'%V'}",
+                          &confirm->id);
+    }
+
+    return lines_json(ctx, NGX_HTTP_SERVICE_UNAVAILABLE, "{'status':'ERROR',"
+                      "'error':'provisioning_pending','message':'%s',"
+                      "'operation':'%V'}", "The outcome of the purchase is not "
+                      "known yet; repeat the request with its Idempotency-Key, "
+                      "or look at the account's lines.", &confirm->id);
+}
+
+
+static ngx_int_t
+confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op)
+{
+    ngx_str_t  answer;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines confirm: \"%V\" rc:%i step:\"%V\"",
+                   &ctx->operation, rc,
+                   op ? &op->step : &((lines_confirm_t *) ctx->data)->op.step);
+
+    /* an answer is recorded when an undo begins, and holds once it is done */
+
+    if (op && lines_is(&op->step, "done")) {
+        answer = lines_op_get(op, "answer");
+
+        answer.data = ngx_pstrdup(r->pool, &answer);
+        if (answer.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        return confirm_answer(r, ctx,
+                              lines_op_get_number(op, "answer_status"),
+                              &answer, 0);
+    }
+
+    return confirm_pending(ctx);
+}
+
+
+static ngx_int_t
+confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t         rc;
+    lines_confirm_t  *confirm = ctx->data;
+
+    rc = lines_idempotency_same(r, ctx, &confirm->idem,
+                                &confirm->idem.recorded.fingerprint);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /* the same token: its operation has been read */
+
+    confirm->replay = 1;
+    ctx->operation = confirm->id;
+
+    if (lines_is(&confirm->op.step, "done")) {
+        return confirm_answer(r, ctx, confirm->op.answer_status,
+                              &confirm->op.answer, confirm->op.answer_until);
+    }
+
+    if (confirm->op.step.len == 0) {
+        return confirm_used(r, ctx);
+    }
+
+    /* in somebody's hands, or not due; else it goes on right here */
+
+    if (confirm_rests(r, confirm)) {
+        return confirm_pending(ctx);
+    }
+
+    return lines_op_start(ctx, &confirm->id, 0, 0, confirm_done);
+}
+
+
+/* as token_made() in store/scripts/lib/tenant.lua wrote it */
+
+static ngx_uint_t
+confirm_is_of(ngx_str_t *mark, ngx_str_t *made)
+{
+    u_char  *end;
+
+    end = mark->data + mark->len - made->len;
+
+    return mark->len > made->len
+           && end[-1] == ' '
+           && ngx_memcmp(end, made->data, made->len) == 0;
+}
+
+
+static ngx_int_t
+confirm_expired(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_error(r, ctx, 410, "token_expired",
+                       "The preview_token has expired or was "
+                       "already used; call preview again");
 }
 
 
@@ -229,44 +416,6 @@ lines_account_confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t               rc;
-    lines_confirm_t        *confirm = ctx->data;
-    lines_main_conf_t      *lmcf;
-    lines_tenant_limits_t  *limits;
-
-    lmcf = lines_get_main_conf(r);
-    limits = lines_tenant_limits_of(r);
-
-    /* what was begun in another database is not charged */
-
-    if (lines_database_held(lmcf)) {
-        return lines_unavailable(r, ctx, 60);
-    }
-
-    LINES_FAILPOINT("confirm.begin.before");
-
-    rc = lines_try_confirm_begin(&ctx->caller, confirm_begun, ctx,
-             .tenant = ctx->identity.tenant, .hash = confirm->hash,
-             .id = confirm->id, .idem_key = confirm->idem.record,
-             .not_after = lines_idempotency_now(&confirm->idem)
-                          + (int64_t) lmcf->operation->late,
-             .plan = confirm->tenant.plan,
-             .customer = confirm->tenant.customer,
-             .price = confirm->plan->price, .daily = confirm->plan->daily,
-             .monthly = confirm->plan->monthly,
-             .fingerprint = confirm->idem.fingerprint,
-             .lease = lmcf->operation->lease,
-             .ttl = LINES_PREVIEW_TTL_MAX, .declines = limits->declined,
-             .within = limits->window, .interval = limits->interval,
-             .size = limits->size);
-
-    return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
-}
-
-
 lines_answered(confirm_begun, lines_confirm_t *confirm, confirm_begin)
 {
     lines_op_begun_t  begun;
@@ -274,7 +423,7 @@ lines_answered(confirm_begun, lines_confirm_t *confirm, confirm_begin)
     /* it may have begun, or not: nobody knows yet */
 
     if (reply == NULL) {
-        return confirm_pending(r, ctx);
+        return confirm_pending(ctx);
     }
 
     LINES_FAILPOINT("confirm.begin.after");
@@ -300,7 +449,7 @@ lines_answered(confirm_begun, lines_confirm_t *confirm, confirm_begin)
                            &confirm->id, &begun)
             != NGX_OK)
         {
-            return confirm_pending(r, ctx);
+            return confirm_pending(ctx);
         }
 
         return lines_op_start(ctx, &confirm->id, 0, 0, confirm_done);
@@ -341,202 +490,39 @@ lines_answered(confirm_begun, lines_confirm_t *confirm, confirm_begin)
 }
 
 
-static ngx_int_t
-confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
-    lines_op_t *op)
+ngx_int_t
+lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  answer;
+    ngx_int_t               rc;
+    lines_confirm_t        *confirm = ctx->data;
+    lines_main_conf_t      *lmcf;
+    lines_tenant_limits_t  *limits;
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines confirm: \"%V\" rc:%i step:\"%V\"",
-                   &ctx->operation, rc,
-                   op ? &op->step : &((lines_confirm_t *) ctx->data)->op.step);
+    lmcf = lines_get_main_conf(r);
+    limits = lines_tenant_limits_of(r);
 
-    /* an answer is recorded when an undo begins, and holds once it is done */
+    /* what was begun in another database is not charged */
 
-    if (op && lines_is(&op->step, "done")) {
-        answer = lines_op_get(op, "answer");
-
-        answer.data = ngx_pstrdup(r->pool, &answer);
-        if (answer.data == NULL) {
-            return NGX_ERROR;
-        }
-
-        return confirm_answer(r, ctx,
-                              lines_op_get_number(op, "answer_status"),
-                              &answer, 0);
+    if (lines_database_held(lmcf)) {
+        return lines_unavailable(r, ctx, 60);
     }
 
-    return confirm_pending(r, ctx);
-}
+    LINES_FAILPOINT("confirm.begin.before");
 
+    rc = lines_try_confirm_begin(&ctx->caller, confirm_begun, ctx,
+             .tenant = ctx->identity.tenant, .hash = confirm->hash,
+             .id = confirm->id, .idem_key = confirm->idem.record,
+             .not_after = lines_idempotency_now(&confirm->idem)
+                          + (int64_t) lmcf->operation->late,
+             .plan = confirm->tenant.plan,
+             .customer = confirm->tenant.customer,
+             .price = confirm->plan->price, .daily = confirm->plan->daily,
+             .monthly = confirm->plan->monthly,
+             .fingerprint = confirm->idem.fingerprint,
+             .lease = lmcf->operation->lease,
+             .ttl = LINES_PREVIEW_TTL_MAX, .declines = limits->declined,
+             .within = limits->window, .interval = limits->interval,
+             .size = limits->size);
 
-/* until: when waiting helps, milliseconds; 0: not said */
-
-static ngx_int_t
-confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t status,
-    ngx_str_t *answer, int64_t until)
-{
-    int64_t           seconds;
-    lines_confirm_t  *confirm = ctx->data;
-
-    if (status == 0 || answer->len == 0) {
-        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
-                      "lines confirm: operation \"%V\" is done without an "
-                      "answer", &confirm->id);
-        return NGX_ERROR;
-    }
-
-    seconds = status == NGX_HTTP_SERVICE_UNAVAILABLE ? 60 : 0;
-
-    if (until) {
-        until -= lines_idempotency_now(&confirm->idem);
-        seconds = until > 0 ? (until + 999) / 1000 : 1;
-    }
-
-    ctx->retry_after = seconds;
-
-    if (confirm->replay && lines_idempotency_replayed(r) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_answer(r, ctx, status, answer);
-}
-
-
-static ngx_int_t
-confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t         rc;
-    lines_confirm_t  *confirm = ctx->data;
-
-    rc = lines_idempotency_same(r, ctx, &confirm->idem,
-                                &confirm->idem.recorded.fingerprint);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    /* the same token: its operation has been read */
-
-    confirm->replay = 1;
-    ctx->operation = confirm->id;
-
-    if (lines_is(&confirm->op.step, "done")) {
-        return confirm_answer(r, ctx, confirm->op.answer_status,
-                              &confirm->op.answer, confirm->op.answer_until);
-    }
-
-    if (confirm->op.step.len == 0) {
-        return confirm_used(r, ctx);
-    }
-
-    /* in somebody's hands, or not due; else it goes on right here */
-
-    if (confirm_rests(r, confirm)) {
-        return confirm_pending(r, ctx);
-    }
-
-    return lines_op_start(ctx, &confirm->id, 0, 0, confirm_done);
-}
-
-
-/* as token_made() in store/scripts/lib/tenant.lua wrote it */
-
-static ngx_uint_t
-confirm_is_of(ngx_str_t *mark, ngx_str_t *made)
-{
-    u_char  *end;
-
-    end = mark->data + mark->len - made->len;
-
-    return mark->len > made->len
-           && end[-1] == ' '
-           && ngx_memcmp(end, made->data, made->len) == 0;
-}
-
-
-/*
- * No longer than a lease, or the longest rest: see left() in
- * store/scripts/lib/time.lua.  However often it is asked for, billing hears of
- * it when it is due.
- */
-
-static ngx_uint_t
-confirm_rests(ngx_http_request_t *r, lines_confirm_t *confirm)
-{
-    int64_t           now, held, due;
-    lines_op_conf_t  *ocf;
-
-    ocf = lines_get_main_conf(r)->operation;
-
-    now = lines_idempotency_now(&confirm->idem);
-    held = confirm->op.lease_until - now;
-    due = confirm->op.due - now;
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines confirm: held for %L, due in %L", held, due);
-
-    return (held > 0 && held <= (int64_t) ocf->lease)
-           || (due > 0
-               && due <= (int64_t) ngx_max(ocf->every,
-                                           ocf->poll[ocf->npolls - 1]));
-}
-
-
-static ngx_int_t
-confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_confirm_t  *confirm = ctx->data;
-
-    ctx->retry_after = confirm->replay ? 1 : 2;
-
-    if (confirm->replay) {
-        return lines_json(ctx, NGX_HTTP_CONFLICT, "{'status':'ERROR',"
-                          "'message':'A request with this idempotency key is "
-                          "still in progress','operation':'%V'}",
-                          &confirm->id);
-    }
-
-    return lines_json(ctx, NGX_HTTP_SERVICE_UNAVAILABLE, "{'status':'ERROR',"
-                      "'error':'provisioning_pending','message':'%s',"
-                      "'operation':'%V'}", "The outcome of the purchase is not "
-                      "known yet; repeat the request with its Idempotency-Key, "
-                      "or look at the account's lines.", &confirm->id);
-}
-
-
-static ngx_int_t
-confirm_expired(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_error(r, ctx, 410, "token_expired",
-                       "The preview_token has expired or was "
-                       "already used; call preview again");
-}
-
-
-/* whoever lost an answer learns here what became of it */
-
-static ngx_int_t
-confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    const char       *state;
-    lines_confirm_t  *confirm = ctx->data;
-
-    if (confirm->op.step.len && !lines_is(&confirm->op.step, "done")) {
-        state = "pending";
-
-        if (!confirm_rests(r, confirm)) {
-            (void) lines_op_spawn(lines_get_main_conf(r),
-                                  &ctx->identity.tenant, &confirm->id);
-        }
-
-    } else {
-        state = confirm->line.there ? "succeeded" : "failed";
-    }
-
-    return lines_json(ctx, 410, "{'status':'ERROR','error':'token_expired',"
-                      "'message':'The preview_token was already used; call "
-                      "preview again','operation':'%V','state':'%s'}",
-                      &confirm->id, state);
+    return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
 }

@@ -20,8 +20,16 @@
                                        + LINES_PREVIEW_CHECKSUM)
 
 
-static ngx_int_t preview_token_checksum(u_char *bytes,
-    u_char digest[LINES_SHA256_LEN]);
+static ngx_int_t
+preview_token_checksum(u_char *bytes, u_char digest[LINES_SHA256_LEN])
+{
+    ngx_str_t  text;
+
+    text.data = bytes;
+    text.len = LINES_PREVIEW_RANDOM + LINES_PREVIEW_TAG;
+
+    return lines_sha256(&text, digest);
+}
 
 
 ngx_int_t
@@ -101,16 +109,4 @@ lines_preview_token_check(ngx_str_t *account, ngx_str_t *token)
     return ngx_memcmp(bytes + LINES_PREVIEW_RANDOM, digest, LINES_PREVIEW_TAG)
            == 0
            ? NGX_OK : NGX_ABORT;
-}
-
-
-static ngx_int_t
-preview_token_checksum(u_char *bytes, u_char digest[LINES_SHA256_LEN])
-{
-    ngx_str_t  text;
-
-    text.data = bytes;
-    text.len = LINES_PREVIEW_RANDOM + LINES_PREVIEW_TAG;
-
-    return lines_sha256(&text, digest);
 }

@@ -14,7 +14,6 @@
 #include "api/plan.h"
 #include "api/tenant_limits.h"
 #include "http/answer.h"
-#include "http/text.h"
 
 
 #define LINES_ACCOUNT_PAGE  50
@@ -29,15 +28,24 @@ typedef struct {
 } lines_account_state_t;
 
 
-static ngx_int_t preview_full(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *retry_after, ngx_str_t *limit, const char *error,
-    const char *period);
-static void limits_window(lines_json_t *json, const char *name,
-    ngx_str_t *limit, int64_t used, ngx_str_t *resets_at, int64_t seconds);
-
-
 const lines_body_input_t  lines_account_state_own =
     lines_own(lines_account_state_t);
+
+
+static ngx_int_t
+preview_full(lines_ctx_t *ctx, ngx_str_t *retry_after, ngx_str_t *limit,
+    const char *error, const char *period)
+{
+    if (retry_after->len) {
+        ctx->retry_after = ngx_max(1, ngx_atoi(retry_after->data,
+                                               retry_after->len));
+    }
+
+    return lines_json(ctx, NGX_HTTP_TOO_MANY_REQUESTS,
+                      "{'status':'ERROR','error':'%s',"
+                      "'message':'Maximum %V lines can be added per %s via "
+                      "API'}", error, limit, period);
+}
 
 
 ngx_int_t
@@ -50,12 +58,12 @@ lines_account_preview_token(ngx_http_request_t *r, lines_ctx_t *ctx)
     windows = &state->windows;
 
     if (windows->day_full) {
-        return preview_full(r, ctx, &windows->day_retry_after,
+        return preview_full(ctx, &windows->day_retry_after,
                             &windows->day_limit, "daily_limit_reached", "day");
     }
 
     if (windows->month_full) {
-        return preview_full(r, ctx, &windows->month_retry_after,
+        return preview_full(ctx, &windows->month_retry_after,
                             &windows->month_limit, "monthly_limit_reached",
                             "month");
     }
@@ -76,22 +84,6 @@ lines_account_preview_token(ngx_http_request_t *r, lines_ctx_t *ctx)
     return state->token.data
            && lines_preview_token(&account, state->token.data) == NGX_OK
            ? lines_hash(r->pool, &state->token, &state->hash) : NGX_ERROR;
-}
-
-
-static ngx_int_t
-preview_full(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *retry_after,
-    ngx_str_t *limit, const char *error, const char *period)
-{
-    if (retry_after->len) {
-        ctx->retry_after = ngx_max(1, ngx_atoi(retry_after->data,
-                                               retry_after->len));
-    }
-
-    return lines_json(ctx, NGX_HTTP_TOO_MANY_REQUESTS,
-                      "{'status':'ERROR','error':'%s',"
-                      "'message':'Maximum %V lines can be added per %s via "
-                      "API'}", error, limit, period);
 }
 
 
@@ -189,29 +181,6 @@ lines_account_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_account_limits_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_json_t                json = { .pool = r->pool };
-    lines_account_state_t      *state = ctx->data;
-    lines_window_read_reply_t  *windows;
-
-    windows = &state->windows;
-
-    lines_json_add(&json, "{'status':'OK','limits':{");
-
-    limits_window(&json, "daily", &windows->day_limit, windows->day_used,
-                  &windows->day_resets_at, 86400);
-
-    limits_window(&json, "monthly", &windows->month_limit,
-                  windows->month_used, &windows->month_resets_at, 30 * 86400);
-
-    lines_json_add(&json, "}}");
-
-    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
-}
-
-
 static void
 limits_window(lines_json_t *json, const char *name, ngx_str_t *limit,
     int64_t used, ngx_str_t *resets_at, int64_t seconds)
@@ -232,4 +201,27 @@ limits_window(lines_json_t *json, const char *name, ngx_str_t *limit,
 
     lines_json_add(json, ",'window_seconds':%L,'resets_at':%J}", seconds,
                    resets_at);
+}
+
+
+ngx_int_t
+lines_account_limits_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_json_t                json = { .pool = r->pool };
+    lines_account_state_t      *state = ctx->data;
+    lines_window_read_reply_t  *windows;
+
+    windows = &state->windows;
+
+    lines_json_add(&json, "{'status':'OK','limits':{");
+
+    limits_window(&json, "daily", &windows->day_limit, windows->day_used,
+                  &windows->day_resets_at, 86400);
+
+    limits_window(&json, "monthly", &windows->month_limit,
+                  windows->month_used, &windows->month_resets_at, 30 * 86400);
+
+    lines_json_add(&json, "}}");
+
+    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
 }

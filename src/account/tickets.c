@@ -9,7 +9,6 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "api/tenant_limits.h"
-#include "http/answer.h"
 #include "http/headers.h"
 #include "operation/operation.h"
 
@@ -18,17 +17,20 @@
 #define LINES_DEPRECATED_SINCE  1767225600
 
 
-static ngx_uint_t ticket_is_area(ngx_str_t *area);
-static ngx_int_t ticket_hinted(void *data, lines_due_add_reply_t *reply);
-static void ticket_not_due(lines_ctx_t *ctx, ngx_str_t *name);
-
-
 typedef struct {
     ngx_str_t  type;
     ngx_str_t  area;
     ngx_str_t  id;
     ngx_str_t  name;     /* "ticket.ID": its account is found by that */
 } lines_ticket_t;
+
+
+static ngx_uint_t
+ticket_is_area(ngx_str_t *area)
+{
+    return (area->len == 3 || area->len == 5)
+           && ngx_atoi(area->data, area->len) != NGX_ERROR;
+}
 
 
 const lines_body_input_t  lines_account_ticket_input =
@@ -101,11 +103,10 @@ lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_uint_t
-ticket_is_area(ngx_str_t *area)
+lines_answered(ticket_hinted, lines_ticket_t *ticket, due_add)
 {
-    return (area->len == 3 || area->len == 5)
-           && ngx_atoi(area->data, area->len) != NGX_ERROR;
+    return lines_ix_put(&ctx->caller, NULL, NULL, .id = ticket->name,
+                        .tenant = ctx->identity.tenant);
 }
 
 
@@ -130,13 +131,6 @@ lines_asks(lines_account_ticket_next, lines_ticket_t *ticket, ticket_next)
 }
 
 
-lines_answered(ticket_hinted, lines_ticket_t *ticket, due_add)
-{
-    return lines_ix_put(&ctx->caller, NULL, NULL, .id = ticket->name,
-                        .tenant = ctx->identity.tenant);
-}
-
-
 lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
            .tenant = ctx->identity.tenant, .id = ticket->id,
            .area = ticket->area,
@@ -144,31 +138,30 @@ lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
 {
     static ngx_str_t  bound = ngx_string("tickets");
 
-    if (reply->is == LINES_TICKET_ADD_ADDED) {
-        ticket_not_due(ctx, &ticket->name);
+    /* the hint last: while it is there all that was announced is looked at */
 
-        return lines_json_ok(ctx, "{'status':'OK','data':%V}",
-                             &reply->document);
+    if (reply->is != LINES_TICKET_ADD_ADDED) {
+        (void) lines_forget_ix_del(&ctx->caller, .id = ticket->name);
     }
 
-    (void) lines_forget_ix_del(&ctx->caller, .id = ticket->name);
-    ticket_not_due(ctx, &ticket->name);
+    (void) lines_forget_due_rem(&ctx->caller,
+                                .shard = lines_due_shard(&ticket->name),
+                                .tenant = ctx->identity.tenant,
+                                .id = ticket->name);
 
-    if (reply->is == LINES_TICKET_ADD_FULL) {
+    switch (reply->is) {
+
+    case LINES_TICKET_ADD_ADDED:
+        return lines_json_ok(ctx, "{'status':'OK','data':%V}",
+                             &reply->document);
+
+    case LINES_TICKET_ADD_FULL:
         return lines_tenant_limited(ctx, &bound, 0);
     }
 
     /* the account was deleted after its key had been looked at */
 
     return lines_refuse(ctx, 401, "Invalid API credentials");
-}
-
-
-static void
-ticket_not_due(lines_ctx_t *ctx, ngx_str_t *name)
-{
-    (void) lines_forget_due_rem(&ctx->caller, .shard = lines_due_shard(name),
-                                .tenant = ctx->identity.tenant, .id = *name);
 }
 
 

@@ -3,7 +3,6 @@
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/id.h"
 #include "http/router.h"
 #include "http/text.h"
@@ -20,8 +19,11 @@ typedef struct {
 } thing_t;
 
 
-static const thing_t *find_thing(lines_ctx_t *ctx);
-static ngx_uint_t is_ticket(ngx_str_t *id);
+static ngx_uint_t
+is_ticket(ngx_str_t *id)
+{
+    return id->len <= 15 && ngx_atoi(id->data, id->len) != NGX_ERROR;
+}
 
 
 static const thing_t  things[] = {
@@ -57,13 +59,6 @@ find_thing(lines_ctx_t *ctx)
     }
 
     return thing;
-}
-
-
-static ngx_uint_t
-is_ticket(ngx_str_t *id)
-{
-    return id->len <= 15 && ngx_atoi(id->data, id->len) != NGX_ERROR;
 }
 
 

@@ -15,7 +15,7 @@
 
 lines_answered(database_show, void *none, database_check)
 {
-    ngx_str_t           reason, known_id;
+    ngx_str_t           known_id;
     ngx_uint_t          held;
     lines_database_t    known;
     lines_main_conf_t  *lmcf;
@@ -28,18 +28,12 @@ lines_answered(database_show, void *none, database_check)
 
     held = (reply->is == LINES_DATABASE_CHECK_HELD);
 
-    ngx_str_null(&reason);
-
-    if (held) {
-        reason = reply->reason;
-    }
-
     known_id.data = known.id;
     known_id.len = known.len;
 
     return lines_json_ok(ctx, "{'status':'%s','reason':%J,'id':%J,"
                          "'watermark':%L,'known':{'id':%J,'watermark':%L}}",
-                         held ? "held" : "ok", &reason, &reply->id,
+                         held ? "held" : "ok", &reply->reason, &reply->id,
                          reply->watermark, &known_id, known.watermark);
 }
 

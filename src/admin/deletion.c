@@ -13,7 +13,6 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "auth/auth.h"
-#include "http/answer.h"
 #include "http/digest.h"
 #include "http/steps.h"
 
@@ -26,10 +25,6 @@ typedef struct {
     ngx_uint_t                 round;   /* of it, the next */
     ngx_uint_t                 paged;   /* flag: others may follow */
 } deletion_t;
-
-
-static ngx_int_t delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then);
-static ngx_int_t unlist_page(lines_ctx_t *ctx, deletion_t *deletion);
 
 
 const lines_body_input_t  lines_admin_deletion_own = lines_own(deletion_t);
@@ -130,38 +125,30 @@ lines_asks(lines_admin_list_page, deletion_t *deletion, tenant_left,
 }
 
 
-/* in three rounds, each all on its way at once, and then the next page */
+/* off the list, by which what is left is found again */
 
-ngx_int_t
-lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+unlist_page(lines_ctx_t *ctx, deletion_t *deletion)
 {
-    ngx_int_t    rc;
-    ngx_uint_t   i;
-    deletion_t  *deletion = ctx->data;
+    switch (deletion->left.is) {
 
-    rc = NGX_AGAIN;
+    case LINES_TENANT_LEFT_KEYS:
+        return lines_keys_rem(&ctx->caller, NULL, NULL,
+                              .tenant = ctx->identity.tenant,
+                              .ids = deletion->left.ids);
 
-    if (deletion->left.is == LINES_TENANT_LEFT_REST) {
-        return NGX_OK;
+    case LINES_TENANT_LEFT_LINES:
+        return lines_lines_rem(&ctx->caller, NULL, NULL,
+                               .tenant = ctx->identity.tenant,
+                               .ids = deletion->left.ids);
+
+    case LINES_TENANT_LEFT_TICKETS:
+        return lines_tickets_rem(&ctx->caller, NULL, NULL,
+                                 .tenant = ctx->identity.tenant,
+                                 .ids = deletion->left.ids);
     }
 
-    if (deletion->round == 2) {
-
-        if (deletion->paged) {
-            lines_again_from(ctx, lines_admin_list_page);
-        }
-
-        return unlist_page(ctx, deletion);
-    }
-
-    for (i = 0; rc == NGX_AGAIN && i < deletion->left.ids.n; i++) {
-        rc = delete_one(ctx, &deletion->left.ids.elts[i], deletion->round);
-    }
-
-    deletion->round++;
-    lines_again_from(ctx, lines_admin_delete_page);
-
-    return i ? rc : NGX_OK;
+    return NGX_OK;
 }
 
 
@@ -207,50 +194,50 @@ delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then)
     case 2 * LINES_TENANT_LEFT_LINES + 1:
         rc = lines_line_drop(&ctx->caller, NULL, NULL,
                              .tenant = ctx->identity.tenant, .id = *id);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
         break;
 
-    case 2 * LINES_TENANT_LEFT_TICKETS + 1:
+    default:
         rc = lines_ticket_unlink(&ctx->caller, NULL, NULL,
                                  .tenant = ctx->identity.tenant, .id = *id);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
     }
 
-    return lines_ix_del(&ctx->caller, NULL, NULL, .id = name);
+    return rc == NGX_AGAIN
+           ? lines_ix_del(&ctx->caller, NULL, NULL, .id = name) : rc;
 }
 
 
-/* off the list, by which what is left is found again */
+/* in three rounds, each all on its way at once, and then the next page */
 
-static ngx_int_t
-unlist_page(lines_ctx_t *ctx, deletion_t *deletion)
+ngx_int_t
+lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    switch (deletion->left.is) {
+    ngx_int_t    rc;
+    ngx_uint_t   i;
+    deletion_t  *deletion = ctx->data;
 
-    case LINES_TENANT_LEFT_KEYS:
-        return lines_keys_rem(&ctx->caller, NULL, NULL,
-                              .tenant = ctx->identity.tenant,
-                              .ids = deletion->left.ids);
+    rc = NGX_AGAIN;
 
-    case LINES_TENANT_LEFT_LINES:
-        return lines_lines_rem(&ctx->caller, NULL, NULL,
-                               .tenant = ctx->identity.tenant,
-                               .ids = deletion->left.ids);
-
-    case LINES_TENANT_LEFT_TICKETS:
-        return lines_tickets_rem(&ctx->caller, NULL, NULL,
-                                 .tenant = ctx->identity.tenant,
-                                 .ids = deletion->left.ids);
+    if (deletion->left.is == LINES_TENANT_LEFT_REST) {
+        return NGX_OK;
     }
 
-    return NGX_OK;
+    if (deletion->round == 2) {
+
+        if (deletion->paged) {
+            lines_again_from(ctx, lines_admin_list_page);
+        }
+
+        return unlist_page(ctx, deletion);
+    }
+
+    for (i = 0; rc == NGX_AGAIN && i < deletion->left.ids.n; i++) {
+        rc = delete_one(ctx, &deletion->left.ids.elts[i], deletion->round);
+    }
+
+    deletion->round++;
+    lines_again_from(ctx, lines_admin_delete_page);
+
+    return i ? rc : NGX_OK;
 }
 
 

@@ -24,10 +24,6 @@
 #define LINES_DAYS          2932897
 
 
-/* fields of a key that not every one has */
-#define LINES_KEY_FIELDS    5
-
-
 /* of name, role and expires_at: data NULL: absent; len 0: to be taken away */
 
 typedef struct {
@@ -38,6 +34,7 @@ typedef struct {
 
     ngx_str_t      key;        /* shown once; of a pair: its id */
     ngx_str_t      secret;     /* of a pair, shown once */
+    ngx_str_t      hash;       /* SHA-256 of that, hex */
     ngx_str_t      id;         /* SHA-256 of the key, hex */
 } api_key_t;
 
@@ -49,16 +46,47 @@ typedef struct {
 } key_list_t;
 
 
-static ngx_uint_t key_fields(api_key_t *key, ngx_uint_t made,
-    ngx_str_t *pairs);
-static ngx_int_t random_hex(ngx_pool_t *pool, ngx_str_t *prefix, size_t len,
-    ngx_str_t *value);
-static void show_key(lines_json_t *json, ngx_str_t *id,
-    lines_key_show_reply_t *key);
-static void show_instant(lines_json_t *json, const char *name, time_t s,
-    ngx_int_t ms);
-static ngx_uint_t is_instant(ngx_str_t *value);
-static int64_t read_instant(ngx_str_t *value);
+/* YYYY-MM-DDTHH:MM:SS[.mmm]Z in Unix time, ms; NGX_ERROR: it is none */
+
+static int64_t
+read_instant(ngx_str_t *value)
+{
+    size_t     len;
+    time_t     s;
+    ngx_int_t  ms;
+    ngx_str_t  rest;
+
+    len = lines_read_time(value, "%Y-%m-%dT%H:%M:%S", &s);
+
+    if (len == 0 || s < 0) {
+        return NGX_ERROR;
+    }
+
+    rest.data = value->data + len;
+    rest.len = value->len - len;
+
+    if (lines_is(&rest, "Z")) {
+        return (int64_t) s * 1000;
+    }
+
+    if (rest.len != sizeof(".000Z") - 1
+        || rest.data[0] != '.'
+        || rest.data[4] != 'Z')
+    {
+        return NGX_ERROR;
+    }
+
+    ms = ngx_atoi(&rest.data[1], 3);
+
+    return ms == NGX_ERROR ? NGX_ERROR : (int64_t) s * 1000 + ms;
+}
+
+
+static ngx_uint_t
+is_instant(ngx_str_t *value)
+{
+    return read_instant(value) != NGX_ERROR;
+}
 
 
 const lines_body_input_t  lines_admin_key_input =
@@ -113,90 +141,26 @@ lines_admin_check_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* those that were given, made: flag, and are not empty: field, value, …;
-   returns the number of strings */
-
-static ngx_uint_t
-key_fields(api_key_t *key, ngx_uint_t made, ngx_str_t *pairs)
-{
-    ngx_uint_t  i, n;
-
-    const struct {
-        ngx_str_t   name;
-        ngx_str_t  *value;
-    } fields[] = {
-        { ngx_string("name"), &key->name },
-        { ngx_string("role"), &key->role },
-        { ngx_string("expires"), &key->expires }
-    };
-
-    n = 0;
-
-    for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (made ? fields[i].value->len != 0 : fields[i].value->data != NULL) {
-            pairs[n++] = fields[i].name;
-            pairs[n++] = *fields[i].value;
-        }
-    }
-
-    return n;
-}
-
-
 lines_answered(key_listed, api_key_t *key, key_add)
 {
-    ngx_str_t   pairs[2 * LINES_KEY_FIELDS];
-    ngx_uint_t  n;
+    ngx_str_t  none = ngx_null_string;
+
+    ngx_str_t  pairs[] = {
+        ngx_string("name"), key->name,
+        ngx_string("role"), key->role,
+        ngx_string("expires"), key->expires,
+        ngx_string("key_id"), key->hash.len ? key->key : none,
+        ngx_string("secret"), key->hash
+    };
 
     if (reply->listed != 1) {
         return lines_admin_unknown(ctx);
     }
 
-    n = key_fields(key, 1, pairs);
-
-    if (key->secret.len) {
-        ngx_str_set(&pairs[n], "key_id");
-        pairs[n + 1] = key->key;
-        ngx_str_set(&pairs[n + 2], "secret");
-
-        if (lines_hash(r->pool, &key->secret, &pairs[n + 3]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        n += 4;
-    }
-
     return lines_key_put(&ctx->caller, NULL, NULL, .id = key->id,
                          .tenant = ctx->identity.tenant,
-                         .created = ngx_time(), .fields.n = n,
-                         .fields.elts = pairs);
-}
-
-
-/* listed first: a key that is not in the list could not be revoked */
-
-ngx_int_t
-lines_admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_str_t   none = ngx_string("");
-    api_key_t  *key = ctx->data;
-    ngx_uint_t  pair;
-
-    pair = (ctx->identity.tenant.data[0] == 'a');
-
-    if (random_hex(r->pool, pair ? &none : &lines_get_main_conf(r)->key_prefix,
-                   pair ? LINES_KEY_ID_BYTES : LINES_KEY_BYTES, &key->key)
-        != NGX_OK
-        || (pair
-            && random_hex(r->pool, &none, LINES_KEY_BYTES, &key->secret)
-               != NGX_OK)
-        || lines_hash(r->pool, &key->key, &key->id) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_key_add(&ctx->caller, key_listed, ctx,
-                         .tenant = ctx->identity.tenant, .id = key->id);
+                         .created = ngx_time(),
+                         .fields = lines_given(pairs, 1));
 }
 
 
@@ -216,6 +180,34 @@ random_hex(ngx_pool_t *pool, ngx_str_t *prefix, size_t len, ngx_str_t *value)
                  len);
 
     return NGX_OK;
+}
+
+
+/* listed first: a key that is not in the list could not be revoked */
+
+ngx_int_t
+lines_admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t   none = ngx_string("");
+    api_key_t  *key = ctx->data;
+    ngx_uint_t  pair;
+
+    pair = (ctx->identity.tenant.data[0] == 'a');
+
+    if (random_hex(r->pool, pair ? &none : &lines_get_main_conf(r)->key_prefix,
+                   pair ? LINES_KEY_ID_BYTES : LINES_KEY_BYTES, &key->key)
+        != NGX_OK
+        || (pair
+            && (random_hex(r->pool, &none, LINES_KEY_BYTES, &key->secret)
+                != NGX_OK
+                || lines_hash(r->pool, &key->secret, &key->hash) != NGX_OK))
+        || lines_hash(r->pool, &key->key, &key->id) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_key_add(&ctx->caller, key_listed, ctx,
+                         .tenant = ctx->identity.tenant, .id = key->id);
 }
 
 
@@ -252,9 +244,13 @@ lines_answered(key_updated, api_key_t *key, key_update)
 ngx_int_t
 lines_admin_put_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t   pairs[2 * LINES_KEY_FIELDS];
-    ngx_uint_t  n;
     api_key_t  *key = ctx->data;
+
+    ngx_str_t  pairs[] = {
+        ngx_string("name"), key->name,
+        ngx_string("role"), key->role,
+        ngx_string("expires"), key->expires
+    };
 
     key->id = ctx->params[1];
 
@@ -262,11 +258,9 @@ lines_admin_put_key(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    n = key_fields(key, 0, pairs);
-
     return lines_key_update(&ctx->caller, key_updated, ctx, .id = key->id,
-                            .tenant = ctx->identity.tenant, .fields.n = n,
-                            .fields.elts = pairs);
+                            .tenant = ctx->identity.tenant,
+                            .fields = lines_given(pairs, 0));
 }
 
 
@@ -282,36 +276,25 @@ lines_admin_tell_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* one that was revoked meanwhile has nothing to show */
+/* libc has no date of what is too far away: nginx' own is any number */
 
-lines_asks(lines_admin_show_key, api_key_t *key, key_show, .id = key->id)
+static void
+show_instant(lines_json_t *json, const char *name, time_t s, ngx_int_t ms)
 {
-    lines_json_t  json = { .pool = r->pool };
+    ngx_tm_t   tm;
+    ngx_str_t  date;
 
-    show_key(&json, &key->id, reply);
+    u_char     buf[NGX_TIME_T_LEN + sizeof("-12-31T23:59:59.999Z")];
 
-    return json.start ? lines_json_answer(ctx, NGX_HTTP_OK, &json)
-                      : lines_refuse(ctx, 404, "Key not found");
-}
+    ngx_gmtime(s, &tm);
 
+    date.data = buf;
+    date.len = ngx_sprintf(buf, "%04d-%02d-%02dT%02d:%02d:%02d.%03iZ",
+                           tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
+                           tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec, ms)
+               - buf;
 
-lines_asks(lines_admin_list_keys, key_list_t *list, keys_all,
-           .tenant = ctx->identity.tenant)
-{
-    list->ids = reply->ids;
-    list->json.pool = r->pool;
-
-    lines_json_add(&list->json, "{'keys':[");
-
-    return NGX_OK;
-}
-
-
-lines_answered(key_read, key_list_t *list, key_show)
-{
-    show_key(&list->json, &list->ids.elts[list->got++], reply);
-
-    return NGX_OK;
+    lines_json_add(json, ",'%s':'%V'", name, &date);
 }
 
 
@@ -372,101 +355,36 @@ show_key(lines_json_t *json, ngx_str_t *id, lines_key_show_reply_t *key)
 }
 
 
-/* libc has no date of what is too far away: nginx' own is any number */
+/* one that was revoked meanwhile has nothing to show */
 
-static void
-show_instant(lines_json_t *json, const char *name, time_t s, ngx_int_t ms)
+lines_asks(lines_admin_show_key, api_key_t *key, key_show, .id = key->id)
 {
-    ngx_tm_t   tm;
-    ngx_str_t  date;
+    lines_json_t  json = { .pool = r->pool };
 
-    u_char     buf[NGX_TIME_T_LEN + sizeof("-12-31T23:59:59.999Z")];
+    show_key(&json, &key->id, reply);
 
-    ngx_gmtime(s, &tm);
-
-    date.data = buf;
-    date.len = ngx_sprintf(buf, "%04d-%02d-%02dT%02d:%02d:%02d.%03iZ",
-                           tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
-                           tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec, ms)
-               - buf;
-
-    lines_json_add(json, ",'%s':'%V'", name, &date);
+    return json.start ? lines_json_answer(ctx, NGX_HTTP_OK, &json)
+                      : lines_refuse(ctx, 404, "Key not found");
 }
 
 
-static ngx_uint_t
-is_instant(ngx_str_t *value)
+lines_asks(lines_admin_list_keys, key_list_t *list, keys_all,
+           .tenant = ctx->identity.tenant)
 {
-    return read_instant(value) != NGX_ERROR;
+    list->ids = reply->ids;
+    list->json.pool = r->pool;
+
+    lines_json_add(&list->json, "{'keys':[");
+
+    return NGX_OK;
 }
 
 
-/* YYYY-MM-DDTHH:MM:SS[.mmm]Z in Unix time, ms; NGX_ERROR: it is none */
-
-static int64_t
-read_instant(ngx_str_t *value)
+lines_answered(key_read, key_list_t *list, key_show)
 {
-    size_t      i, len;
-    u_char     *p;
-    int64_t     days, year, month, n[7];
-    ngx_tm_t    tm;
-    ngx_uint_t  k;
+    show_key(&list->json, &list->ids.elts[list->got++], reply);
 
-    static const char  form[] = "0000-00-00T00:00:00.000Z";
-
-    p = value->data;
-    len = value->len;
-
-    if ((len != sizeof("0000-00-00T00:00:00Z") - 1 && len != sizeof(form) - 1)
-        || p[len - 1] != 'Z')
-    {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(n, sizeof(n));
-
-    for (i = 0, k = 0; i < len - 1; i++) {
-
-        if (form[i] != '0') {
-
-            if (p[i] != (u_char) form[i]) {
-                return NGX_ERROR;
-            }
-
-            k++;
-            continue;
-        }
-
-        if (p[i] < '0' || p[i] > '9') {
-            return NGX_ERROR;
-        }
-
-        n[k] = n[k] * 10 + (p[i] - '0');
-    }
-
-    if (n[0] < 1970 || n[1] < 1 || n[1] > 12 || n[2] < 1
-        || n[3] > 23 || n[4] > 59 || n[5] > 59)
-    {
-        return NGX_ERROR;
-    }
-
-    /* Gauss' formula, as nginx has it: a year begins with March, its month 1 */
-
-    year = n[0] - (n[1] < 3);
-    month = n[1] + (n[1] < 3 ? 10 : -2);
-
-    days = 365 * year + year / 4 - year / 100 + year / 400
-           + 367 * month / 12 - 30 + n[2] - 1 - 719527 + 31 + 28;
-
-    /* a day that its month does not have is one of the next */
-
-    ngx_gmtime(days * 86400, &tm);
-
-    if (tm.ngx_tm_mday != n[2]) {
-        return NGX_ERROR;
-    }
-
-    return (days * 86400 + n[3] * 3600 + n[4] * 60 + n[5]) * 1000 + n[6];
+    return NGX_OK;
 }
 
 

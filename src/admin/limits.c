@@ -8,7 +8,6 @@
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/text.h"
 #include "limit/limit.h"
 
@@ -22,7 +21,13 @@ typedef struct {
 } own_rate_t;
 
 
-static ngx_uint_t is_rate(ngx_str_t *value);
+static ngx_uint_t
+is_rate(ngx_str_t *value)
+{
+    lines_rate_t  rate;
+
+    return lines_rate_parse(value, &rate) == NGX_OK;
+}
 
 
 const lines_body_input_t  lines_admin_rate_input =
@@ -111,15 +116,6 @@ lines_admin_name_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
     return lines_redis_format(r->pool, &own->field,
                               tenant->len ? "limit:%V" : "%V %V",
                               &ctx->params[1], &ctx->params[0]);
-}
-
-
-static ngx_uint_t
-is_rate(ngx_str_t *value)
-{
-    lines_rate_t  rate;
-
-    return lines_rate_parse(value, &rate) == NGX_OK;
 }
 
 

@@ -10,9 +10,6 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "api/listing.h"
-#include "http/answer.h"
-#include "http/id.h"
-#include "http/text.h"
 #include "operation/operation.h"
 
 
@@ -31,10 +28,6 @@ typedef struct {
     ngx_str_t    operation;        /* that the script may begin */
     ngx_str_t    document;         /* once it has ended */
 } report_t;
-
-
-static void drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id);
-static void go_on(lines_ctx_t *ctx, ngx_str_t *operation, ngx_str_t *pending);
 
 
 const lines_body_input_t  lines_admin_status_input =
@@ -59,6 +52,23 @@ const lines_body_input_t  lines_admin_usage_input =
         usage_count("totalMessagesCount", messages));
 
 const lines_body_input_t  lines_admin_release_own = lines_own(report_t);
+
+
+/*
+ * It has gone on, or never came to be.  Nobody waits: a hint that stays is
+ * looked at with the next list.
+ */
+
+static void
+drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = lines_find_ctx(r);
+
+    (void) lines_forget_prov_drop(&ctx->caller, .tenant = *tenant, .id = *id,
+                                  .age = LINES_ANNOUNCED);
+}
 
 
 /* over all workspaces, oldest first */
@@ -99,38 +109,6 @@ lines_admin_list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 /*
- * It has gone on, or never came to be.  Nobody waits: a hint that stays is
- * looked at with the next list.
- */
-
-static void
-drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id)
-{
-    lines_ctx_t  *ctx;
-
-    ctx = lines_find_ctx(r);
-
-    (void) lines_forget_prov_drop(&ctx->caller, .tenant = *tenant, .id = *id,
-                                  .age = LINES_ANNOUNCED);
-}
-
-
-ngx_int_t
-lines_admin_default_reason(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    report_t  *report = ctx->data;
-
-    if (lines_status(&report->status) == LINES_FAILED
-        && report->reason.len == 0)
-    {
-        ngx_str_set(&report->reason, "provisioning_failed");
-    }
-
-    return NGX_OK;
-}
-
-
-/*
  * The scripts may begin an operation that gives money back: its index and its
  * due instant are written before, by Redis' clock, as everything that the
  * sweeper looks at.  Its id derives from the line's, so that a report that is
@@ -149,6 +127,10 @@ lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (lines_status(&report->status) == LINES_ACTIVE) {
         return NGX_OK;
+    }
+
+    if (report->reason.len == 0) {
+        ngx_str_set(&report->reason, "provisioning_failed");
     }
 
     /* what a failed line has cost is given back by one, whoever begins it */
@@ -186,6 +168,23 @@ lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+/* it runs at once; the sweeper is for when this worker dies */
+
+static void
+go_on(lines_ctx_t *ctx, ngx_str_t *operation, ngx_str_t *pending)
+{
+    lines_main_conf_t  *lmcf;
+
+    lmcf = lines_get_main_conf(ctx->request);
+
+    if (operation->len) {
+        (void) lines_op_spawn(lmcf, &ctx->identity.tenant, operation);
+    }
+
+    lines_op_signal(&ctx->caller, lmcf, &ctx->identity.tenant, pending);
+}
+
+
 lines_asks(lines_admin_report, report_t *report, line_report,
            .tenant = ctx->identity.tenant, .id = ctx->params[0],
            .status = report->status, .phone = report->phone,
@@ -207,23 +206,6 @@ lines_asks(lines_admin_report, report_t *report, line_report,
     go_on(ctx, &reply->operation, &reply->pending);
 
     return lines_json_ok(ctx, "{'line':%V}", &reply->document);
-}
-
-
-/* it runs at once; the sweeper is for when this worker dies */
-
-static void
-go_on(lines_ctx_t *ctx, ngx_str_t *operation, ngx_str_t *pending)
-{
-    lines_main_conf_t  *lmcf;
-
-    lmcf = lines_get_main_conf(ctx->request);
-
-    if (operation->len) {
-        (void) lines_op_spawn(lmcf, &ctx->identity.tenant, operation);
-    }
-
-    lines_op_signal(&ctx->caller, lmcf, &ctx->identity.tenant, pending);
 }
 
 

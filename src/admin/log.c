@@ -7,7 +7,6 @@
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/router.h"
 #include "http/text.h"
 
@@ -23,19 +22,19 @@ typedef struct {
 } page_t;
 
 
-typedef struct {
-    lines_ctx_t  *ctx;
-    const char   *why;
-} bad_body_t;
+/* an entry's id in a stream of Redis': MS-N; 0-0 has nothing before it */
 
+static ngx_uint_t
+is_entry(ngx_str_t *value)
+{
+    ngx_str_t  number, rest;
 
-static ngx_int_t log_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_admin_log_add_args_t *args);
-static ngx_int_t log_refused(void *data, lines_admin_log_add_reply_t *reply);
-static ngx_int_t log_body(lines_ctx_t *ctx, ngx_str_t *body);
-static json_t *log_known(json_t *value, const lines_input_t *inputs);
-static int log_copy(const char *text, size_t size, void *data);
-static ngx_uint_t is_entry(ngx_str_t *value);
+    rest = *value;
+    number = lines_split(&rest, '-');
+
+    return ngx_atoof(number.data, number.len) > 0
+           && ngx_atoof(rest.data, rest.len) != NGX_ERROR;
+}
 
 
 const lines_body_input_t  lines_admin_log_input =
@@ -44,84 +43,6 @@ const lines_body_input_t  lines_admin_log_input =
                         "limit must be from 1 to 100"),
         lines_in_string("cursor", page_t, before, 41, is_entry,
                         "cursor is not one that was given out"));
-
-
-/*
- * Before it is done, so that nothing is done which is not in the log.  What
- * came of it says the access log, by the request's id, and the tenant's events.
- */
-
-ngx_int_t
-lines_admin_log(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    u_char                      text[LINES_LOG_TEXT];
-    lines_admin_log_add_args_t  args;
-
-    if (ctx->route->method == NGX_HTTP_GET) {
-        return NGX_OK;
-    }
-
-    if (log_ask(r, ctx, &args) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    args.body.data = text;
-
-    if (ctx->body && log_body(ctx, &args.body) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    /*
-     * What takes away does not wait: Redis may be full, and a key that leaked
-     * has to go.  It is in the error log by now.
-     */
-
-    if (ctx->route->method == NGX_HTTP_DELETE) {
-        (void) lines_send_admin_log_add(&ctx->caller, LINES_CALL_FORGET, &args,
-                                        NULL, NULL);
-        return NGX_OK;
-    }
-
-    return lines_send_admin_log_add(&ctx->caller, LINES_CALL, &args, NULL,
-                                    NULL);
-}
-
-
-/* nobody knows which of it were members: none of it is written down */
-
-ngx_int_t
-lines_admin_log_bad_body(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *why)
-{
-    int64_t                     status;
-    bad_body_t                 *bad;
-    lines_admin_log_add_args_t  args;
-
-    bad = ngx_palloc(r->pool, sizeof(bad_body_t));
-
-    if (bad == NULL || log_ask(r, ctx, &args) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    bad->ctx = ctx;
-    bad->why = why;
-
-    status = NGX_HTTP_BAD_REQUEST;
-    args.status = &status;
-
-    return lines_send_admin_log_add(&ctx->caller, LINES_CALL, &args,
-                                    log_refused, bad);
-}
-
-
-static ngx_int_t
-log_refused(void *data, lines_admin_log_add_reply_t *reply)
-{
-    bad_body_t *bad = data;
-
-    return lines_error(bad->ctx->request, bad->ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                       bad->why);
-}
 
 
 /* all but the body; in the error log, too */
@@ -161,27 +82,6 @@ log_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
     args->most = LINES_LOG_KEPT;
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-log_body(lines_ctx_t *ctx, ngx_str_t *body)
-{
-    int                        rc;
-    json_t                    *known;
-    const lines_body_input_t  *input = ctx->route->input;
-
-    known = log_known(ctx->body, input ? input->fields : NULL);
-    if (known == NULL) {
-        return NGX_ERROR;
-    }
-
-    rc = json_dump_callback(known, log_copy, body,
-                            JSON_COMPACT|JSON_ENSURE_ASCII);
-
-    json_decref(known);
-
-    return rc == 0 ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -252,18 +152,94 @@ log_copy(const char *text, size_t size, void *data)
 }
 
 
-/* an entry's id in a stream of Redis': MS-N; 0-0 has nothing before it */
-
-static ngx_uint_t
-is_entry(ngx_str_t *value)
+static ngx_int_t
+log_body(lines_ctx_t *ctx, ngx_str_t *body)
 {
-    ngx_str_t  number, rest;
+    int                        rc;
+    json_t                    *known;
+    const lines_body_input_t  *input = ctx->route->input;
 
-    rest = *value;
-    number = lines_split(&rest, '-');
+    known = log_known(ctx->body, input ? input->fields : NULL);
+    if (known == NULL) {
+        return NGX_ERROR;
+    }
 
-    return ngx_atoof(number.data, number.len) > 0
-           && ngx_atoof(rest.data, rest.len) != NGX_ERROR;
+    rc = json_dump_callback(known, log_copy, body,
+                            JSON_COMPACT|JSON_ENSURE_ASCII);
+
+    json_decref(known);
+
+    return rc == 0 ? NGX_OK : NGX_ERROR;
+}
+
+
+/*
+ * Before it is done, so that nothing is done which is not in the log.  What
+ * came of it says the access log, by the request's id, and the tenant's events.
+ */
+
+ngx_int_t
+lines_admin_log(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    u_char                      text[LINES_LOG_TEXT];
+    lines_admin_log_add_args_t  args;
+
+    if (ctx->route->method == NGX_HTTP_GET) {
+        return NGX_OK;
+    }
+
+    if (log_ask(r, ctx, &args) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    args.body.data = text;
+
+    if (ctx->body && log_body(ctx, &args.body) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /*
+     * What takes away does not wait: Redis may be full, and a key that leaked
+     * has to go.  It is in the error log by now.
+     */
+
+    if (ctx->route->method == NGX_HTTP_DELETE) {
+        (void) lines_send_admin_log_add(&ctx->caller, LINES_CALL_FORGET, &args,
+                                        NULL, NULL);
+        return NGX_OK;
+    }
+
+    return lines_send_admin_log_add(&ctx->caller, LINES_CALL, &args, NULL,
+                                    NULL);
+}
+
+
+lines_answered(log_refused, char *why, admin_log_add)
+{
+    return lines_refuse(ctx, 400, why);
+}
+
+
+/* nobody knows which of it were members: none of it is written down */
+
+ngx_int_t
+lines_admin_log_bad_body(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *why)
+{
+    int64_t                     status;
+    lines_admin_log_add_args_t  args;
+
+    if (log_ask(r, ctx, &args) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = (char *) why;
+
+    status = NGX_HTTP_BAD_REQUEST;
+    args.status = &status;
+
+    return lines_send_admin_log_add(&ctx->caller, LINES_CALL, &args,
+                                    log_refused, ctx);
 }
 
 
@@ -271,16 +247,6 @@ lines_asks(lines_admin_show_log, page_t *page, admin_log_page,
            .before = page->before,
            .most = page->limit ? page->limit : LINES_LOG_PAGE)
 {
-    ngx_uint_t    i;
-    lines_json_t  json = { .pool = r->pool };
-
-    lines_json_add(&json, "{'entries':[");
-
-    for (i = 0; i < reply->entries.n; i++) {
-        lines_json_add(&json, ",%V", &reply->entries.elts[i]);
-    }
-
-    lines_json_add(&json, "],'cursor':%J}", &reply->cursor);
-
-    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
+    return lines_json_ok(ctx, "{'entries':[%A],'cursor':%J}", &reply->entries,
+                         &reply->cursor);
 }

@@ -8,7 +8,6 @@
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/text.h"
 
 
@@ -32,7 +31,11 @@ typedef struct {
 } pair_t;
 
 
-static ngx_uint_t is_cursor(ngx_str_t *value);
+static ngx_uint_t
+is_cursor(ngx_str_t *value)
+{
+    return ngx_atoof(value->data, value->len) != NGX_ERROR;
+}
 
 
 const lines_body_input_t  lines_admin_numbers_input =
@@ -99,13 +102,6 @@ lines_admin_add_numbers(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     return lines_inv_add(&ctx->caller, numbers_added, ctx, .numbers.n = 2 * n,
                          .numbers.elts = &pairs->number);
-}
-
-
-static ngx_uint_t
-is_cursor(ngx_str_t *value)
-{
-    return ngx_atoof(value->data, value->len) != NGX_ERROR;
 }
 
 

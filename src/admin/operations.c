@@ -36,13 +36,23 @@ typedef struct {
 } resolve_t;
 
 
-static ngx_uint_t is_cursor(ngx_str_t *value);
-static ngx_int_t read_record(lines_ctx_t *ctx, lines_op_show_pt done,
-    ngx_str_t *tenant, ngx_str_t *id);
-static void show_operation(lines_json_t *json, ngx_str_t *tenant,
-    ngx_str_t *id, lines_op_show_reply_t *op);
-static ngx_int_t retried(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc, lines_op_t *op);
+/* AT:TENANT:ID, of what is not looked for, but gone on after */
+
+static ngx_uint_t
+is_cursor(ngx_str_t *value)
+{
+    ngx_str_t  at, kind, tenant, rest;
+
+    rest = *value;
+    at = lines_split(&rest, ':');
+    kind = lines_split(&rest, ':');
+    tenant = lines_split(&rest, ':');
+
+    return ngx_atoof(at.data, at.len) != NGX_ERROR
+           && kind.len == 1
+           && lines_is_tenant(&tenant)
+           && lines_is_tenant(&rest);
+}
 
 
 const lines_body_input_t  lines_admin_stuck_input =
@@ -64,25 +74,6 @@ const lines_body_input_t  lines_admin_resolve_input =
                       .flags = LINES_REQUIRED));
 
 
-/* AT:TENANT:ID, of what is not looked for, but gone on after */
-
-static ngx_uint_t
-is_cursor(ngx_str_t *value)
-{
-    ngx_str_t  at, kind, tenant, rest;
-
-    rest = *value;
-    at = lines_split(&rest, ':');
-    kind = lines_split(&rest, ':');
-    tenant = lines_split(&rest, ':');
-
-    return ngx_atoof(at.data, at.len) != NGX_ERROR
-           && kind.len == 1
-           && lines_is_tenant(&tenant)
-           && lines_is_tenant(&rest);
-}
-
-
 lines_asks(lines_admin_list_stuck, stuck_t *stuck, stuck_page,
            .from = stuck->from,
            .most = stuck->limit ? stuck->limit : LINES_STUCK_MAX)
@@ -94,6 +85,23 @@ lines_asks(lines_admin_list_stuck, stuck_t *stuck, stuck_page,
     lines_json_add(&stuck->json, "{'operations':[");
 
     return NGX_OK;
+}
+
+
+static void
+show_operation(lines_json_t *json, ngx_str_t *tenant, ngx_str_t *id,
+    lines_op_show_reply_t *op)
+{
+    lines_json_add(json, "{'id':%J,'tenant':%J,'kind':%J,'step':%J,"
+                   "'stuck':%J,'line':%J,'attempt':%N,'subscription':%J,"
+                   "'invoice':%J,'tries':%N,'begun':%N,"
+                   "'due':{'invoice':%J,'amount':%N},"
+                   "'resolved':{'as':%J,'note':%J,'by':%J,'at':%N}}",
+                   id, tenant,
+                   &op->kind, &op->step, &op->stuck, &op->line, &op->attempt,
+                   &op->subscription, &op->invoice, &op->tries, &op->begun,
+                   &op->stuck_invoice, &op->stuck_due, &op->resolved,
+                   &op->resolved_note, &op->resolved_by, &op->resolved_at);
 }
 
 
@@ -120,6 +128,20 @@ lines_answered(stuck_read, stuck_t *stuck, op_show)
 }
 
 
+static ngx_int_t
+read_record(lines_ctx_t *ctx, lines_op_show_pt done, ngx_str_t *tenant,
+    ngx_str_t *id)
+{
+    ngx_str_t  key;
+
+    if (lines_key_op(ctx->request->pool, &key, tenant, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_op_show(&ctx->caller, done, ctx, .op_key = key);
+}
+
+
 ngx_int_t
 lines_admin_read_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
@@ -142,37 +164,6 @@ lines_admin_read_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     return rc;
-}
-
-
-static ngx_int_t
-read_record(lines_ctx_t *ctx, lines_op_show_pt done, ngx_str_t *tenant,
-    ngx_str_t *id)
-{
-    ngx_str_t  key;
-
-    if (lines_key_op(ctx->request->pool, &key, tenant, id) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_op_show(&ctx->caller, done, ctx, .op_key = key);
-}
-
-
-static void
-show_operation(lines_json_t *json, ngx_str_t *tenant, ngx_str_t *id,
-    lines_op_show_reply_t *op)
-{
-    lines_json_add(json, "{'id':%J,'tenant':%J,'kind':%J,'step':%J,"
-                   "'stuck':%J,'line':%J,'attempt':%N,'subscription':%J,"
-                   "'invoice':%J,'tries':%N,'begun':%N,"
-                   "'due':{'invoice':%J,'amount':%N},"
-                   "'resolved':{'as':%J,'note':%J,'by':%J,'at':%N}}",
-                   id, tenant,
-                   &op->kind, &op->step, &op->stuck, &op->line, &op->attempt,
-                   &op->subscription, &op->invoice, &op->tries, &op->begun,
-                   &op->stuck_invoice, &op->stuck_due, &op->resolved,
-                   &op->resolved_note, &op->resolved_by, &op->resolved_at);
 }
 
 
@@ -246,7 +237,7 @@ lines_tells(lines_admin_due_now, due_add,
 ngx_int_t
 lines_admin_retry(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_op_start(ctx, &ctx->params[0], 1, 0, retried);
+    return lines_op_start(ctx, &ctx->params[0], 1, 0, NULL);
 }
 
 
@@ -260,8 +251,8 @@ lines_answered(show_retried, void *none, op_show)
 }
 
 
-static ngx_int_t
-retried(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
+ngx_int_t
+lines_admin_show_operation(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return read_record(ctx, show_retried, &ctx->identity.tenant,
                        &ctx->params[0]);

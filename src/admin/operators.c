@@ -22,67 +22,23 @@ typedef struct {
 } operator_t;
 
 
-static const char *operator_add(ngx_conf_t *cf, ngx_array_t *operators,
-    ngx_str_t *line);
-static ngx_str_t operator_word(ngx_str_t *line);
+/* up to white space, of any kind: a file may have been written anywhere */
 
-
-char *
-lines_operators_read(ngx_conf_t *cf, ngx_str_t *file, void *field)
+static ngx_str_t
+operator_word(ngx_str_t *line)
 {
-    ngx_array_t **operators = field;
+    ngx_str_t  word;
 
-    ssize_t      n;
-    ngx_str_t    name, text, line;
-    ngx_uint_t   number;
-    const char  *wrong;
+    word.data = line->data;
 
-    u_char       buf[LINES_OPERATORS_FILE];
-
-    name = *file;
-
-    *operators = ngx_array_create(cf->pool, 1, sizeof(operator_t));
-    if (*operators == NULL) {
-        return NGX_CONF_ERROR;
+    while (line->len && line->data[0] > ' ') {
+        line->data++;
+        line->len--;
     }
 
-    n = lines_read_secret_file(cf, "lines_admin", &name, buf, sizeof(buf));
+    word.len = line->data - word.data;
 
-    if (n == NGX_ERROR) {
-        return NGX_CONF_ERROR;
-    }
-
-    text.data = buf;
-    text.len = n;
-
-    if (n == (ssize_t) sizeof(buf)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_admin\": \"%V\" is larger than 16k",
-                           &name);
-        return NGX_CONF_ERROR;
-    }
-
-    wrong = NULL;
-
-    for (number = 0; text.len && wrong == NULL; number++) {
-        line = lines_split(&text, LF);
-        wrong = operator_add(cf, *operators, &line);
-    }
-
-    ngx_memzero(buf, sizeof(buf));
-
-    if (wrong == NULL && (*operators)->nelts == 0) {
-        wrong = "no token";
-    }
-
-    if (wrong) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_admin\": %s in \"%V\", line %ui", wrong,
-                           &name, number);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return word;
 }
 
 
@@ -178,23 +134,62 @@ operator_add(ngx_conf_t *cf, ngx_array_t *operators, ngx_str_t *line)
 }
 
 
-/* up to white space, of any kind: a file may have been written anywhere */
-
-static ngx_str_t
-operator_word(ngx_str_t *line)
+char *
+lines_operators_read(ngx_conf_t *cf, ngx_str_t *file, void *field)
 {
-    ngx_str_t  word;
+    ngx_array_t **operators = field;
 
-    word.data = line->data;
+    ssize_t      n;
+    ngx_str_t    name, text, line;
+    ngx_uint_t   number;
+    const char  *wrong;
 
-    while (line->len && line->data[0] > ' ') {
-        line->data++;
-        line->len--;
+    u_char       buf[LINES_OPERATORS_FILE];
+
+    name = *file;
+
+    *operators = ngx_array_create(cf->pool, 1, sizeof(operator_t));
+    if (*operators == NULL) {
+        return NGX_CONF_ERROR;
     }
 
-    word.len = line->data - word.data;
+    n = lines_read_secret_file(cf, "lines_admin", &name, buf, sizeof(buf));
 
-    return word;
+    if (n == NGX_ERROR) {
+        return NGX_CONF_ERROR;
+    }
+
+    text.data = buf;
+    text.len = n;
+
+    if (n == (ssize_t) sizeof(buf)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_admin\": \"%V\" is larger than 16k",
+                           &name);
+        return NGX_CONF_ERROR;
+    }
+
+    wrong = NULL;
+
+    for (number = 0; text.len && wrong == NULL; number++) {
+        line = lines_split(&text, LF);
+        wrong = operator_add(cf, *operators, &line);
+    }
+
+    ngx_memzero(buf, sizeof(buf));
+
+    if (wrong == NULL && (*operators)->nelts == 0) {
+        wrong = "no token";
+    }
+
+    if (wrong) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_admin\": %s in \"%V\", line %ui", wrong,
+                           &name, number);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
 }
 
 

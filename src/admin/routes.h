@@ -49,12 +49,12 @@ lines_step_t  lines_admin_check_key, lines_admin_make_key,
     lines_admin_show_key, lines_admin_list_keys, lines_admin_read_keys;
 lines_step_t  lines_admin_list_stuck, lines_admin_read_stuck,
     lines_admin_show_stuck, lines_admin_clear_stuck, lines_admin_due_now,
-    lines_admin_resolve, lines_admin_retry;
+    lines_admin_resolve, lines_admin_retry, lines_admin_show_operation;
 lines_step_t  lines_admin_database, lines_admin_ask_audit,
     lines_admin_read_audit;
-lines_step_t  lines_admin_list_work, lines_admin_default_reason,
-    lines_admin_announce, lines_admin_report, lines_admin_set_usage,
-    lines_admin_release, lines_admin_show_released;
+lines_step_t  lines_admin_list_work, lines_admin_announce,
+    lines_admin_report, lines_admin_set_usage, lines_admin_release,
+    lines_admin_show_released;
 lines_step_t  lines_admin_add_numbers, lines_admin_list_numbers,
     lines_admin_delete_number;
 lines_step_t  lines_admin_name_ticket, lines_admin_read_ticket,

@@ -3,42 +3,24 @@
  * Workspaces and accounts: PUT and GET.
  */
 
-#include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/text.h"
 #include "operation/operation.h"
 
 
 /* members of the body, each a field of the tenant's hash; data NULL: absent */
 
-#define LINES_EACH_FIELD(field)                                               \
-    field(plan) field(customer) field(subscription) field(limit_daily)        \
-    field(limit_monthly)
-
-#define tenant_member(name)  ngx_str_t  name;
-#define tenant_field(name)   { ngx_string(#name), offsetof(tenant_t, name) },
-
 typedef struct {
-    LINES_EACH_FIELD(tenant_member)
+    ngx_str_t   plan;
+    ngx_str_t   customer;
+    ngx_str_t   subscription;
+    ngx_str_t   limit_daily;
+    ngx_str_t   limit_monthly;
     ngx_uint_t  created;    /* flag */
 } tenant_t;
-
-static const struct {
-    ngx_str_t   name;
-    size_t      offset;
-} tenant_fields[] = { LINES_EACH_FIELD(tenant_field) };
-
-#define LINES_TENANT_FIELDS  (sizeof(tenant_fields) / sizeof(tenant_fields[0]))
-
-
-static void show_limit(lines_json_t *json, const char *name,
-    ngx_str_t *limit);
-static ngx_uint_t put_status(tenant_t *tenant);
-
 
 #define tenant_inputs                                                         \
     lines_in_string("plan", tenant_t, plan, 64, lines_is_name,                \
@@ -126,23 +108,28 @@ lines_answered(tenant_put, tenant_t *tenant, tenant_put)
 ngx_int_t
 lines_admin_put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t   pairs[2 * LINES_TENANT_FIELDS], *value;
-    ngx_uint_t  i, n;
+    tenant_t  *tenant = ctx->data;
 
-    n = 0;
-
-    for (i = 0; i < LINES_TENANT_FIELDS; i++) {
-        value = (ngx_str_t *) ((u_char *) ctx->data + tenant_fields[i].offset);
-
-        if (value->data) {
-            pairs[n++] = tenant_fields[i].name;
-            pairs[n++] = *value;
-        }
-    }
+    ngx_str_t  pairs[] = {
+        ngx_string("plan"), tenant->plan,
+        ngx_string("customer"), tenant->customer,
+        ngx_string("subscription"), tenant->subscription,
+        ngx_string("limit_daily"), tenant->limit_daily,
+        ngx_string("limit_monthly"), tenant->limit_monthly
+    };
 
     return lines_tenant_put(&ctx->caller, tenant_put, ctx,
-                            .tenant = ctx->identity.tenant, .fields.n = n,
-                            .fields.elts = pairs);
+                            .tenant = ctx->identity.tenant,
+                            .fields = lines_given(pairs, 0));
+}
+
+
+/* of a PUT, or of a GET, which has none */
+
+static ngx_uint_t
+put_status(tenant_t *tenant)
+{
+    return tenant && tenant->created ? NGX_HTTP_CREATED : NGX_HTTP_OK;
 }
 
 
@@ -164,6 +151,15 @@ lines_asks(lines_admin_show_workspace, tenant_t *tenant, tenant_places,
 }
 
 
+static void
+show_limit(lines_json_t *json, const char *name, ngx_str_t *limit)
+{
+    lines_json_add(json, lines_is(limit, "unlimited")
+                         ? ",'api_provision_%s':%J" : ",'api_provision_%s':%N",
+                   name, limit);
+}
+
+
 lines_asks(lines_admin_show_account, tenant_t *tenant, account_show,
            .tenant = ctx->identity.tenant)
 {
@@ -178,22 +174,4 @@ lines_asks(lines_admin_show_account, tenant_t *tenant, account_show,
     lines_json_add(&json, "},'lines':%L}", reply->account_lines);
 
     return lines_json_answer(ctx, put_status(tenant), &json);
-}
-
-
-static void
-show_limit(lines_json_t *json, const char *name, ngx_str_t *limit)
-{
-    lines_json_add(json, lines_is(limit, "unlimited")
-                         ? ",'api_provision_%s':%J" : ",'api_provision_%s':%N",
-                   name, limit);
-}
-
-
-/* of a PUT, or of a GET, which has none */
-
-static ngx_uint_t
-put_status(tenant_t *tenant)
-{
-    return tenant && tenant->created ? NGX_HTTP_CREATED : NGX_HTTP_OK;
 }

@@ -10,7 +10,6 @@
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/text.h"
 #include "operation/record.h"
 

@@ -26,14 +26,123 @@ typedef struct {
 } lines_waiter_t;
 
 
-static ngx_int_t waiter_join(lines_waiter_t *w);
-static void waiter_wake(lines_op_waiter_t *waiter, lines_op_t *op,
-    ngx_int_t rc);
-static void waiter_join_handler(ngx_event_t *ev);
-static void waiter_budget_handler(ngx_event_t *ev);
-static void waiter_answer(lines_waiter_t *w, ngx_int_t rc, lines_op_t *op);
-static void waiter_detach(lines_waiter_t *w);
-static void waiter_cleanup(void *data);
+static void
+waiter_detach(lines_waiter_t *w)
+{
+    if (w->op) {
+        ngx_queue_remove(&w->waiter.queue);
+        w->op = NULL;
+    }
+
+    if (w->join.timer_set) {
+        ngx_del_timer(&w->join);
+    }
+}
+
+
+static void
+waiter_cleanup(void *data)
+{
+    lines_waiter_t  *w = data;
+
+    waiter_detach(w);
+
+    if (w->budget.timer_set) {
+        ngx_del_timer(&w->budget);
+    }
+}
+
+
+static void
+waiter_answer(lines_waiter_t *w, ngx_int_t rc, lines_op_t *op)
+{
+    lines_ctx_t         *ctx = w->ctx;
+    ngx_http_request_t  *r = ctx->request;
+
+    waiter_cleanup(w);
+
+    ctx->billing_time += ngx_current_msec - w->start;
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    lines_resume(r, ctx, w->done ? w->done(r, ctx, rc, op) : NGX_OK);
+}
+
+
+static void
+waiter_wake(lines_op_waiter_t *waiter, lines_op_t *op, ngx_int_t rc)
+{
+    lines_waiter_t  *w = (lines_waiter_t *) waiter;
+
+    waiter_detach(w);
+
+    if (op->unknown) {
+        waiter_answer(w, NGX_DECLINED, NULL);
+
+    } else if (op->lost || (w->again && !op->ended)) {
+        ngx_add_timer(&w->join, op->lost ? LINES_JOIN_DELAY : 1);
+
+    } else if (rc == NGX_DONE && op->kind) {
+        waiter_answer(w, NGX_OK, op);
+
+    } else {
+        waiter_answer(w, NGX_ERROR, NULL);
+    }
+}
+
+
+static void
+waiter_budget_handler(ngx_event_t *ev)
+{
+    lines_waiter_t  *w = ev->data;
+
+    lines_op_t  *op = w->op;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ev->log, 0,
+                   "lines operation %V: goes on without its client", &w->id);
+
+    waiter_detach(w);
+
+    if (op && op->kind) {
+        waiter_answer(w, NGX_AGAIN, op);
+        return;
+    }
+
+    waiter_answer(w, op ? NGX_ERROR : NGX_BUSY, NULL);
+}
+
+
+static ngx_int_t
+waiter_join(lines_waiter_t *w)
+{
+    ngx_str_t          *tenant = &w->ctx->identity.tenant;
+    lines_main_conf_t  *lmcf = lines_get_main_conf(w->ctx->request);
+
+    w->again = w->afresh && lines_op_find(lmcf->operation, tenant, &w->id);
+
+    w->op = lines_op_obtain(lmcf, tenant, &w->id, NULL);
+    if (w->op == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, w->join.log, 0,
+                   "lines operation %V: a client waits", &w->id);
+
+    ngx_queue_insert_tail(&w->op->waiters, &w->waiter.queue);
+
+    return NGX_OK;
+}
+
+
+static void
+waiter_join_handler(ngx_event_t *ev)
+{
+    lines_waiter_t  *w = ev->data;
+
+    if (waiter_join(w) != NGX_OK) {
+        waiter_answer(w, NGX_ERROR, NULL);
+    }
+}
 
 
 ngx_int_t
@@ -79,127 +188,6 @@ lines_op_start(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t afresh,
                               : lines_get_main_conf(r)->operation->budget);
 
     return NGX_AGAIN;
-}
-
-
-static ngx_int_t
-waiter_join(lines_waiter_t *w)
-{
-    ngx_str_t          *tenant = &w->ctx->identity.tenant;
-    lines_main_conf_t  *lmcf = lines_get_main_conf(w->ctx->request);
-
-    w->again = w->afresh && lines_op_find(lmcf->operation, tenant, &w->id);
-
-    w->op = lines_op_obtain(lmcf, tenant, &w->id, NULL);
-    if (w->op == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, w->join.log, 0,
-                   "lines operation %V: a client waits", &w->id);
-
-    ngx_queue_insert_tail(&w->op->waiters, &w->waiter.queue);
-
-    return NGX_OK;
-}
-
-
-static void
-waiter_wake(lines_op_waiter_t *waiter, lines_op_t *op, ngx_int_t rc)
-{
-    lines_waiter_t  *w = (lines_waiter_t *) waiter;
-
-    waiter_detach(w);
-
-    if (op->unknown) {
-        waiter_answer(w, NGX_DECLINED, NULL);
-
-    } else if (op->lost || (w->again && !op->ended)) {
-        ngx_add_timer(&w->join, op->lost ? LINES_JOIN_DELAY : 1);
-
-    } else if (rc == NGX_DONE && op->kind) {
-        waiter_answer(w, NGX_OK, op);
-
-    } else {
-        waiter_answer(w, NGX_ERROR, NULL);
-    }
-}
-
-
-static void
-waiter_join_handler(ngx_event_t *ev)
-{
-    lines_waiter_t  *w = ev->data;
-
-    if (waiter_join(w) != NGX_OK) {
-        waiter_answer(w, NGX_ERROR, NULL);
-    }
-}
-
-
-static void
-waiter_budget_handler(ngx_event_t *ev)
-{
-    lines_waiter_t  *w = ev->data;
-
-    lines_op_t  *op = w->op;
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ev->log, 0,
-                   "lines operation %V: goes on without its client", &w->id);
-
-    waiter_detach(w);
-
-    if (op && op->kind) {
-        waiter_answer(w, NGX_AGAIN, op);
-        return;
-    }
-
-    waiter_answer(w, op ? NGX_ERROR : NGX_BUSY, NULL);
-}
-
-
-static void
-waiter_answer(lines_waiter_t *w, ngx_int_t rc, lines_op_t *op)
-{
-    lines_ctx_t         *ctx = w->ctx;
-    ngx_http_request_t  *r = ctx->request;
-
-    waiter_cleanup(w);
-
-    ctx->billing_time += ngx_current_msec - w->start;
-
-    ngx_http_set_log_request(r->connection->log, r);
-
-    rc = w->done(r, ctx, rc, op);
-
-    lines_resume(r, ctx, rc);
-}
-
-
-static void
-waiter_detach(lines_waiter_t *w)
-{
-    if (w->op) {
-        ngx_queue_remove(&w->waiter.queue);
-        w->op = NULL;
-    }
-
-    if (w->join.timer_set) {
-        ngx_del_timer(&w->join);
-    }
-}
-
-
-static void
-waiter_cleanup(void *data)
-{
-    lines_waiter_t  *w = data;
-
-    waiter_detach(w);
-
-    if (w->budget.timer_set) {
-        ngx_del_timer(&w->budget);
-    }
 }
 
 

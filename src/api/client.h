@@ -28,8 +28,9 @@ typedef ngx_int_t (*lines_op_done_pt)(ngx_http_request_t *r, lines_ctx_t *ctx,
  * the configured one.  afresh: the request has written a wish, or news; the
  * rest of a run that was under way before is no answer.  Returns NGX_AGAIN:
  * done is called later, once, unless the client leaves before, and the request
- * resumes with its result; or what lines_unavailable() returned.  The text of
- * id is the request's.
+ * resumes with its result (without a done with the next step, whatever there
+ * was to learn); or what lines_unavailable() returned.  The text of id is the
+ * request's.
  */
 
 ngx_int_t lines_op_start(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t afresh,

@@ -12,49 +12,6 @@
 #define LINES_BEGIN_TRIES          3
 
 
-static ngx_int_t idempotency_header(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *member, ngx_str_t *key);
-static ngx_int_t idempotency_digest(ngx_pool_t *pool, ngx_uint_t n,
-    ngx_str_t *parts, ngx_str_t *hex);
-
-
-ngx_int_t
-lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *endpoint, ngx_str_t *member, ngx_uint_t nfields,
-    ngx_str_t *fields, lines_idempotency_t *idem)
-{
-    ngx_int_t    rc;
-    ngx_str_t    parts[2], hex;
-
-    idem->key = *member;
-
-    rc = idempotency_header(r, ctx, member, &idem->key);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    ngx_str_null(&idem->fingerprint);
-
-    parts[0].data = (u_char *) endpoint;
-    parts[0].len = ngx_strlen(endpoint);
-    parts[1] = idem->key;
-
-    if (idempotency_digest(r->pool, 2, parts, &hex) != NGX_OK
-        || lines_key_idem(r->pool, &idem->record, &ctx->identity.tenant, &hex)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (idem->key.len == 0) {
-        return NGX_OK;
-    }
-
-    return idempotency_digest(r->pool, nfields, fields, &idem->fingerprint);
-}
-
-
 /* one key, however often it is given */
 
 static ngx_int_t
@@ -115,6 +72,43 @@ idempotency_digest(ngx_pool_t *pool, ngx_uint_t n, ngx_str_t *parts,
     text.len = list.last - list.start;
 
     return list.failed ? NGX_ERROR : lines_hash(pool, &text, hex);
+}
+
+
+ngx_int_t
+lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *endpoint, ngx_str_t *member, ngx_uint_t nfields,
+    ngx_str_t *fields, lines_idempotency_t *idem)
+{
+    ngx_int_t    rc;
+    ngx_str_t    parts[2], hex;
+
+    idem->key = *member;
+
+    rc = idempotency_header(r, ctx, member, &idem->key);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_str_null(&idem->fingerprint);
+
+    parts[0].data = (u_char *) endpoint;
+    parts[0].len = ngx_strlen(endpoint);
+    parts[1] = idem->key;
+
+    if (idempotency_digest(r->pool, 2, parts, &hex) != NGX_OK
+        || lines_key_idem(r->pool, &idem->record, &ctx->identity.tenant, &hex)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (idem->key.len == 0) {
+        return NGX_OK;
+    }
+
+    return idempotency_digest(r->pool, nfields, fields, &idem->fingerprint);
 }
 
 

@@ -8,18 +8,6 @@
 #define LINES_EMAIL_MAX  254
 
 
-static ngx_int_t input_absent(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const lines_input_t *input);
-static ngx_int_t input_error(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *format, const char *name, size_t max);
-static ngx_int_t input_member(ngx_http_request_t *r, lines_ctx_t *ctx,
-    json_t *member, const lines_input_t *input, void *field);
-static ngx_int_t input_string(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const lines_input_t *input, ngx_str_t *value);
-static const char *text_judge(ngx_str_t *value, size_t max);
-static ngx_uint_t text_is_blank(uint32_t ch);
-
-
 ngx_int_t
 lines_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
 {
@@ -35,6 +23,46 @@ lines_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
     hex->data = p;
 
     return NGX_OK;
+}
+
+
+lines_list_t
+lines_given_of(ngx_str_t *pairs, ngx_uint_t n, ngx_uint_t made)
+{
+    ngx_uint_t    i;
+    lines_list_t  given = { .elts = pairs };
+
+    for (i = 0; i < n; i += 2) {
+        if (made ? pairs[i + 1].len != 0 : pairs[i + 1].data != NULL) {
+            pairs[given.n++] = pairs[i];
+            pairs[given.n++] = pairs[i + 1];
+        }
+    }
+
+    return given;
+}
+
+
+size_t
+lines_read_time(ngx_str_t *text, const char *format, time_t *time)
+{
+    char       again[sizeof("YYYY-MM-DDTHH:MM:SS")];
+    size_t     len;
+    struct tm  tm;
+
+    ngx_memzero(&tm, sizeof(struct tm));
+
+    if (strptime((char *) text->data, format, &tm) == NULL) {
+        return 0;
+    }
+
+    *time = timegm(&tm);
+
+    /* a day that there is not has become another one */
+
+    len = strftime(again, sizeof(again), format, &tm);
+
+    return ngx_strncmp(text->data, again, len) == 0 ? len : 0;
 }
 
 
@@ -119,54 +147,161 @@ lines_read_input(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_read_members(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *object,
-    const lines_input_t *inputs, void *to)
+static ngx_int_t
+input_error(ngx_http_request_t *r, lines_ctx_t *ctx, const char *format,
+    const char *name, size_t max)
 {
-    json_t               *member;
-    ngx_int_t             rc;
-    const lines_input_t  *input;
+    ngx_str_t  text;
 
-    for (input = inputs; input->name; input++) {
+    if (lines_redis_format(r->pool, &text, format, name, max) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
-        if (input->says
-            && !lines_is((ngx_str_t *) ((u_char *) to + input->when),
-                         input->says))
-        {
-            continue;
+    return lines_refuse(ctx, 400, (char *) text.data);
+}
+
+
+static ngx_int_t
+input_absent(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const lines_input_t *input)
+{
+    if (!(input->flags & LINES_REQUIRED)) {
+        return NGX_OK;
+    }
+
+    if (input->absent || input->bad) {
+        return lines_refuse(ctx, 400,
+                            input->absent ? input->absent : input->bad);
+    }
+
+    return input_error(r, ctx, "%s is required%Z", input->name, 0);
+}
+
+
+/*
+ * White_Space (PropList.txt) and Default_Ignorable_Code_Point
+ * (DerivedCoreProperties.txt) of Unicode 16.0, but for control characters,
+ * which have a word of their own; and two that have neither property and show
+ * nothing all the same: the marks of annotations and the braille blank.
+ */
+
+static ngx_uint_t
+text_is_blank(uint32_t ch)
+{
+    ngx_uint_t  i;
+
+    static const struct {
+        uint32_t  first;
+        uint32_t  last;
+    } blank[] = {
+        { 0x0020, 0x0020 }, { 0x00a0, 0x00a0 }, { 0x00ad, 0x00ad },
+        { 0x034f, 0x034f }, { 0x061c, 0x061c }, { 0x115f, 0x1160 },
+        { 0x1680, 0x1680 }, { 0x17b4, 0x17b5 }, { 0x180b, 0x180f },
+        { 0x2000, 0x200f }, { 0x2028, 0x202f }, { 0x205f, 0x206f },
+        { 0x2800, 0x2800 }, { 0x3000, 0x3000 }, { 0x3164, 0x3164 },
+        { 0xfe00, 0xfe0f }, { 0xfeff, 0xfeff }, { 0xffa0, 0xffa0 },
+        { 0xfff0, 0xfffb }, { 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a },
+        { 0xe0000, 0xe0fff }
+    };
+
+    for (i = 0; i < sizeof(blank) / sizeof(blank[0]); i++) {
+        if (ch <= blank[i].last) {
+            return ch >= blank[i].first;
+        }
+    }
+
+    return 0;
+}
+
+
+/* NULL, or what is wrong */
+
+static const char *
+text_judge(ngx_str_t *value, size_t max)
+{
+    size_t       n;
+    u_char      *p, *q, *last;
+    uint32_t     ch;
+    ngx_uint_t   control, visible;
+
+    n = 0;
+    control = 0;
+    visible = 0;
+
+    last = value->data + value->len;
+
+    for (p = value->data; p < last; n++) {
+
+        if (*p < 0x80) {
+            ch = *p++;
+
+        } else {
+            q = p;
+            ch = ngx_utf8_decode(&q, last - p);
+
+            if (ch > 0x10ffff) {
+                q = p + 1;
+                ch = *p;
+            }
+
+            p = q;
         }
 
-        member = json_object_get(object, input->name);
+        if (ch < ' ' || (ch >= 0x7f && ch <= 0x9f)) {
+            control = 1;
 
-        if (json_is_null(member)
-            && !(input->flags & (LINES_NULL_BAD|LINES_NULL_EMPTY)))
-        {
-            member = NULL;
+        } else if (!text_is_blank(ch)) {
+            visible = 1;
+        }
+    }
+
+    if (control) {
+        return "%s must not have control characters%Z";
+    }
+
+    if (n > max) {
+        return "%s must have at most %uz characters%Z";
+    }
+
+    return n && !visible ? "%s must not be blank%Z" : NULL;
+}
+
+
+static ngx_int_t
+input_string(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const lines_input_t *input, ngx_str_t *value)
+{
+    ngx_int_t            rc;
+    const char  *const  *word;
+
+    if (input->kind == LINES_INPUT_TEXT) {
+
+        if (value->len == 0) {
+            return input_absent(r, ctx, input);
         }
 
-        rc = member ? input_member(r, ctx, member, input,
-                                   (u_char *) to + input->offset)
-                    : input_absent(r, ctx, input);
+        rc = lines_check_text(r, ctx, input->name, value, input->max);
 
         if (rc != NGX_OK) {
             return rc;
         }
+
+    } else if (text_judge(value, input->max)) {
+        return lines_refuse(ctx, 400, input->bad);
     }
 
-    return NGX_OK;
-}
+    for (word = input->words; *word; word++) {
 
-
-const lines_input_t *
-lines_find_input(const lines_input_t *inputs, const char *name)
-{
-    for ( /* void */ ; inputs->name; inputs++) {
-        if (ngx_strcmp(inputs->name, name) == 0) {
-            return inputs;
+        if (lines_is(value, *word)) {
+            return NGX_OK;
         }
     }
 
-    return NULL;
+    if (word != input->words || (input->is && !input->is(value))) {
+        return lines_refuse(ctx, 400, input->bad);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -234,6 +369,57 @@ input_member(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *member,
 
 
 ngx_int_t
+lines_read_members(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *object,
+    const lines_input_t *inputs, void *to)
+{
+    json_t               *member;
+    ngx_int_t             rc;
+    const lines_input_t  *input;
+
+    for (input = inputs; input->name; input++) {
+
+        if (input->says
+            && !lines_is((ngx_str_t *) ((u_char *) to + input->when),
+                         input->says))
+        {
+            continue;
+        }
+
+        member = json_object_get(object, input->name);
+
+        if (json_is_null(member)
+            && !(input->flags & (LINES_NULL_BAD|LINES_NULL_EMPTY)))
+        {
+            member = NULL;
+        }
+
+        rc = member ? input_member(r, ctx, member, input,
+                                   (u_char *) to + input->offset)
+                    : input_absent(r, ctx, input);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+const lines_input_t *
+lines_find_input(const lines_input_t *inputs, const char *name)
+{
+    for ( /* void */ ; inputs->name; inputs++) {
+        if (ngx_strcmp(inputs->name, name) == 0) {
+            return inputs;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
 lines_read_query(ngx_http_request_t *r, lines_ctx_t *ctx,
     const lines_input_t *inputs, void *to)
 {
@@ -276,75 +462,6 @@ lines_read_query(ngx_http_request_t *r, lines_ctx_t *ctx,
 }
 
 
-static ngx_int_t
-input_string(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const lines_input_t *input, ngx_str_t *value)
-{
-    ngx_int_t            rc;
-    const char  *const  *word;
-
-    if (input->kind == LINES_INPUT_TEXT) {
-
-        if (value->len == 0) {
-            return input_absent(r, ctx, input);
-        }
-
-        rc = lines_check_text(r, ctx, input->name, value, input->max);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
-    } else if (text_judge(value, input->max)) {
-        return lines_refuse(ctx, 400, input->bad);
-    }
-
-    for (word = input->words; *word; word++) {
-
-        if (lines_is(value, *word)) {
-            return NGX_OK;
-        }
-    }
-
-    if (word != input->words || (input->is && !input->is(value))) {
-        return lines_refuse(ctx, 400, input->bad);
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-input_absent(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const lines_input_t *input)
-{
-    if (!(input->flags & LINES_REQUIRED)) {
-        return NGX_OK;
-    }
-
-    if (input->absent || input->bad) {
-        return lines_refuse(ctx, 400,
-                            input->absent ? input->absent : input->bad);
-    }
-
-    return input_error(r, ctx, "%s is required%Z", input->name, 0);
-}
-
-
-static ngx_int_t
-input_error(ngx_http_request_t *r, lines_ctx_t *ctx, const char *format,
-    const char *name, size_t max)
-{
-    ngx_str_t  text;
-
-    if (lines_redis_format(r->pool, &text, format, name, max) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_refuse(ctx, 400, (char *) text.data);
-}
-
-
 ngx_int_t
 lines_check_text(ngx_http_request_t *r, lines_ctx_t *ctx, const char *name,
     ngx_str_t *value, size_t max)
@@ -354,95 +471,6 @@ lines_check_text(ngx_http_request_t *r, lines_ctx_t *ctx, const char *name,
     format = text_judge(value, max);
 
     return format ? input_error(r, ctx, format, name, max) : NGX_OK;
-}
-
-
-/* NULL, or what is wrong */
-
-static const char *
-text_judge(ngx_str_t *value, size_t max)
-{
-    size_t       n;
-    u_char      *p, *q, *last;
-    uint32_t     ch;
-    ngx_uint_t   control, visible;
-
-    n = 0;
-    control = 0;
-    visible = 0;
-
-    last = value->data + value->len;
-
-    for (p = value->data; p < last; n++) {
-
-        if (*p < 0x80) {
-            ch = *p++;
-
-        } else {
-            q = p;
-            ch = ngx_utf8_decode(&q, last - p);
-
-            if (ch > 0x10ffff) {
-                q = p + 1;
-                ch = *p;
-            }
-
-            p = q;
-        }
-
-        if (ch < ' ' || (ch >= 0x7f && ch <= 0x9f)) {
-            control = 1;
-
-        } else if (!text_is_blank(ch)) {
-            visible = 1;
-        }
-    }
-
-    if (control) {
-        return "%s must not have control characters%Z";
-    }
-
-    if (n > max) {
-        return "%s must have at most %uz characters%Z";
-    }
-
-    return n && !visible ? "%s must not be blank%Z" : NULL;
-}
-
-
-/*
- * White_Space (PropList.txt) and Default_Ignorable_Code_Point
- * (DerivedCoreProperties.txt) of Unicode 16.0, but for control characters,
- * which have a word of their own; and two that have neither property and show
- * nothing all the same: the marks of annotations and the braille blank.
- */
-
-static ngx_uint_t
-text_is_blank(uint32_t ch)
-{
-    ngx_uint_t  i;
-
-    static const struct {
-        uint32_t  first;
-        uint32_t  last;
-    } blank[] = {
-        { 0x0020, 0x0020 }, { 0x00a0, 0x00a0 }, { 0x00ad, 0x00ad },
-        { 0x034f, 0x034f }, { 0x061c, 0x061c }, { 0x115f, 0x1160 },
-        { 0x1680, 0x1680 }, { 0x17b4, 0x17b5 }, { 0x180b, 0x180f },
-        { 0x2000, 0x200f }, { 0x2028, 0x202f }, { 0x205f, 0x206f },
-        { 0x2800, 0x2800 }, { 0x3000, 0x3000 }, { 0x3164, 0x3164 },
-        { 0xfe00, 0xfe0f }, { 0xfeff, 0xfeff }, { 0xffa0, 0xffa0 },
-        { 0xfff0, 0xfffb }, { 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a },
-        { 0xe0000, 0xe0fff }
-    };
-
-    for (i = 0; i < sizeof(blank) / sizeof(blank[0]); i++) {
-        if (ch <= blank[i].last) {
-            return ch >= blank[i].first;
-        }
-    }
-
-    return 0;
 }
 
 

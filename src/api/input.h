@@ -11,8 +11,19 @@
 #include "http/text.h"
 
 
+/* of an array of names, each with its value, those that were given; made, a
+   flag: and are not empty.  They move to its front. */
+#define lines_given(pairs, made)                                              \
+    lines_given_of(pairs, sizeof(pairs) / sizeof(pairs[0]), made)
+
+lines_list_t lines_given_of(ngx_str_t *pairs, ngx_uint_t n, ngx_uint_t made);
+
 /* SHA-256 in hex */
 ngx_int_t lines_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex);
+
+/* what a text, which ends with a zero, begins with, in UTC and in strptime()'s
+   format: its length; 0: there is no such time, or it is not written so */
+size_t lines_read_time(ngx_str_t *text, const char *format, time_t *time);
 
 /* E.164: "+", then 7 to 15 digits, of which the first is not 0 */
 ngx_uint_t lines_is_e164(ngx_str_t *value);

@@ -28,6 +28,7 @@ typedef struct {
  * %N   ngx_str_t *: a number's digits, or null where it is empty
  * %L   int64_t
  * %B   ngx_uint_t: true or false
+ * %A   lines_list_t *: JSON, with commas between
  */
 void lines_json_add(lines_json_t *json, const char *fmt, ...);
 

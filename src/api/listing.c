@@ -12,21 +12,8 @@
 #define LINES_TEXTS_POOL    512     /* most are larger: on their own */
 
 
-static ngx_int_t listing_cursor(ngx_http_request_t *r,
-    lines_listing_t *listing, ngx_str_t *cursor);
-static ngx_int_t listing_range(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t listing_documents(lines_ctx_t *ctx);
-static ngx_int_t listing_run(void *data, lines_line_list_reply_t *reply);
-static ngx_int_t listing_append(ngx_http_request_t *r,
-    lines_listing_t *listing, ngx_str_t *text, ngx_uint_t comma);
-static ngx_int_t listing_send(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void listing_writer(ngx_http_request_t *r);
 static ngx_int_t listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc);
-static ngx_int_t listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void listing_member(lines_listing_t *listing, ngx_uint_t i,
-    ngx_str_t *tenant, ngx_str_t *id);
-static void listing_cleanup(void *data);
 
 
 static const lines_input_t  listing_inputs[] = {
@@ -34,6 +21,218 @@ static const lines_input_t  listing_inputs[] = {
                     "limit must be from 1 to 100"),
     lines_input_end
 };
+
+
+static void
+listing_cleanup(void *data)
+{
+    lines_listing_t  *listing = data;
+
+    lines_caller_detach(listing->caller);
+
+    if (listing->pool) {
+        ngx_destroy_pool(listing->pool);
+    }
+
+    if (listing->texts) {
+        ngx_destroy_pool(listing->texts);
+    }
+}
+
+
+lines_answered(listing_page, lines_listing_t *listing, lines_page)
+{
+    listing->members = reply->members.elts;
+    listing->nmembers = reply->members.n / 2;
+    listing->next = 0;
+
+    listing->scanned += listing->nmembers;
+    listing->exhausted = (reply->exhausted == 1);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_listing_t  *listing = ctx->data;
+
+    /* of the page before, the last one is still needed */
+
+    if (lines_redis_format(r->pool, &listing->score, "%V", &listing->score)
+        != NGX_OK
+        || lines_redis_format(r->pool, &listing->member, "%V",
+                              &listing->member)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    listing->nmembers = 0;
+    listing->next = 0;
+
+    ngx_reset_pool(listing->pool);
+
+    return lines_lines_page(&ctx->caller, listing_page, ctx,
+                            .lines_key = listing->key,
+                            .oldest = listing->oldest,
+                            .score = listing->score,
+                            .member = listing->member, .most = LINES_PAGE);
+}
+
+
+static void
+listing_writer(ngx_http_request_t *r)
+{
+    ngx_int_t     rc;
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    rc = lines_part(r, NULL);
+
+    if (rc != NGX_AGAIN) {
+        lines_resume(r, ctx, listing_sent(r, ctx, rc));
+    }
+}
+
+
+static ngx_int_t
+listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_chain_t      *cl;
+    lines_listing_t  *listing;
+
+    if (rc == NGX_AGAIN) {
+        r->write_event_handler = listing_writer;
+        return NGX_AGAIN;
+    }
+
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    listing = ctx->data;
+
+    /* what a filter has kept without a word goes with the request */
+
+    for (cl = listing->out; cl; cl = cl->next) {
+        listing->kept |= (cl->buf->pos != cl->buf->last);
+    }
+
+    if (!listing->kept) {
+        ngx_reset_pool(listing->texts);
+
+        listing->last->next = listing->free;
+        listing->free = listing->out;
+    }
+
+    listing->out = NULL;
+    lines_turn_release(listing->turn);
+
+    return lines_turn_take(listing->turn);
+}
+
+
+/*
+ * There is no room to wait with what was read for the rest.  From here on the
+ * list comes in parts, each when the one before was taken.
+ */
+
+static ngx_int_t
+listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t         rc;
+    lines_listing_t  *listing = ctx->data;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines listing: %uz bytes are sent on the way",
+                   listing->turn->held);
+
+    if (!ctx->begun) {
+        rc = lines_begin(r, ctx, NGX_HTTP_OK);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    listing->last->buf->flush = 1;
+    listing->last->buf->last_in_chain = 1;
+
+    return listing_sent(r, ctx, lines_part(r, listing->out));
+}
+
+
+static ngx_int_t
+listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
+    ngx_str_t *cursor)
+{
+    u_char    *p;
+    ngx_str_t  text;
+
+    if (cursor->len == 0 || cursor->len > LINES_CURSOR_MAX) {
+        return NGX_ERROR;
+    }
+
+    text.data = ngx_pnalloc(r->pool, ngx_base64_decoded_length(cursor->len));
+    if (text.data == NULL || ngx_decode_base64url(&text, cursor) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_strlchr(text.data, text.data + text.len, '/');
+
+    if (p == NULL || ngx_atoof(text.data, p - text.data) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    listing->score.data = text.data;
+    listing->score.len = p - text.data;
+    listing->member.data = p + 1;
+    listing->member.len = text.data + text.len - p - 1;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+listing_append(ngx_http_request_t *r, lines_listing_t *listing,
+    ngx_str_t *text, ngx_uint_t comma)
+{
+    u_char       *p;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    cl = ngx_chain_get_free_buf(r->pool, &listing->free);
+    p = ngx_pnalloc(listing->texts, text->len + comma);
+
+    if (cl == NULL || p == NULL) {
+        return NGX_ERROR;
+    }
+
+    b = cl->buf;
+    ngx_memzero(b, sizeof(ngx_buf_t));
+
+    b->pos = p;
+    p = ngx_cpymem(p, ",", comma);
+    b->last = ngx_cpymem(p, text->data, text->len);
+    b->temporary = 1;
+
+    if (listing->out) {
+        listing->last->next = cl;
+
+    } else {
+        listing->out = cl;
+    }
+
+    listing->last = cl;
+    listing->size += b->last - b->pos;
+
+    return NGX_OK;
+}
 
 
 ngx_int_t
@@ -120,164 +319,6 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 
 static void
-listing_cleanup(void *data)
-{
-    lines_listing_t  *listing = data;
-
-    lines_caller_detach(listing->caller);
-
-    if (listing->pool) {
-        ngx_destroy_pool(listing->pool);
-    }
-
-    if (listing->texts) {
-        ngx_destroy_pool(listing->texts);
-    }
-}
-
-
-static ngx_int_t
-listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
-    ngx_str_t *cursor)
-{
-    u_char    *p;
-    ngx_str_t  text;
-
-    if (cursor->len == 0 || cursor->len > LINES_CURSOR_MAX) {
-        return NGX_ERROR;
-    }
-
-    text.data = ngx_pnalloc(r->pool, ngx_base64_decoded_length(cursor->len));
-    if (text.data == NULL || ngx_decode_base64url(&text, cursor) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_strlchr(text.data, text.data + text.len, '/');
-
-    if (p == NULL || ngx_atoof(text.data, p - text.data) == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    listing->score.data = text.data;
-    listing->score.len = p - text.data;
-    listing->member.data = p + 1;
-    listing->member.len = text.data + text.len - p - 1;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_uint_t        full;
-    lines_listing_t  *listing = ctx->data;
-
-    full = listing->limit && listing->shown >= listing->limit;
-
-    /* until there is enough */
-
-    lines_again_from(ctx, lines_listing_run);
-
-    if (!full && listing->next < listing->nmembers) {
-        return listing_documents(ctx);
-    }
-
-    /* others may have theirs before the next page, or while it is sent */
-
-    lines_turn_end(listing->turn);
-
-    if (listing->exhausted && listing->next == listing->nmembers) {
-        listing->score.len = 0;
-        return listing_answer(r, ctx);
-    }
-
-    if (full || (listing->limit && listing->scanned >= LINES_LISTING_SCAN)) {
-        return listing_answer(r, ctx);
-    }
-
-    return lines_turn_take(listing->turn);
-}
-
-
-lines_answered(listing_page, lines_listing_t *listing, lines_page)
-{
-    listing->members = reply->members.elts;
-    listing->nmembers = reply->members.n / 2;
-    listing->next = 0;
-
-    listing->scanned += listing->nmembers;
-    listing->exhausted = (reply->exhausted == 1);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_listing_t  *listing = ctx->data;
-
-    /* of the page before, the last one is still needed */
-
-    if (lines_redis_format(r->pool, &listing->score, "%V", &listing->score)
-        != NGX_OK
-        || lines_redis_format(r->pool, &listing->member, "%V",
-                              &listing->member)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    listing->nmembers = 0;
-    listing->next = 0;
-
-    ngx_reset_pool(listing->pool);
-
-    return lines_lines_page(&ctx->caller, listing_page, ctx,
-                            .lines_key = listing->key,
-                            .oldest = listing->oldest,
-                            .score = listing->score,
-                            .member = listing->member, .most = LINES_PAGE);
-}
-
-
-/* the next lines, all of one tenant: what is passed to a script is one slot */
-
-static ngx_int_t
-listing_documents(lines_ctx_t *ctx)
-{
-    ngx_str_t        *ids, tenant, other;
-    ngx_uint_t        n, most;
-    lines_listing_t  *listing = ctx->data;
-
-    most = ngx_min(listing->nmembers - listing->next, LINES_RUN);
-
-    ids = ngx_palloc(listing->pool, most * sizeof(ngx_str_t));
-    if (ids == NULL) {
-        return NGX_ERROR;
-    }
-
-    listing_member(listing, listing->next, &tenant, &ids[0]);
-
-    for (n = 1; n < most; n++) {
-        listing_member(listing, listing->next + n, &other, &ids[n]);
-
-        if (!lines_same(&other, &tenant)) {
-            break;
-        }
-    }
-
-    return lines_line_list(&ctx->caller, listing_run, ctx, .tenant = tenant,
-                 .ids.n = n, .ids.elts = ids,
-                 .list.data = (u_char *) listing->list,
-                 .list.len = ngx_strlen(listing->list),
-                 .most = listing->limit ? listing->limit - listing->shown : 0,
-                 .wanted = listing->status);
-}
-
-
-static void
 listing_member(lines_listing_t *listing, ngx_uint_t i, ngx_str_t *tenant,
     ngx_str_t *id)
 {
@@ -350,125 +391,38 @@ lines_answered(listing_run, lines_listing_t *listing, line_list)
 }
 
 
+/* the next lines, all of one tenant: what is passed to a script is one slot */
+
 static ngx_int_t
-listing_append(ngx_http_request_t *r, lines_listing_t *listing,
-    ngx_str_t *text, ngx_uint_t comma)
+listing_documents(lines_ctx_t *ctx)
 {
-    u_char       *p;
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
+    ngx_str_t        *ids, tenant, other;
+    ngx_uint_t        n, most;
+    lines_listing_t  *listing = ctx->data;
 
-    cl = ngx_chain_get_free_buf(r->pool, &listing->free);
-    p = ngx_pnalloc(listing->texts, text->len + comma);
+    most = ngx_min(listing->nmembers - listing->next, LINES_RUN);
 
-    if (cl == NULL || p == NULL) {
+    ids = ngx_palloc(listing->pool, most * sizeof(ngx_str_t));
+    if (ids == NULL) {
         return NGX_ERROR;
     }
 
-    b = cl->buf;
-    ngx_memzero(b, sizeof(ngx_buf_t));
+    listing_member(listing, listing->next, &tenant, &ids[0]);
 
-    b->pos = p;
-    p = ngx_cpymem(p, ",", comma);
-    b->last = ngx_cpymem(p, text->data, text->len);
-    b->temporary = 1;
+    for (n = 1; n < most; n++) {
+        listing_member(listing, listing->next + n, &other, &ids[n]);
 
-    if (listing->out) {
-        listing->last->next = cl;
-
-    } else {
-        listing->out = cl;
-    }
-
-    listing->last = cl;
-    listing->size += b->last - b->pos;
-
-    return NGX_OK;
-}
-
-
-/*
- * There is no room to wait with what was read for the rest.  From here on the
- * list comes in parts, each when the one before was taken.
- */
-
-static ngx_int_t
-listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t         rc;
-    lines_listing_t  *listing = ctx->data;
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines listing: %uz bytes are sent on the way",
-                   listing->turn->held);
-
-    if (!ctx->begun) {
-        rc = lines_begin(r, ctx, NGX_HTTP_OK);
-
-        if (rc != NGX_OK) {
-            return rc;
+        if (!lines_same(&other, &tenant)) {
+            break;
         }
     }
 
-    listing->last->buf->flush = 1;
-    listing->last->buf->last_in_chain = 1;
-
-    return listing_sent(r, ctx, lines_part(r, listing->out));
-}
-
-
-static void
-listing_writer(ngx_http_request_t *r)
-{
-    ngx_int_t     rc;
-    lines_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
-
-    rc = lines_part(r, NULL);
-
-    if (rc != NGX_AGAIN) {
-        lines_resume(r, ctx, listing_sent(r, ctx, rc));
-    }
-}
-
-
-static ngx_int_t
-listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
-{
-    ngx_chain_t      *cl;
-    lines_listing_t  *listing;
-
-    if (rc == NGX_AGAIN) {
-        r->write_event_handler = listing_writer;
-        return NGX_AGAIN;
-    }
-
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    if (rc != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    listing = ctx->data;
-
-    /* what a filter has kept without a word goes with the request */
-
-    for (cl = listing->out; cl; cl = cl->next) {
-        listing->kept |= (cl->buf->pos != cl->buf->last);
-    }
-
-    if (!listing->kept) {
-        ngx_reset_pool(listing->texts);
-
-        listing->last->next = listing->free;
-        listing->free = listing->out;
-    }
-
-    listing->out = NULL;
-    lines_turn_release(listing->turn);
-
-    return lines_turn_take(listing->turn);
+    return lines_line_list(&ctx->caller, listing_run, ctx, .tenant = tenant,
+                 .ids.n = n, .ids.elts = ids,
+                 .list.data = (u_char *) listing->list,
+                 .list.len = ngx_strlen(listing->list),
+                 .most = listing->limit ? listing->limit - listing->shown : 0,
+                 .wanted = listing->status);
 }
 
 
@@ -517,4 +471,37 @@ listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
            ? lines_end(r, ctx, listing->out)
            : lines_answer_chain(r, ctx, NGX_HTTP_OK, &lines_json_type,
                                 listing->out, listing->size);
+}
+
+
+ngx_int_t
+lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_uint_t        full;
+    lines_listing_t  *listing = ctx->data;
+
+    full = listing->limit && listing->shown >= listing->limit;
+
+    /* until there is enough */
+
+    lines_again_from(ctx, lines_listing_run);
+
+    if (!full && listing->next < listing->nmembers) {
+        return listing_documents(ctx);
+    }
+
+    /* others may have theirs before the next page, or while it is sent */
+
+    lines_turn_end(listing->turn);
+
+    if (listing->exhausted && listing->next == listing->nmembers) {
+        listing->score.len = 0;
+        return listing_answer(r, ctx);
+    }
+
+    if (full || (listing->limit && listing->scanned >= LINES_LISTING_SCAN)) {
+        return listing_answer(r, ctx);
+    }
+
+    return lines_turn_take(listing->turn);
 }

@@ -9,11 +9,6 @@
 #define LINES_DAILY_MESSAGES       500
 
 
-static lines_plan_t *plan_add(ngx_conf_t *cf, lines_main_conf_t *lmcf,
-    lines_channel_e channel);
-static char *plan_limit(ngx_conf_t *cf, ngx_str_t *value, void *field);
-
-
 static ngx_conf_enum_t  plan_channels[] = {
     { ngx_string("phone"), LINES_PHONE },
     { ngx_string("email"), LINES_EMAIL },
@@ -41,6 +36,25 @@ static lines_directive_t  plan_directive = {
 };
 
 
+static char *
+plan_limit(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (ngx_strcmp(value->data, "unlimited") != 0
+        && (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE))
+    {
+        return LINES_PARAM_INVALID;
+    }
+
+    *(ngx_str_t *) field = *value;
+
+    return NGX_CONF_OK;
+}
+
+
 static lines_param_t  agent_plan_params[] = {
     lines_param_string("price", lines_plan_t, price, LINES_PARAM_REQUIRED),
     lines_param_msec("preview_ttl", lines_plan_t, preview_ttl,
@@ -57,6 +71,43 @@ static lines_directive_t  agent_plan_directive = {
     .name = "lines_agent_plan",
     .params = agent_plan_params
 };
+
+
+static lines_plan_t *
+plan_add(ngx_conf_t *cf, lines_main_conf_t *lmcf, lines_channel_e channel)
+{
+    ngx_str_t     *value;
+    lines_plan_t  *plan;
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "empty plan name in \"%V\"",
+                           &value[0]);
+        return NULL;
+    }
+
+    if (lines_find_plan(lmcf, &value[1], channel)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           channel == LINES_AGENT
+                           ? "duplicate \"%V\" \"%V\""
+                           : "duplicate \"%V\" \"%V\" \"%V\"", &value[0],
+                           &value[1], &value[2]);
+        return NULL;
+    }
+
+    plan = ngx_array_push(&lmcf->plans);
+    if (plan == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(plan, sizeof(lines_plan_t));
+
+    plan->name = value[1];
+    plan->channel = channel;
+
+    return plan;
+}
 
 
 char *
@@ -115,62 +166,6 @@ lines_agent_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_set(&plan->monthly, "10");
 
     return lines_params(cf, &agent_plan_directive, 2, plan);
-}
-
-
-static lines_plan_t *
-plan_add(ngx_conf_t *cf, lines_main_conf_t *lmcf, lines_channel_e channel)
-{
-    ngx_str_t     *value;
-    lines_plan_t  *plan;
-
-    value = cf->args->elts;
-
-    if (value[1].len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "empty plan name in \"%V\"",
-                           &value[0]);
-        return NULL;
-    }
-
-    if (lines_find_plan(lmcf, &value[1], channel)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           channel == LINES_AGENT
-                           ? "duplicate \"%V\" \"%V\""
-                           : "duplicate \"%V\" \"%V\" \"%V\"", &value[0],
-                           &value[1], &value[2]);
-        return NULL;
-    }
-
-    plan = ngx_array_push(&lmcf->plans);
-    if (plan == NULL) {
-        return NULL;
-    }
-
-    ngx_memzero(plan, sizeof(lines_plan_t));
-
-    plan->name = value[1];
-    plan->channel = channel;
-
-    return plan;
-}
-
-
-static char *
-plan_limit(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    ngx_int_t  n;
-
-    n = ngx_atoi(value->data, value->len);
-
-    if (ngx_strcmp(value->data, "unlimited") != 0
-        && (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE))
-    {
-        return LINES_PARAM_INVALID;
-    }
-
-    *(ngx_str_t *) field = *value;
-
-    return NGX_CONF_OK;
 }
 
 

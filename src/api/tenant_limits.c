@@ -16,11 +16,6 @@
 #define LINES_TENANT_DECLINED  2                /* of lines_tenant_bounds */
 
 
-static char *tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field);
-static char *tenant_cards(ngx_conf_t *cf, ngx_str_t *value, void *field);
-static char *tenant_rate(ngx_conf_t *cf, ngx_str_t *value, void *field);
-
-
 static int64_t  tenant_tickets = 100;
 static int64_t  tenant_requests = 500;
 static int64_t  tenant_declined = 5;
@@ -36,6 +31,70 @@ static lines_tenant_limits_t  tenant_defaults = {
     .interval = ngx_string("2000000"),    /* 30r/m */
     .size = LINES_TENANT_BURST
 };
+
+
+static char *
+tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    int64_t **number = field;
+
+    ngx_int_t  n;
+
+    if (lines_is(value, "unlimited")) {
+        *number = NULL;
+        return NGX_CONF_OK;
+    }
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n < 1 || n > NGX_MAX_INT32_VALUE) {
+        return LINES_PARAM_INVALID;
+    }
+
+    *number = ngx_palloc(cf->pool, sizeof(int64_t));
+    if (*number == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    **number = n;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+tenant_cards(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    int64_t **number = field;
+
+    char  *rv;
+
+    rv = tenant_number(cf, value, field);
+
+    return rv == NGX_CONF_OK && *number && **number > LINES_TENANT_KEPT
+           ? LINES_PARAM_INVALID : rv;
+}
+
+
+static char *
+tenant_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    ngx_str_t *interval = field;
+
+    lines_rate_t  rate;
+
+    if (lines_is(value, "unlimited")) {
+        ngx_str_null(interval);
+        return NGX_CONF_OK;
+    }
+
+    if (lines_rate_parse(value, &rate) != NGX_OK) {
+        return LINES_PARAM_INVALID;
+    }
+
+    return lines_redis_format(cf->pool, interval, "%.6f", rate.interval)
+           == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
 
 
 #define tenant_param(name)                                                    \
@@ -108,70 +167,6 @@ lines_tenant_limits(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     *llcf->tenant_limits = tenant_defaults;
 
     return lines_params(cf, &tenant_directive, 1, llcf->tenant_limits);
-}
-
-
-static char *
-tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    int64_t **number = field;
-
-    ngx_int_t  n;
-
-    if (lines_is(value, "unlimited")) {
-        *number = NULL;
-        return NGX_CONF_OK;
-    }
-
-    n = ngx_atoi(value->data, value->len);
-
-    if (n < 1 || n > NGX_MAX_INT32_VALUE) {
-        return LINES_PARAM_INVALID;
-    }
-
-    *number = ngx_palloc(cf->pool, sizeof(int64_t));
-    if (*number == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    **number = n;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-tenant_cards(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    int64_t **number = field;
-
-    char  *rv;
-
-    rv = tenant_number(cf, value, field);
-
-    return rv == NGX_CONF_OK && *number && **number > LINES_TENANT_KEPT
-           ? LINES_PARAM_INVALID : rv;
-}
-
-
-static char *
-tenant_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    ngx_str_t *interval = field;
-
-    lines_rate_t  rate;
-
-    if (lines_is(value, "unlimited")) {
-        ngx_str_null(interval);
-        return NGX_CONF_OK;
-    }
-
-    if (lines_rate_parse(value, &rate) != NGX_OK) {
-        return LINES_PARAM_INVALID;
-    }
-
-    return lines_redis_format(cf->pool, interval, "%.6f", rate.interval)
-           == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 

@@ -17,13 +17,7 @@ struct lines_turns_s {
 };
 
 
-static lines_turns_t *turn_tenant(ngx_str_t *tenant);
-static ngx_uint_t turn_fits(lines_turn_t *turn);
-static void turn_count(lines_turns_t *turns, ssize_t size);
-static void turn_settle(lines_turns_t *turns);
 static void turn_next(ngx_event_t *ev);
-static void turn_late(ngx_event_t *ev);
-static void turn_cleanup(void *data);
 
 
 /* of this worker */
@@ -43,6 +37,82 @@ static struct {
     .heavy = { &keeper.heavy, &keeper.heavy },
     .next = { .handler = turn_next }
 };
+
+
+static lines_turns_t *
+turn_tenant(ngx_str_t *tenant)
+{
+    uint32_t        hash;
+    lines_turns_t  *turns;
+
+    keeper.next.log = ngx_cycle->log;
+
+    hash = ngx_crc32_short(tenant->data, tenant->len);
+
+    turns = (lines_turns_t *) ngx_str_rbtree_lookup(&keeper.tree, tenant,
+                                                    hash);
+    if (turns) {
+        return turns;
+    }
+
+    turns = ngx_calloc(sizeof(lines_turns_t) + tenant->len, ngx_cycle->log);
+    if (turns == NULL) {
+        return NULL;
+    }
+
+    ngx_queue_init(&turns->waiting);
+
+    turns->node.node.key = hash;
+    turns->node.str.len = tenant->len;
+    turns->node.str.data = (u_char *) (turns + 1);
+    ngx_memcpy(turns->node.str.data, tenant->data, tenant->len);
+
+    ngx_rbtree_insert(&keeper.tree, &turns->node.node);
+
+    return turns;
+}
+
+
+static void
+turn_cleanup(void *data)
+{
+    lines_turn_t *turn = data;
+
+    lines_turns_t  *turns;
+
+    lines_turn_end(turn);
+    lines_turn_release(turn);
+
+    turns = turn->turns;
+
+    /* who waits has it as its tenant as well */
+
+    if (--turns->users == 0) {
+        ngx_rbtree_delete(&keeper.tree, &turns->node.node);
+        ngx_free(turns);
+    }
+}
+
+
+static void
+turn_late(ngx_event_t *ev)
+{
+    lines_ctx_t         *ctx;
+    lines_turn_t        *turn;
+    ngx_http_request_t  *r;
+
+    turn = ev->data;
+    ctx = turn->ctx;
+    r = ctx->request;
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "lines: a list of \"%V\" had to wait for others for too "
+                  "long", &turn->turns->node.str);
+
+    lines_turn_end(turn);
+
+    lines_resume(r, ctx, lines_unavailable(r, ctx, 1));
+}
 
 
 lines_turn_t *
@@ -82,37 +152,28 @@ lines_turn_create(lines_ctx_t *ctx, ngx_str_t *tenant, lines_step_pt run)
 }
 
 
-static lines_turns_t *
-turn_tenant(ngx_str_t *tenant)
+/* the tenant queues where it may be served */
+
+static void
+turn_settle(lines_turns_t *turns)
 {
-    uint32_t        hash;
-    lines_turns_t  *turns;
+    ngx_uint_t  ready;
 
-    keeper.next.log = ngx_cycle->log;
+    ready = !ngx_queue_empty(&turns->waiting)
+            && turns->running < LINES_TENANT_TURNS;
 
-    hash = ngx_crc32_short(tenant->data, tenant->len);
+    if (ready && !turns->queued) {
+        ngx_queue_insert_tail(&keeper.tenants, &turns->queue);
+        turns->queued = 1;
 
-    turns = (lines_turns_t *) ngx_str_rbtree_lookup(&keeper.tree, tenant,
-                                                    hash);
-    if (turns) {
-        return turns;
+    } else if (!ready && turns->queued) {
+        ngx_queue_remove(&turns->queue);
+        turns->queued = 0;
     }
 
-    turns = ngx_calloc(sizeof(lines_turns_t) + tenant->len, ngx_cycle->log);
-    if (turns == NULL) {
-        return NULL;
+    if (!ngx_queue_empty(&keeper.tenants) && keeper.running < LINES_TURNS) {
+        ngx_post_event(&keeper.next, &ngx_posted_events);
     }
-
-    ngx_queue_init(&turns->waiting);
-
-    turns->node.node.key = hash;
-    turns->node.str.len = tenant->len;
-    turns->node.str.data = (u_char *) (turns + 1);
-    ngx_memcpy(turns->node.str.data, tenant->data, tenant->len);
-
-    ngx_rbtree_insert(&keeper.tree, &turns->node.node);
-
-    return turns;
 }
 
 
@@ -155,31 +216,6 @@ turn_count(lines_turns_t *turns, ssize_t size)
     keeper.held += size;
 
     if (size < 0 && !ngx_queue_empty(&keeper.heavy)) {
-        ngx_post_event(&keeper.next, &ngx_posted_events);
-    }
-}
-
-
-/* the tenant queues where it may be served */
-
-static void
-turn_settle(lines_turns_t *turns)
-{
-    ngx_uint_t  ready;
-
-    ready = !ngx_queue_empty(&turns->waiting)
-            && turns->running < LINES_TENANT_TURNS;
-
-    if (ready && !turns->queued) {
-        ngx_queue_insert_tail(&keeper.tenants, &turns->queue);
-        turns->queued = 1;
-
-    } else if (!ready && turns->queued) {
-        ngx_queue_remove(&turns->queue);
-        turns->queued = 0;
-    }
-
-    if (!ngx_queue_empty(&keeper.tenants) && keeper.running < LINES_TURNS) {
         ngx_post_event(&keeper.next, &ngx_posted_events);
     }
 }
@@ -300,47 +336,5 @@ turn_next(ngx_event_t *ev)
             lines_resume(turn->ctx->request, turn->ctx,
                          step(turn->ctx->request, turn->ctx));
         }
-    }
-}
-
-
-static void
-turn_late(ngx_event_t *ev)
-{
-    lines_ctx_t         *ctx;
-    lines_turn_t        *turn;
-    ngx_http_request_t  *r;
-
-    turn = ev->data;
-    ctx = turn->ctx;
-    r = ctx->request;
-
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "lines: a list of \"%V\" had to wait for others for too "
-                  "long", &turn->turns->node.str);
-
-    lines_turn_end(turn);
-
-    lines_resume(r, ctx, lines_unavailable(r, ctx, 1));
-}
-
-
-static void
-turn_cleanup(void *data)
-{
-    lines_turn_t *turn = data;
-
-    lines_turns_t  *turns;
-
-    lines_turn_end(turn);
-    lines_turn_release(turn);
-
-    turns = turn->turns;
-
-    /* who waits has it as its tenant as well */
-
-    if (--turns->users == 0) {
-        ngx_rbtree_delete(&keeper.tree, &turns->node.node);
-        ngx_free(turns);
     }
 }

@@ -9,26 +9,56 @@
 #include "http/text.h"
 
 
-static ngx_http_handler_pt access_allow(ngx_conf_t *cf);
 static ngx_int_t access_located(ngx_http_request_t *r);
 static ngx_int_t access_content(ngx_http_request_t *r);
 static ngx_int_t access_check(ngx_http_request_t *r);
-static ngx_uint_t access_same(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_auth_conf_t *auth);
 static ngx_int_t access_judge(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_uint_t access_status(lines_identity_t *identity,
-    lines_auth_conf_t *auth);
 static ngx_int_t access_end(ngx_http_request_t *r,
     ngx_http_phase_handler_t *ph);
-static ngx_uint_t access_stands_in(ngx_http_request_t *r);
-static ngx_int_t access_tell(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t status);
-static ngx_uint_t access_later(ngx_uint_t status);
 static void access_told(ngx_http_request_t *r);
 static void access_finish(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status);
 static ngx_int_t access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status);
+
+
+/* private to its module, which tells it to whoever has the list */
+
+static ngx_http_handler_pt
+access_allow(ngx_conf_t *cf)
+{
+    ngx_array_t                *handlers, saved;
+    ngx_module_t               *module;
+    ngx_http_module_t          *ctx;
+    ngx_http_handler_pt         handler;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    module = lines_find_module(cf, "ngx_http_access_module");
+
+    if (module == NULL) {
+        return NULL;
+    }
+
+    ctx = module->ctx;
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    handlers = &cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers;
+    saved = *handlers;
+    handler = NULL;
+
+    if (ngx_array_init(handlers, cf->temp_pool, 1,
+                       sizeof(ngx_http_handler_pt))
+        == NGX_OK
+        && ctx->postconfiguration(cf) == NGX_OK
+        && handlers->nelts == 1)
+    {
+        handler = *(ngx_http_handler_pt *) handlers->elts;
+    }
+
+    *handlers = saved;
+
+    return handler;
+}
 
 
 ngx_int_t
@@ -93,45 +123,6 @@ lines_access_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
             ph->checker = access_end;
         }
     }
-}
-
-
-/* private to its module, which tells it to whoever has the list */
-
-static ngx_http_handler_pt
-access_allow(ngx_conf_t *cf)
-{
-    ngx_array_t                *handlers, saved;
-    ngx_module_t               *module;
-    ngx_http_module_t          *ctx;
-    ngx_http_handler_pt         handler;
-    ngx_http_core_main_conf_t  *cmcf;
-
-    module = lines_find_module(cf, "ngx_http_access_module");
-
-    if (module == NULL) {
-        return NULL;
-    }
-
-    ctx = module->ctx;
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
-    handlers = &cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers;
-    saved = *handlers;
-    handler = NULL;
-
-    if (ngx_array_init(handlers, cf->temp_pool, 1,
-                       sizeof(ngx_http_handler_pt))
-        == NGX_OK
-        && ctx->postconfiguration(cf) == NGX_OK
-        && handlers->nelts == 1)
-    {
-        handler = *(ngx_http_handler_pt *) handlers->elts;
-    }
-
-    *handlers = saved;
-
-    return handler;
 }
 
 
@@ -214,6 +205,30 @@ access_located(ngx_http_request_t *r)
 }
 
 
+/* flag: the subrequest asks for its parent, as auth_request's do */
+
+static ngx_uint_t
+access_stands_in(ngx_http_request_t *r)
+{
+    void               *data;
+    lines_main_conf_t  *lmcf;
+
+    if (r == r->main || r->post_subrequest == NULL) {
+        return 0;
+    }
+
+    lmcf = lines_get_main_conf(r);
+
+    if (lmcf->auth_request == NULL) {
+        return 0;
+    }
+
+    data = ngx_http_get_module_ctx(r->parent, (*lmcf->auth_request));
+
+    return data != NULL && r->post_subrequest->data == data;
+}
+
+
 /* auth_request asks whether, not what: there need not be anything */
 
 static ngx_int_t
@@ -231,6 +246,40 @@ access_content(ngx_http_request_t *r)
     r->header_only = 1;
 
     return ngx_http_send_header(r);
+}
+
+
+/*
+ * Flag: it was resumed, or redirected internally to a location like the first;
+ * or is a subrequest, made for somebody: the same headers, by the same rules.
+ */
+
+static ngx_uint_t
+access_same(ngx_http_request_t *r, lines_ctx_t *ctx, lines_auth_conf_t *auth)
+{
+    lines_ctx_t         *pctx;
+    ngx_http_request_t  *pr;
+
+    for (pr = r; pr; pr = pr->parent) {
+
+        pctx = lines_find_ctx(pr);
+
+        if (pctx == NULL
+            || !lines_same_rules(r, &pctx->identity, auth->methods,
+                                 auth->stale))
+        {
+            continue;
+        }
+
+        if (pr != r) {
+            ctx->identity = pctx->identity;
+            lines_forget_computed(r);
+        }
+
+        return 1;
+    }
+
+    return 0;
 }
 
 
@@ -280,37 +329,72 @@ access_check(ngx_http_request_t *r)
 }
 
 
-/*
- * Flag: it was resumed, or redirected internally to a location like the first;
- * or is a subrequest, made for somebody: the same headers, by the same rules.
- */
+/* 0: it may pass */
 
 static ngx_uint_t
-access_same(ngx_http_request_t *r, lines_ctx_t *ctx, lines_auth_conf_t *auth)
+access_status(lines_identity_t *identity, lines_auth_conf_t *auth)
 {
-    lines_ctx_t         *pctx;
+    /* a person is enough for "clerk" only; elsewhere a tenant is meant */
+
+    return (identity->rc == NGX_OK
+            && (identity->tenant.len || auth->methods == LINES_AUTH_CLERK))
+           ? 0 : lines_identity_status(identity);
+}
+
+
+/* flag: nobody can tell, or would not look */
+
+static ngx_uint_t
+access_later(ngx_uint_t status)
+{
+    return status == NGX_HTTP_SERVICE_UNAVAILABLE
+           || status == NGX_HTTP_TOO_MANY_REQUESTS;
+}
+
+
+/* what became of it is the parent's identity, unless that has one by rules of
+   its own; one that was refused gives way to one that was not */
+
+static ngx_int_t
+access_tell(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
+{
     ngx_http_request_t  *pr;
+    lines_ctx_t         *pctx;
+    lines_loc_conf_t    *llcf, *pllcf;
 
-    for (pr = r; pr; pr = pr->parent) {
+    pr = r->parent;
+    llcf = lines_get_loc_conf(r);
+    pllcf = lines_get_loc_conf(pr);
 
-        pctx = lines_find_ctx(pr);
-
-        if (pctx == NULL
-            || !lines_same_rules(r, &pctx->identity, auth->methods,
-                                 auth->stale))
-        {
-            continue;
-        }
-
-        if (pr != r) {
-            ctx->identity = pctx->identity;
-            lines_forget_computed(r);
-        }
-
-        return 1;
+    pctx = lines_get_ctx(pr);
+    if (pctx == NULL) {
+        return NGX_ERROR;
     }
 
-    return 0;
+    if (pllcf->auth == NULL
+        || (status == 0
+            && pctx->identity.settled
+            && access_status(&pctx->identity, pllcf->auth)))
+    {
+        pctx->identity = ctx->identity;
+
+        (void) lines_settle(pr, pctx, ctx->identity.rc);
+
+        if (status == 0 && lines_hide(pr, pctx, llcf->auth->hide) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (access_later(status)) {
+
+        /* auth_request would make 500 of it */
+
+        pctx->api = pllcf->api ? pllcf->api : llcf->dialect;
+        pctx->asked = r;
+        pr->write_event_handler = access_told;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -341,8 +425,7 @@ access_judge(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (status == 0) {
-        return (lines_unhide(r, ctx) == NGX_OK
-                && lines_hide(r, ctx, llcf->auth->hide) == NGX_OK)
+        return lines_hide(r, ctx, llcf->auth->hide) == NGX_OK
                ? NGX_OK
                : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -364,29 +447,6 @@ access_judge(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     return access_refuse(r, ctx, status);
-}
-
-
-/* 0: it may pass */
-
-static ngx_uint_t
-access_status(lines_identity_t *identity, lines_auth_conf_t *auth)
-{
-    if (identity->rc == NGX_OK) {
-
-        /* a person is enough for "clerk" only; elsewhere a tenant is meant */
-
-        return (identity->tenant.len || auth->methods == LINES_AUTH_CLERK)
-               ? 0
-               : NGX_HTTP_BAD_REQUEST;
-    }
-
-    /* where nobody knows: neither yes nor no */
-
-    return (identity->rc == NGX_ERROR) ? NGX_HTTP_SERVICE_UNAVAILABLE
-           : identity->retry ? NGX_HTTP_TOO_MANY_REQUESTS
-           : identity->refusal ? identity->refusal->status
-           : NGX_HTTP_UNAUTHORIZED;
 }
 
 
@@ -419,89 +479,6 @@ access_end(ngx_http_request_t *r, ngx_http_phase_handler_t *ph)
     access_finish(r, ctx, status);
 
     return NGX_OK;
-}
-
-
-/* flag: the subrequest asks for its parent, as auth_request's do */
-
-static ngx_uint_t
-access_stands_in(ngx_http_request_t *r)
-{
-    void               *data;
-    lines_main_conf_t  *lmcf;
-
-    if (r == r->main || r->post_subrequest == NULL) {
-        return 0;
-    }
-
-    lmcf = lines_get_main_conf(r);
-
-    if (lmcf->auth_request == NULL) {
-        return 0;
-    }
-
-    data = ngx_http_get_module_ctx(r->parent, (*lmcf->auth_request));
-
-    return data != NULL && r->post_subrequest->data == data;
-}
-
-
-/* what became of it is the parent's identity, unless that has one by rules of
-   its own; one that was refused gives way to one that was not */
-
-static ngx_int_t
-access_tell(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
-{
-    ngx_http_request_t  *pr;
-    lines_ctx_t         *pctx;
-    lines_loc_conf_t    *llcf, *pllcf;
-
-    pr = r->parent;
-    llcf = lines_get_loc_conf(r);
-    pllcf = lines_get_loc_conf(pr);
-
-    pctx = lines_get_ctx(pr);
-    if (pctx == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (pllcf->auth == NULL
-        || (status == 0
-            && pctx->identity.settled
-            && access_status(&pctx->identity, pllcf->auth)))
-    {
-        pctx->identity = ctx->identity;
-
-        (void) lines_settle(pr, pctx, ctx->identity.rc);
-
-        if (status == 0
-            && (lines_unhide(pr, pctx) != NGX_OK
-                || lines_hide(pr, pctx, llcf->auth->hide) != NGX_OK))
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    if (access_later(status)) {
-
-        /* auth_request would make 500 of it */
-
-        pctx->api = pllcf->api ? pllcf->api : llcf->dialect;
-        pctx->asked = r;
-        pr->write_event_handler = access_told;
-    }
-
-    return NGX_OK;
-}
-
-
-/* flag: nobody can tell, or would not look */
-
-static ngx_uint_t
-access_later(ngx_uint_t status)
-{
-    return status == NGX_HTTP_SERVICE_UNAVAILABLE
-           || status == NGX_HTTP_TOO_MANY_REQUESTS;
 }
 
 
@@ -569,7 +546,6 @@ access_finish(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 static ngx_int_t
 access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 {
-    ngx_int_t                  rc;
     ngx_uint_t                 page;
     ngx_http_core_loc_conf_t  *clcf, *server;
     ngx_http_core_srv_conf_t  *cscf;
@@ -605,11 +581,10 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 
         if ((status == NGX_HTTP_UNAUTHORIZED
              && lines_ask(r, lines_challenge(ctx)) != NGX_OK)
-            || (status == NGX_HTTP_TOO_MANY_REQUESTS
-                && lines_retry_after(r, ngx_max(ctx->identity.retry, 1))
-                   != NGX_OK)
-            || (status == NGX_HTTP_SERVICE_UNAVAILABLE
-                && lines_retry_after(r, 1) != NGX_OK))
+            || (access_later(status)
+                && lines_retry_after(r, (status == NGX_HTTP_TOO_MANY_REQUESTS)
+                                        ? ctx->identity.retry : 1)
+                   != NGX_OK))
         {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
@@ -617,27 +592,7 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
         return status;
     }
 
-    switch (status) {
-
-    case NGX_HTTP_UNAUTHORIZED:
-        rc = ctx->identity.refusal
-             ? lines_refuse_identity(r, ctx, lines_challenge(ctx))
-             : lines_unauthorized(r, ctx, lines_challenge(ctx));
-        break;
-
-    case NGX_HTTP_SERVICE_UNAVAILABLE:
-        rc = lines_unavailable(r, ctx, 1);
-        break;
-
-    case NGX_HTTP_TOO_MANY_REQUESTS:
-        rc = lines_failed_often(r, ctx);
-        break;
-
-    default: /* NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN */
-        rc = ctx->identity.refusal
-             ? lines_refuse_identity(r, ctx, NULL)
-             : lines_error(r, ctx, status, NULL, "No active workspace");
-    }
-
-    return lines_phase_done(r, ctx, rc);
+    return lines_phase_done(r, ctx,
+                            lines_refuse_identity(r, ctx, status,
+                                                  lines_challenge(ctx)));
 }

@@ -12,23 +12,7 @@
 #define LINES_ACCESS_CACHE_WARNING  60
 
 
-static ngx_int_t access_cached(ngx_http_request_t *r);
-#if (NGX_HTTP_CACHE)
-static ngx_int_t access_unsent(ngx_http_request_t *r, ngx_int_t status,
-    const char *why);
-#endif
-static void access_unstored(ngx_http_request_t *r, const char *what);
-
-
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
-
-
-void
-lines_access_cache_init(void)
-{
-    ngx_http_next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = access_cached;
-}
 
 
 /* all modules with a cache have the upstream's configuration first in theirs */
@@ -74,19 +58,85 @@ lines_access_caches(ngx_conf_t *cf, void **loc_conf)
                           "same", &clcf->name, &ucf->module);
         }
 
-        if (ucf->cache != 1 || conf->cache != LINES_CACHE_UNSAID) {
-            continue;
+        if (ucf->cache == 1 && conf->cache == LINES_CACHE_UNSAID) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "location \"%V\" has \"%V_cache\" behind "
+                          "\"lines_auth\": unless its key has $lines_tenant, "
+                          "nothing is stored; say in \"lines_auth\" "
+                          "\"cache=tenant\" where it has, \"cache=shared\" "
+                          "where all tenants are sent the same",
+                          &clcf->name, &ucf->module);
         }
-
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "location \"%V\" has \"%V_cache\" behind \"lines_auth\": "
-                      "unless its key has $lines_tenant, nothing is stored; "
-                      "say in \"lines_auth\" \"cache=tenant\" where it has, "
-                      "\"cache=shared\" where all tenants are sent the same",
-                      &clcf->name, &ucf->module);
     }
 
 #endif
+}
+
+
+#if (NGX_HTTP_CACHE)
+
+/*
+ * What is sent instead has no page of the cache, nor headers, which may be of
+ * another tenant, too; it comes here as well.
+ */
+
+static ngx_int_t
+access_unsent(ngx_http_request_t *r, ngx_int_t status, const char *why)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = lines_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->refused == r->cache) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    ctx->refused = r->cache;
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "lines: %s: nothing is sent", why);
+
+    if (r->upstream) {
+        r->upstream->cacheable = 0;
+    }
+
+    ngx_http_clean_header(r);
+
+    return status;
+}
+
+#endif
+
+
+static void
+access_unstored(ngx_http_request_t *r, const char *what)
+{
+    ngx_str_t                 *module;
+    lines_loc_conf_t          *llcf;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    llcf = lines_get_loc_conf(r);
+
+    if (llcf->cache_warned
+        && ngx_time() - llcf->cache_warned < LINES_ACCESS_CACHE_WARNING)
+    {
+        return;
+    }
+
+    llcf->cache_warned = ngx_time();
+
+    module = &r->upstream->conf->module;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                 "lines: location \"%V\" has \"%V_%s\", but nothing there "
+                 "tells tenants apart: a page was not stored; put "
+                 "$lines_tenant into \"%V_cache_key\", or say \"cache=shared\""
+                 " in the \"lines_auth\" that lets them in", &clcf->name,
+                 module, what, module);
 }
 
 
@@ -167,68 +217,9 @@ access_cached(ngx_http_request_t *r)
 }
 
 
-#if (NGX_HTTP_CACHE)
-
-/*
- * What is sent instead has no page of the cache, nor headers, which may be of
- * another tenant, too; it comes here as well.
- */
-
-static ngx_int_t
-access_unsent(ngx_http_request_t *r, ngx_int_t status, const char *why)
+void
+lines_access_cache_init(void)
 {
-    lines_ctx_t  *ctx;
-
-    ctx = lines_get_ctx(r);
-    if (ctx == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (ctx->refused == r->cache) {
-        return ngx_http_next_header_filter(r);
-    }
-
-    ctx->refused = r->cache;
-
-    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                  "lines: %s: nothing is sent", why);
-
-    if (r->upstream) {
-        r->upstream->cacheable = 0;
-    }
-
-    ngx_http_clean_header(r);
-
-    return status;
-}
-
-#endif
-
-
-static void
-access_unstored(ngx_http_request_t *r, const char *what)
-{
-    ngx_str_t                 *module;
-    lines_loc_conf_t          *llcf;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    llcf = lines_get_loc_conf(r);
-
-    if (llcf->cache_warned
-        && ngx_time() - llcf->cache_warned < LINES_ACCESS_CACHE_WARNING)
-    {
-        return;
-    }
-
-    llcf->cache_warned = ngx_time();
-
-    module = &r->upstream->conf->module;
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                 "lines: location \"%V\" has \"%V_%s\", but nothing there "
-                 "tells tenants apart: a page was not stored; put "
-                 "$lines_tenant into \"%V_cache_key\", or say \"cache=shared\""
-                 " in the \"lines_auth\" that lets them in", &clcf->name,
-                 module, what, module);
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = access_cached;
 }

@@ -14,10 +14,6 @@
 #define LINES_AUTH_STALE  60
 
 
-static ngx_uint_t access_asked(lines_main_conf_t *lmcf, ngx_str_t *name);
-static ngx_uint_t access_rewrites(ngx_conf_t *cf, void **loc_conf);
-
-
 /* how the two dialects say "no" where nothing of ours answers */
 
 static lines_api_t  access_workspace = {
@@ -170,58 +166,6 @@ lines_access_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
 }
 
 
-void
-lines_access_warn(ngx_conf_t *cf)
-{
-    void                     ***loc_conf;
-    ngx_uint_t                  i;
-    lines_loc_conf_t           *llcf;
-    lines_main_conf_t          *lmcf;
-    ngx_http_core_loc_conf_t   *clcf;
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
-
-    loc_conf = lmcf->locations_seen ? lmcf->locations_seen->elts : NULL;
-
-    for (i = 0; loc_conf && i < lmcf->locations_seen->nelts; i++) {
-
-        llcf = loc_conf[i][ngx_http_lines_module.ctx_index];
-        clcf = loc_conf[i][ngx_http_core_module.ctx_index];
-
-        if (clcf->name.len == 0) {
-            continue;
-        }
-
-        if (llcf->auth) {
-            lines_access_caches(cf, loc_conf[i]);
-        }
-
-        /* subrequests are checked before them */
-
-        if (llcf->auth
-            && !clcf->noname
-            && access_rewrites(cf, loc_conf[i])
-            && (clcf->internal != 1 || !access_asked(lmcf, &clcf->name)))
-        {
-            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                          "location \"%V\" has \"lines_auth\" together with "
-                          "\"return\" or \"rewrite\", which run before it and "
-                          "are not protected", &clcf->name);
-        }
-
-        if (llcf->limited && access_asked(lmcf, &clcf->name)) {
-            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                          "location \"%V\" has \"lines_rate_limit\", but "
-                          "is asked by \"auth_request\": subrequests are "
-                          "not counted; it belongs into the location "
-                          "that asks", &clcf->name);
-        }
-    }
-
-    lmcf->locations_seen = NULL;
-}
-
-
 /* flag: by some location's auth_request, whose structure is private to its
    module, but begins with the URI */
 
@@ -284,4 +228,56 @@ access_rewrites(ngx_conf_t *cf, void **loc_conf)
     }
 
     return 0;
+}
+
+
+void
+lines_access_warn(ngx_conf_t *cf)
+{
+    void                     ***loc_conf;
+    ngx_uint_t                  i;
+    lines_loc_conf_t           *llcf;
+    lines_main_conf_t          *lmcf;
+    ngx_http_core_loc_conf_t   *clcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    loc_conf = lmcf->locations_seen ? lmcf->locations_seen->elts : NULL;
+
+    for (i = 0; loc_conf && i < lmcf->locations_seen->nelts; i++) {
+
+        llcf = loc_conf[i][ngx_http_lines_module.ctx_index];
+        clcf = loc_conf[i][ngx_http_core_module.ctx_index];
+
+        if (clcf->name.len == 0) {
+            continue;
+        }
+
+        if (llcf->auth) {
+            lines_access_caches(cf, loc_conf[i]);
+        }
+
+        /* subrequests are checked before them */
+
+        if (llcf->auth
+            && !clcf->noname
+            && access_rewrites(cf, loc_conf[i])
+            && (clcf->internal != 1 || !access_asked(lmcf, &clcf->name)))
+        {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "location \"%V\" has \"lines_auth\" together with "
+                          "\"return\" or \"rewrite\", which run before it and "
+                          "are not protected", &clcf->name);
+        }
+
+        if (llcf->limited && access_asked(lmcf, &clcf->name)) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "location \"%V\" has \"lines_rate_limit\", but "
+                          "is asked by \"auth_request\": subrequests are "
+                          "not counted; it belongs into the location "
+                          "that asks", &clcf->name);
+        }
+    }
+
+    lmcf->locations_seen = NULL;
 }

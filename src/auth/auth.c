@@ -8,6 +8,7 @@
 #include "auth/bearer.h"
 #include "auth/cache.h"
 #include "auth/clerk.h"
+#include "auth/hide.h"
 #include "auth/identity.h"
 #include "http/answer.h"
 #include "http/cors.h"
@@ -45,29 +46,6 @@ typedef struct {
 } lines_plan_entry_t;
 
 
-static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
-    lines_rules_t *rules);
-static ngx_str_t hidden_cookie(ngx_http_request_t *r, ngx_str_t *name);
-static lines_site_e cookie_site(ngx_http_request_t *r,
-    lines_loc_conf_t *llcf);
-static ngx_uint_t request_reads(ngx_http_request_t *r);
-static ngx_uint_t same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b);
-static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *key, ngx_str_t *secret, lines_auth_done_pt done);
-static ngx_int_t key_reply(void *data, lines_key_read_reply_t *reply);
-static ngx_int_t key_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_key_lookup_t *lookup);
-static void key_used(lines_ctx_t *ctx, lines_key_lookup_t *lookup);
-static ngx_int_t auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *failure, lines_auth_done_pt done);
-static ngx_uint_t key_well_formed(ngx_str_t *key);
-static ngx_int_t tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc);
-static ngx_int_t plan_reply(void *data, lines_plan_get_reply_t *reply);
-static lines_plan_entry_t *plan_entry(ngx_str_t *tenant);
-static void key_revoked(void *data, ngx_str_t *message);
-
-
 /* one entry for each value of a hash: the last tenant has it */
 
 static lines_plan_entry_t  plan_entries[LINES_PLAN_ENTRIES];
@@ -86,147 +64,27 @@ static const lines_refusal_t  key_read_only = {
 };
 
 
-ngx_int_t
-lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
-    time_t stale, lines_auth_done_pt done)
+/* a header of that name, in lower case, hidden from upstreams or not; or
+   NULL */
+
+static ngx_table_elt_t *
+credential(ngx_http_request_t *r, const char *name)
 {
-    ngx_str_t           token;
-    lines_rules_t      *rules;
-    lines_main_conf_t  *lmcf;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h;
 
-    lmcf = lines_get_main_conf(r);
-
-    ngx_memzero(&ctx->identity, sizeof(lines_identity_t));
-
-    rules = &ctx->identity.rules;
-
-    rules_of(r, methods, stale, rules);
-
-    if (rules->key_id.data && rules->secret.data) {
-        return key_authenticate(r, ctx, &rules->key_id, &rules->secret, done);
-    }
-
-    if ((methods & LINES_AUTH_KEY)
-        && lines_bearer_key(lmcf, &rules->authorization, &token))
-    {
-        return key_authenticate(r, ctx, &token, NULL, done);
-    }
-
-    if ((methods & LINES_AUTH_CLERK) && rules->clerk) {
-        return lines_clerk_authenticate(r, ctx, done);
-    }
-
-    return auth_fail(r, ctx, "credentials-missing", done);
-}
-
-
-ngx_uint_t
-lines_bearer_key(lines_main_conf_t *lmcf, ngx_str_t *authorization,
-    ngx_str_t *key)
-{
-    return authorization->len
-           && lines_bearer_header(authorization, key) == NGX_OK
-           && key->len > lmcf->key_prefix.len
-           && ngx_strncmp(key->data, lmcf->key_prefix.data,
-                          lmcf->key_prefix.len)
-              == 0;
-}
-
-
-ngx_table_elt_t *
-lines_credential(ngx_http_request_t *r, const char *name)
-{
-    ngx_uint_t           i;
-    lines_ctx_t         *ctx;
-    ngx_table_elt_t     *h, **hidden;
-    ngx_http_request_t  *pr;
-
+    i = 0;
     h = lines_find_header(r, name);
 
-    for (pr = r; pr && h == NULL; pr = pr->parent) {
-
-        ctx = lines_find_ctx(pr);
-
-        if (ctx == NULL || ctx->hidden == NULL) {
-            continue;
-        }
-
-        hidden = ctx->hidden->elts;
-
-        for (i = 0; i < ctx->hidden->nelts && h == NULL; i++) {
-            if (lines_is_nocase(&hidden[i]->key, name)) {
-                h = hidden[i];
-            }
-        }
+    if (h) {
+        return h;
     }
+
+    do {
+        h = lines_hidden(&r, &i);
+    } while (h && !lines_is_nocase(&h->key, name));
 
     return h;
-}
-
-
-static void
-rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
-    lines_rules_t *rules)
-{
-    ngx_table_elt_t   *h;
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
-
-    *rules = (lines_rules_t) { .methods = methods, .stale = stale,
-                               .clerk = llcf->clerk,
-                               .key_id_header = llcf->key_id_header,
-                               .secret_header = llcf->secret_header };
-
-    if (methods & (LINES_AUTH_KEY|LINES_AUTH_KEY_PAIR)) {
-        rules->writes = !request_reads(r);
-    }
-
-    if (methods & LINES_AUTH_KEY_PAIR) {
-
-        h = lines_credential(r, (char *) llcf->key_id_header.data);
-        if (h) {
-            rules->key_id = h->value;
-        }
-
-        h = lines_credential(r, (char *) llcf->secret_header.data);
-        if (h) {
-            rules->secret = h->value;
-        }
-    }
-
-    if (methods & (LINES_AUTH_KEY|LINES_AUTH_CLERK)) {
-
-        h = r->headers_in.authorization
-            ? r->headers_in.authorization
-            : lines_credential(r, "authorization");
-
-        if (h) {
-            rules->authorization = h->value;
-        }
-    }
-
-    if ((methods & LINES_AUTH_CLERK)
-        && llcf->clerk
-        && llcf->clerk->cookie.len)
-    {
-        h = lines_find_header(r, "cookie");
-
-        while (h
-               && lines_bearer_cookie(&h->value, &llcf->clerk->cookie,
-                                      &rules->cookie)
-                  != NGX_OK)
-        {
-            h = lines_next_header(r, "cookie", h);
-        }
-
-        if (h == NULL) {
-            rules->cookie = hidden_cookie(r, &llcf->clerk->cookie);
-        }
-
-        rules->site = rules->cookie.len ? cookie_site(r, llcf)
-                                        : LINES_SITE_TRUSTED;
-    }
 }
 
 
@@ -235,34 +93,51 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
 static ngx_str_t
 hidden_cookie(ngx_http_request_t *r, ngx_str_t *name)
 {
-    ngx_str_t            cookie;
-    ngx_uint_t           i;
-    lines_ctx_t         *ctx;
-    ngx_table_elt_t    **hidden;
+    ngx_str_t         cookie;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h;
 
+    i = 0;
     ngx_str_null(&cookie);
 
-    for ( /* void */ ; r; r = r->parent) {
-
-        ctx = lines_find_ctx(r);
-
-        if (ctx == NULL || ctx->hidden == NULL) {
-            continue;
-        }
-
-        hidden = ctx->hidden->elts;
-
-        for (i = 0; i < ctx->hidden->nelts; i++) {
-            if (lines_is_nocase(&hidden[i]->key, "cookie")
-                && lines_bearer_cookie(&hidden[i]->value, name, &cookie)
-                   == NGX_OK)
-            {
-                return cookie;
-            }
-        }
-    }
+    do {
+        h = lines_hidden(&r, &i);
+    } while (h
+             && (!lines_is_nocase(&h->key, "cookie")
+                 || lines_bearer_cookie(&h->value, name, &cookie) != NGX_OK));
 
     return cookie;
+}
+
+
+/*
+ * Flag: nothing that a client asks for by another site's leave, or with a key
+ * that may only read, can change anything: it came with GET, HEAD or OPTIONS,
+ * and is no other method by now.  A subrequest is GET whatever the client sent,
+ * and so is a request that error_page sends to a URI: the request line tells.
+ * A WebSocket begins with GET, and what then comes through it may be anything.
+ */
+
+static ngx_uint_t
+request_reads(ngx_http_request_t *r)
+{
+    ngx_str_t        *line;
+    ngx_table_elt_t  *h;
+
+    static const ngx_uint_t  methods = NGX_HTTP_GET|NGX_HTTP_HEAD
+                                       |NGX_HTTP_OPTIONS;
+
+    line = &r->main->request_line;
+    h = lines_find_header(r, "upgrade");
+
+    return (r->method & methods)
+           && (r->main->method & methods)
+           && ((line->len > 4 && ngx_strncmp(line->data, "GET ", 4) == 0)
+               || (line->len > 5 && ngx_strncmp(line->data, "HEAD ", 5) == 0)
+               || (line->len > 8
+                   && ngx_strncmp(line->data, "OPTIONS ", 8) == 0))
+           && (h == NULL
+               || ngx_strcasestrn(h->value.data, "websocket", 9 - 1) == NULL);
 }
 
 
@@ -323,147 +198,165 @@ cookie_site(ngx_http_request_t *r, lines_loc_conf_t *llcf)
 }
 
 
-/*
- * Flag: nothing that a client asks for by another site's leave, or with a key
- * that may only read, can change anything: it came with GET, HEAD or OPTIONS,
- * and is no other method by now.  A subrequest is GET whatever the client sent,
- * and so is a request that error_page sends to a URI: the request line tells.
- * A WebSocket begins with GET, and what then comes through it may be anything.
- */
-
-static ngx_uint_t
-request_reads(ngx_http_request_t *r)
+static void
+rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
+    lines_rules_t *rules)
 {
-    ngx_str_t        *line;
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t   *h;
+    lines_loc_conf_t  *llcf;
 
-    static const ngx_uint_t  methods = NGX_HTTP_GET|NGX_HTTP_HEAD
-                                       |NGX_HTTP_OPTIONS;
+    llcf = lines_get_loc_conf(r);
 
-    line = &r->main->request_line;
-    h = lines_find_header(r, "upgrade");
+    *rules = (lines_rules_t) { .methods = methods, .stale = stale,
+                               .clerk = llcf->clerk,
+                               .key_id_header = llcf->key_id_header,
+                               .secret_header = llcf->secret_header };
 
-    return (r->method & methods)
-           && (r->main->method & methods)
-           && ((line->len > 4 && ngx_strncmp(line->data, "GET ", 4) == 0)
-               || (line->len > 5 && ngx_strncmp(line->data, "HEAD ", 5) == 0)
-               || (line->len > 8
-                   && ngx_strncmp(line->data, "OPTIONS ", 8) == 0))
-           && (h == NULL
-               || ngx_strcasestrn(h->value.data, "websocket", 9 - 1) == NULL);
-}
-
-
-ngx_uint_t
-lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
-    ngx_uint_t methods, time_t stale)
-{
-    lines_rules_t  *a, b;
-
-    if (!identity->settled) {
-        return 0;
+    if (methods & (LINES_AUTH_KEY|LINES_AUTH_KEY_PAIR)) {
+        rules->writes = !request_reads(r);
     }
 
-    a = &identity->rules;
+    if (methods & LINES_AUTH_KEY_PAIR) {
 
-    rules_of(r, methods, stale, &b);
+        h = credential(r, (char *) llcf->key_id_header.data);
+        if (h) {
+            rules->key_id = h->value;
+        }
 
-    return a->methods == b.methods
-           && a->stale == b.stale
-           && same_clerk(a->clerk, b.clerk)
-           && lines_same(&a->key_id_header, &b.key_id_header)
-           && lines_same(&a->secret_header, &b.secret_header)
-           && lines_same(&a->authorization, &b.authorization)
-           && lines_same(&a->key_id, &b.key_id)
-           && lines_same(&a->secret, &b.secret)
-           && lines_same(&a->cookie, &b.cookie)
-           && a->site == b.site
-           && a->writes == b.writes;
-}
+        h = credential(r, (char *) llcf->secret_header.data);
+        if (h) {
+            rules->secret = h->value;
+        }
+    }
 
+    if (methods & (LINES_AUTH_KEY|LINES_AUTH_CLERK)) {
 
-/* what the one accepts, the other does; the cookie is no part of the id: it
-   does not make a token good */
+        h = r->headers_in.authorization
+            ? r->headers_in.authorization
+            : credential(r, "authorization");
 
-static ngx_uint_t
-same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b)
-{
-    return a == b
-           || (a
-               && b
-               && a->jwks == b->jwks
-               && ngx_memcmp(a->id, b->id, LINES_SHA256_LEN) == 0
-               && lines_same(&a->cookie, &b->cookie));
-}
+        if (h) {
+            rules->authorization = h->value;
+        }
+    }
 
+    if ((methods & LINES_AUTH_CLERK)
+        && llcf->clerk
+        && llcf->clerk->cookie.len)
+    {
+        h = lines_find_header(r, "cookie");
 
-ngx_int_t
-lines_settle(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
-{
-    ctx->identity.settled = 1;
-    ctx->identity.rc = rc;
+        while (h
+               && lines_bearer_cookie(&h->value, &llcf->clerk->cookie,
+                                      &rules->cookie)
+                  != NGX_OK)
+        {
+            h = lines_next_header(r, "cookie", h);
+        }
 
-    lines_forget_computed(r);
+        if (h == NULL) {
+            rules->cookie = hidden_cookie(r, &llcf->clerk->cookie);
+        }
 
-    return NGX_OK;
+        rules->site = rules->cookie.len ? cookie_site(r, llcf)
+                                        : LINES_SITE_TRUSTED;
+    }
 }
 
 
 static ngx_int_t
-key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
-    ngx_str_t *secret, lines_auth_done_pt done)
+auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx, const char *failure,
+    lines_auth_done_pt done)
 {
-    ngx_int_t            rc;
-    lines_main_conf_t   *lmcf;
-    lines_key_lookup_t  *lookup;
+    ctx->identity.failure.data = (u_char *) failure;
+    ctx->identity.failure.len = ngx_strlen(failure);
 
-    if (!key_well_formed(key) || (secret && !key_well_formed(secret))) {
-        return auth_fail(r, ctx, "key-malformed", done);
-    }
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "lines: authentication failed: %s", failure);
 
-    lookup = ngx_pcalloc(r->pool, sizeof(lines_key_lookup_t));
-    if (lookup == NULL) {
-        return NGX_ERROR;
-    }
+    return done(r, ctx, NGX_DECLINED);
+}
 
-    lookup->done = done;
-    lookup->pair = (secret != NULL);
 
-    if (lines_sha256(key, lookup->key.digest) != NGX_OK
-        || (secret && lines_sha256(secret, lookup->secret) != NGX_OK))
+/*
+ * Told once a day by each node that remembers it.  What Redis did not hear of
+ * is told again when Redis was asked again; nobody waits for it.
+ */
+
+static void
+key_used(lines_ctx_t *ctx, lines_key_lookup_t *lookup)
+{
+    uint32_t  day;
+
+    day = (uint32_t) (ngx_time() / LINES_DAY);
+
+    if (lookup->key.used >= day
+        || !lines_key_cache_use(lines_get_main_conf(ctx->request),
+                                lookup->key.digest, day))
     {
-        return NGX_ERROR;
+        return;
     }
 
-    ngx_str_set(&ctx->identity.method, "key");
+    (void) lines_forget_key_used(&ctx->caller, .id.data = lookup->hex,
+                                 .id.len = LINES_SHA256_LEN * 2);
+}
 
-    ctx->auth = lookup;
-    lmcf = lines_get_main_conf(r);
 
-    ngx_hex_dump(lookup->hex, lookup->key.digest, LINES_SHA256_LEN);
+static ngx_int_t
+key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
+{
+    ngx_time_t        *tp;
+    ngx_uint_t         match;
+    lines_key_t       *key;
+    lines_identity_t  *identity;
 
-    /* a cached answer counts while revocations surely reach this worker, and
-       did so ever since it was cached */
+    key = &lookup->key;
+    identity = &ctx->identity;
 
-    if (lines_key_cache_get(lmcf, &lookup->key) == NGX_OK
-        && lookup->key.verified
-        && ngx_time() - lookup->key.asked < (time_t) (lmcf->key_ttl / 1000)
-        && lmcf->subscriber
-        && lines_subscriber_alive(lmcf->subscriber))
+    /* an unknown key is compared too: both take as long; without a secret
+       on either side these are zeros */
+
+    match = lines_equal(lookup->secret, key->secret, LINES_SHA256_LEN);
+
+    if (key->tenant_len == 0) {
+        return auth_fail(r, ctx, "key-unknown", lookup->done);
+    }
+
+    if (!match || key->tenant[0] != (lookup->pair ? 'a' : 'w')) {
+        return auth_fail(r, ctx, "key-mismatch", lookup->done);
+    }
+
+    /* whatever is remembered of it: the instant is as good as the key */
+
+    tp = ngx_timeofday();
+
+    if (key->expires
+        && key->expires <= (int64_t) tp->sec * 1000 + (int64_t) tp->msec)
     {
-        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "lines key: cached");
-        lines_metrics_inc(key_cache_hits);
-        return key_judge(r, ctx, lookup);
+        identity->refusal = &key_expired;
+        identity->challenge = "Bearer error=\"invalid_token\", "
+                              "error_description=\"The API key has expired\"";
+
+        return auth_fail(r, ctx, "key-expired", lookup->done);
     }
 
-    lines_metrics_inc(key_cache_misses);
+    if (key->reads && identity->rules.writes) {
+        identity->refusal = &key_read_only;
 
-    rc = lines_try_key_read(&ctx->caller, key_reply, ctx,
-                            .id.data = lookup->hex,
-                            .id.len = LINES_SHA256_LEN * 2);
+        return auth_fail(r, ctx, "key-read-only", lookup->done);
+    }
 
-    return (rc == NGX_DECLINED) ? key_reply(ctx, NULL) : rc;
+    key_used(ctx, lookup);
+
+    identity->key_id.data = lookup->hex;
+    identity->key_id.len = LINES_SHA256_LEN * 2;
+    identity->tenant.data = key->tenant;
+    identity->tenant.len = key->tenant_len;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines key: tenant \"%V\"", &identity->tenant);
+
+    return lookup->done(r, ctx, NGX_OK);
 }
 
 
@@ -542,106 +435,175 @@ key_reply(void *data, lines_key_read_reply_t *reply)
 }
 
 
-static ngx_int_t
-key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
-{
-    ngx_time_t        *tp;
-    ngx_uint_t         match;
-    lines_key_t       *key;
-    lines_identity_t  *identity;
-
-    key = &lookup->key;
-    identity = &ctx->identity;
-
-    /* an unknown key is compared too: both take as long; without a secret
-       on either side these are zeros */
-
-    match = lines_equal(lookup->secret, key->secret, LINES_SHA256_LEN);
-
-    if (key->tenant_len == 0) {
-        return auth_fail(r, ctx, "key-unknown", lookup->done);
-    }
-
-    if (!match || key->tenant[0] != (lookup->pair ? 'a' : 'w')) {
-        return auth_fail(r, ctx, "key-mismatch", lookup->done);
-    }
-
-    /* whatever is remembered of it: the instant is as good as the key */
-
-    tp = ngx_timeofday();
-
-    if (key->expires
-        && key->expires <= (int64_t) tp->sec * 1000 + (int64_t) tp->msec)
-    {
-        identity->refusal = &key_expired;
-        identity->challenge = "Bearer error=\"invalid_token\", "
-                              "error_description=\"The API key has expired\"";
-
-        return auth_fail(r, ctx, "key-expired", lookup->done);
-    }
-
-    if (key->reads && identity->rules.writes) {
-        identity->refusal = &key_read_only;
-
-        return auth_fail(r, ctx, "key-read-only", lookup->done);
-    }
-
-    key_used(ctx, lookup);
-
-    identity->key_id.data = lookup->hex;
-    identity->key_id.len = LINES_SHA256_LEN * 2;
-    identity->tenant.data = key->tenant;
-    identity->tenant.len = key->tenant_len;
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines key: tenant \"%V\"", &identity->tenant);
-
-    return lookup->done(r, ctx, NGX_OK);
-}
-
-
-/*
- * Told once a day by each node that remembers it.  What Redis did not hear of
- * is told again when Redis was asked again; nobody waits for it.
- */
-
-static void
-key_used(lines_ctx_t *ctx, lines_key_lookup_t *lookup)
-{
-    uint32_t  day;
-
-    day = (uint32_t) (ngx_time() / LINES_DAY);
-
-    if (lookup->key.used >= day
-        || !lines_key_cache_use(lines_get_main_conf(ctx->request),
-                                lookup->key.digest, day))
-    {
-        return;
-    }
-
-    (void) lines_forget_key_used(&ctx->caller, .id.data = lookup->hex,
-                                 .id.len = LINES_SHA256_LEN * 2);
-}
-
-
-static ngx_int_t
-auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx, const char *failure,
-    lines_auth_done_pt done)
-{
-    ctx->identity.failure.data = (u_char *) failure;
-    ctx->identity.failure.len = ngx_strlen(failure);
-
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "lines: authentication failed: %s", failure);
-
-    return done(r, ctx, NGX_DECLINED);
-}
-
-
 static ngx_uint_t
 key_well_formed(ngx_str_t *key)
 {
     return key->len && key->len <= LINES_KEY_MAX && lines_is_graph(key);
+}
+
+
+static ngx_int_t
+key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
+    ngx_str_t *secret, lines_auth_done_pt done)
+{
+    ngx_int_t            rc;
+    lines_main_conf_t   *lmcf;
+    lines_key_lookup_t  *lookup;
+
+    if (!key_well_formed(key) || (secret && !key_well_formed(secret))) {
+        return auth_fail(r, ctx, "key-malformed", done);
+    }
+
+    lookup = ngx_pcalloc(r->pool, sizeof(lines_key_lookup_t));
+    if (lookup == NULL) {
+        return NGX_ERROR;
+    }
+
+    lookup->done = done;
+    lookup->pair = (secret != NULL);
+
+    if (lines_sha256(key, lookup->key.digest) != NGX_OK
+        || (secret && lines_sha256(secret, lookup->secret) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&ctx->identity.method, "key");
+
+    ctx->auth = lookup;
+    lmcf = lines_get_main_conf(r);
+
+    ngx_hex_dump(lookup->hex, lookup->key.digest, LINES_SHA256_LEN);
+
+    /* a cached answer counts while revocations surely reach this worker, and
+       did so ever since it was cached */
+
+    if (lines_key_cache_get(lmcf, &lookup->key) == NGX_OK
+        && lookup->key.verified
+        && ngx_time() - lookup->key.asked < (time_t) (lmcf->key_ttl / 1000)
+        && lmcf->subscriber
+        && lines_subscriber_alive(lmcf->subscriber))
+    {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines key: cached");
+        lines_metrics_inc(key_cache_hits);
+        return key_judge(r, ctx, lookup);
+    }
+
+    lines_metrics_inc(key_cache_misses);
+
+    rc = lines_try_key_read(&ctx->caller, key_reply, ctx,
+                            .id.data = lookup->hex,
+                            .id.len = LINES_SHA256_LEN * 2);
+
+    return (rc == NGX_DECLINED) ? key_reply(ctx, NULL) : rc;
+}
+
+
+ngx_int_t
+lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
+    time_t stale, lines_auth_done_pt done)
+{
+    ngx_str_t       token;
+    lines_rules_t  *rules;
+
+    ngx_memzero(&ctx->identity, sizeof(lines_identity_t));
+
+    rules = &ctx->identity.rules;
+
+    rules_of(r, methods, stale, rules);
+
+    if (rules->key_id.data && rules->secret.data) {
+        return key_authenticate(r, ctx, &rules->key_id, &rules->secret, done);
+    }
+
+    if ((methods & LINES_AUTH_KEY)
+        && lines_bearer_key(&lines_get_main_conf(r)->key_prefix,
+                            &rules->authorization, &token))
+    {
+        return key_authenticate(r, ctx, &token, NULL, done);
+    }
+
+    if ((methods & LINES_AUTH_CLERK) && rules->clerk) {
+        return lines_clerk_authenticate(r, ctx, done);
+    }
+
+    return auth_fail(r, ctx, "credentials-missing", done);
+}
+
+
+/* what the one accepts, the other does; the cookie is no part of the id: it
+   does not make a token good */
+
+static ngx_uint_t
+same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b)
+{
+    return a == b
+           || (a
+               && b
+               && a->jwks == b->jwks
+               && ngx_memcmp(a->id, b->id, LINES_SHA256_LEN) == 0
+               && lines_same(&a->cookie, &b->cookie));
+}
+
+
+ngx_uint_t
+lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
+    ngx_uint_t methods, time_t stale)
+{
+    lines_rules_t  *a, b;
+
+    if (!identity->settled) {
+        return 0;
+    }
+
+    a = &identity->rules;
+
+    rules_of(r, methods, stale, &b);
+
+    return a->methods == b.methods
+           && a->stale == b.stale
+           && same_clerk(a->clerk, b.clerk)
+           && lines_same(&a->key_id_header, &b.key_id_header)
+           && lines_same(&a->secret_header, &b.secret_header)
+           && lines_same(&a->authorization, &b.authorization)
+           && lines_same(&a->key_id, &b.key_id)
+           && lines_same(&a->secret, &b.secret)
+           && lines_same(&a->cookie, &b.cookie)
+           && a->site == b.site
+           && a->writes == b.writes;
+}
+
+
+ngx_int_t
+lines_settle(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    ctx->identity.settled = 1;
+    ctx->identity.rc = rc;
+
+    lines_forget_computed(r);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    lines_identity_t  *identity;
+
+    identity = &ctx->identity;
+
+    (void) lines_settle(r, ctx, rc);
+
+    if (rc == NGX_OK && identity->tenant.len) {
+        return lines_tenant_plan(r, ctx);
+    }
+
+    return lines_refuse_identity(r, ctx, lines_identity_status(identity),
+                                 (identity->rules.methods
+                                  == LINES_AUTH_KEY_PAIR)
+                                 ? NULL : lines_challenge(ctx));
 }
 
 
@@ -667,67 +629,99 @@ lines_authenticate_account(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+ngx_uint_t
+lines_identity_status(lines_identity_t *identity)
 {
-    ngx_uint_t  pair;
+    /* where nobody knows: neither yes nor no */
 
-    (void) lines_settle(r, ctx, rc);
-
-    if (rc == NGX_ERROR) {
-        return lines_unavailable(r, ctx, 1);
-    }
-
-    if (rc == NGX_OK) {
-        return ctx->identity.tenant.len
-               ? lines_tenant_plan(r, ctx)
-               : lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                             "No active workspace");
-    }
-
-    pair = (ctx->identity.rules.methods == LINES_AUTH_KEY_PAIR);
-
-    if (ctx->identity.retry) {
-        return lines_failed_often(r, ctx);
-    }
-
-    if (ctx->identity.refusal) {
-        return lines_refuse_identity(r, ctx,
-                                     pair ? NULL : lines_challenge(ctx));
-    }
-
-    return pair ? lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
-                              "Invalid API credentials")
-                : lines_unauthorized(r, ctx, lines_challenge(ctx));
+    return (identity->rc == NGX_OK) ? NGX_HTTP_BAD_REQUEST
+           : (identity->rc == NGX_ERROR) ? NGX_HTTP_SERVICE_UNAVAILABLE
+           : identity->retry ? NGX_HTTP_TOO_MANY_REQUESTS
+           : identity->refusal ? identity->refusal->status
+           : NGX_HTTP_UNAUTHORIZED;
 }
 
 
 ngx_int_t
 lines_refuse_identity(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *challenge)
+    ngx_uint_t status, const char *challenge)
 {
     const lines_refusal_t  *refusal;
 
-    refusal = ctx->identity.refusal;
+    if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        return lines_unavailable(r, ctx, 1);
+    }
 
-    if (refusal->status == NGX_HTTP_UNAUTHORIZED
+    if (status == NGX_HTTP_TOO_MANY_REQUESTS) {
+        ctx->retry_after = ngx_max(ctx->identity.retry, 1);
+
+        return lines_error(r, ctx, status, "rate_limited",
+                           "Too many session tokens of this address failed");
+    }
+
+    if (status == NGX_HTTP_UNAUTHORIZED
         && challenge
         && lines_ask(r, challenge) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_error(r, ctx, refusal->status, refusal->code, refusal->words);
+    refusal = ctx->identity.refusal;
+
+    if (refusal) {
+        return lines_error(r, ctx, refusal->status, refusal->code,
+                           refusal->words);
+    }
+
+    return lines_error(r, ctx, status, NULL,
+                       (status != NGX_HTTP_UNAUTHORIZED)
+                       ? "No active workspace"
+                       : challenge ? "Unauthorized"
+                       : "Invalid API credentials");
 }
 
 
-ngx_int_t
-lines_failed_often(ngx_http_request_t *r, lines_ctx_t *ctx)
+static lines_plan_entry_t *
+plan_entry(ngx_str_t *tenant)
 {
-    ctx->retry_after = ngx_max(ctx->identity.retry, 1);
+    return &plan_entries[
+               ngx_murmur_hash2(tenant->data, tenant->len)
+               % LINES_PLAN_ENTRIES];
+}
 
-    return lines_error(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS, "rate_limited",
-                       "Too many session tokens of this address failed");
+
+static ngx_int_t
+plan_reply(void *data, lines_plan_get_reply_t *reply)
+{
+    lines_ctx_t *ctx = data;
+
+    u_char              *p;
+    ngx_str_t           *tenant, *plan;
+    lines_plan_entry_t  *entry;
+
+    if (reply == NULL) {
+        return NGX_OK;
+    }
+
+    tenant = &ctx->identity.tenant;
+    plan = &ctx->identity.plan;
+
+    *plan = reply->plan;
+
+    if (plan->len <= LINES_PLAN_LEN) {
+        entry = plan_entry(tenant);
+        entry->asked = ngx_current_msec;
+
+        p = ngx_cpymem(entry->text, tenant->data, tenant->len);
+        entry->tenant = (ngx_str_t) { tenant->len, entry->text };
+        entry->plan = (ngx_str_t) { plan->len, p };
+
+        if (plan->len) {
+            ngx_memcpy(p, plan->data, plan->len);
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -768,47 +762,21 @@ lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-plan_reply(void *data, lines_plan_get_reply_t *reply)
+/* NULL: some may have been, unheard */
+
+static void
+key_revoked(void *data, ngx_str_t *message)
 {
-    lines_ctx_t *ctx = data;
+    lines_main_conf_t *lmcf = data;
 
-    u_char              *p;
-    ngx_str_t           *tenant, *plan;
-    lines_plan_entry_t  *entry;
+    u_char  digest[LINES_SHA256_LEN];
 
-    if (reply == NULL) {
-        return NGX_OK;
+    if (message == NULL) {
+        lines_key_cache_revoke(lmcf, NULL);
+
+    } else if (lines_hex_decode(digest, LINES_SHA256_LEN, message) == NGX_OK) {
+        lines_key_cache_revoke(lmcf, digest);
     }
-
-    tenant = &ctx->identity.tenant;
-    plan = &ctx->identity.plan;
-
-    *plan = reply->plan;
-
-    if (plan->len <= LINES_PLAN_LEN) {
-        entry = plan_entry(tenant);
-        entry->asked = ngx_current_msec;
-
-        p = ngx_cpymem(entry->text, tenant->data, tenant->len);
-        entry->tenant = (ngx_str_t) { tenant->len, entry->text };
-        entry->plan = (ngx_str_t) { plan->len, p };
-
-        if (plan->len) {
-            ngx_memcpy(p, plan->data, plan->len);
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static lines_plan_entry_t *
-plan_entry(ngx_str_t *tenant)
-{
-    return &plan_entries[
-               ngx_murmur_hash2(tenant->data, tenant->len)
-               % LINES_PLAN_ENTRIES];
 }
 
 
@@ -831,23 +799,5 @@ lines_auth_exit_process(lines_main_conf_t *lmcf)
     if (lmcf->subscriber) {
         lines_subscriber_destroy(lmcf->subscriber);
         lmcf->subscriber = NULL;
-    }
-}
-
-
-/* NULL: some may have been, unheard */
-
-static void
-key_revoked(void *data, ngx_str_t *message)
-{
-    lines_main_conf_t *lmcf = data;
-
-    u_char  digest[LINES_SHA256_LEN];
-
-    if (message == NULL) {
-        lines_key_cache_revoke(lmcf, NULL);
-
-    } else if (lines_hex_decode(digest, LINES_SHA256_LEN, message) == NGX_OK) {
-        lines_key_cache_revoke(lmcf, digest);
     }
 }

@@ -52,21 +52,13 @@ ngx_uint_t lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
     ngx_uint_t methods, time_t stale);
 
 
-/* answers ctx->identity.refusal, as lines_error() does; challenge: of a 401,
-   or NULL */
+/* of the answer to who is not let in, were it only for want of a tenant */
+ngx_uint_t lines_identity_status(lines_identity_t *identity);
+
+/* that answer, as of lines_error(); challenge: of a 401, NULL where keys come
+   in headers of their own */
 ngx_int_t lines_refuse_identity(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *challenge);
-
-/* 429 in the dialect, with Retry-After: ctx->identity.retry, at least 1 */
-ngx_int_t lines_failed_often(ngx_http_request_t *r, lines_ctx_t *ctx);
-
-/* a header of the request, by its name in lower case, though it be hidden from
-   upstreams (ctx->hidden), by its request even; or NULL */
-ngx_table_elt_t *lines_credential(ngx_http_request_t *r, const char *name);
-
-/* flag: an Authorization header has an API key, which it may be, *key */
-ngx_uint_t lines_bearer_key(lines_main_conf_t *lmcf, ngx_str_t *authorization,
-    ngx_str_t *key);
+    ngx_uint_t status, const char *challenge);
 
 /* what a 401 asks for */
 #define lines_challenge(ctx) \

@@ -1,8 +1,6 @@
 
 #include "auth/bearer.h"
-
-
-static void bearer_trim(u_char **data, u_char **last);
+#include "http/text.h"
 
 
 ngx_int_t
@@ -13,7 +11,13 @@ lines_bearer_header(ngx_str_t *value, ngx_str_t *token)
     p = value->data;
     last = p + value->len;
 
-    bearer_trim(&p, &last);
+    while (p < last && (*p == ' ' || *p == '\t')) {
+        p++;
+    }
+
+    while (p < last && (last[-1] == ' ' || last[-1] == '\t')) {
+        last--;
+    }
 
     if (p == last) {
         return NGX_DECLINED;
@@ -45,48 +49,37 @@ lines_bearer_header(ngx_str_t *value, ngx_str_t *token)
 }
 
 
+ngx_uint_t
+lines_bearer_key(ngx_str_t *prefix, ngx_str_t *value, ngx_str_t *key)
+{
+    return value->len
+           && lines_bearer_header(value, key) == NGX_OK
+           && key->len > prefix->len
+           && ngx_strncmp(key->data, prefix->data, prefix->len) == 0;
+}
+
+
 ngx_int_t
 lines_bearer_cookie(ngx_str_t *value, ngx_str_t *name, ngx_str_t *token)
 {
-    u_char  *p, *last, *end, *next;
+    ngx_str_t  rest, cookie;
 
-    last = value->data + value->len;
+    rest = *value;
 
-    for (p = value->data; p < last; p = next + 1) {
+    while (rest.len) {
 
-        end = ngx_strlchr(p, last, ';');
+        cookie = lines_item(&rest, ';');
 
-        if (end == NULL) {
-            end = last;
-        }
-
-        next = end;
-
-        bearer_trim(&p, &end);
-
-        if ((size_t) (end - p) > name->len
-            && p[name->len] == '='
-            && ngx_memcmp(p, name->data, name->len) == 0)
+        if (cookie.len > name->len
+            && cookie.data[name->len] == '='
+            && ngx_memcmp(cookie.data, name->data, name->len) == 0)
         {
-            token->data = p + name->len + 1;
-            token->len = end - token->data;
+            token->data = cookie.data + name->len + 1;
+            token->len = cookie.len - name->len - 1;
 
             return NGX_OK;
         }
     }
 
     return NGX_DECLINED;
-}
-
-
-static void
-bearer_trim(u_char **data, u_char **last)
-{
-    while (*data < *last && (**data == ' ' || **data == '\t')) {
-        (*data)++;
-    }
-
-    while (*data < *last && ((*last)[-1] == ' ' || (*last)[-1] == '\t')) {
-        (*last)--;
-    }
 }

@@ -1,6 +1,7 @@
 
 /*
- * Where a session token stands in a request (RFC 6750; Clerk's cookie).
+ * Where a session token, or an API key, stands in a request (RFC 6750; Clerk's
+ * cookie).
  */
 
 #ifndef _LINES_AUTH_BEARER_H_INCLUDED_
@@ -21,6 +22,10 @@
  */
 
 ngx_int_t lines_bearer_header(ngx_str_t *value, ngx_str_t *token);
+
+/* flag: value, which may be empty, has an API key, which it may be, *key */
+ngx_uint_t lines_bearer_key(ngx_str_t *prefix, ngx_str_t *value,
+    ngx_str_t *key);
 
 
 /*

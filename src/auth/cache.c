@@ -59,15 +59,6 @@ _Static_assert(sizeof(lines_cache_node_t) <= LINES_CACHE_SLAB,
     (ngx_queue_data(ngx_queue_last(&(cache)->queue), lines_cache_node_t, queue))
 
 
-static lines_cache_area_t *cache_lock(lines_main_conf_t *lmcf);
-static lines_cache_node_t *cache_find(lines_cache_area_t *area,
-    const u_char *digest);
-static void cache_use(lines_cache_area_t *area, lines_cache_node_t *node);
-static void cache_add(lines_cache_area_t *area, ngx_uint_t number,
-    void *entry, size_t size);
-static void cache_free(lines_cache_area_t *area, lines_cache_node_t *node);
-
-
 void *
 lines_cache_init(ngx_slab_pool_t *shpool)
 {
@@ -107,6 +98,108 @@ cache_lock(lines_main_conf_t *lmcf)
     ngx_shmtx_lock(&area->shpool->mutex);
 
     return area;
+}
+
+
+/*
+ * A digest needs no hash: its first word is one.  The time that this takes
+ * tells of digests only, never of what they are made of: a secret is compared
+ * elsewhere.
+ */
+
+static lines_cache_node_t *
+cache_find(lines_cache_area_t *area, const u_char *digest)
+{
+    uint32_t   hash;
+    ngx_str_t  name = { LINES_SHA256_LEN, (u_char *) digest };
+
+    ngx_memcpy(&hash, digest, sizeof(uint32_t));
+
+    return (lines_cache_node_t *) ngx_str_rbtree_lookup(&area->rbtree, &name,
+                                                        hash);
+}
+
+
+static void
+cache_use(lines_cache_area_t *area, lines_cache_node_t *node)
+{
+    ngx_queue_remove(&node->queue);
+    ngx_queue_insert_head(&cache_of(area, node)->queue, &node->queue);
+}
+
+
+static void
+cache_free(lines_cache_area_t *area, lines_cache_node_t *node)
+{
+    if (node == NULL) {
+        return;
+    }
+
+    ngx_queue_remove(&node->queue);
+    ngx_rbtree_delete(&area->rbtree, &node->node.node);
+
+    cache_of(area, node)->count--;
+
+    ngx_slab_free_locked(area->shpool, node);
+}
+
+
+/* in the place of what is known of the same, makes room at the expense of what
+   was not used for longest */
+
+static void
+cache_add(lines_cache_area_t *area, ngx_uint_t number, void *entry,
+    size_t size)
+{
+    uint32_t             hash;
+    ngx_uint_t           i;
+    lines_cache_t       *cache, *spare;
+    lines_cache_node_t  *node;
+
+    cache_free(area, cache_find(area, entry));
+
+    cache = &area->caches[number];
+
+    if (cache->count >= cache->max) {
+        cache_free(area, cache_last(cache));
+    }
+
+    for (i = 0; /* void */ ; i++) {
+
+        node = ngx_slab_alloc_locked(area->shpool,
+                                     sizeof(lines_cache_node_t));
+        if (node) {
+            break;
+        }
+
+        spare = cache;
+
+        if (number != CACHE_TOKENS) {
+            spare = &area->caches[CACHE_NEGATIVE];
+
+            if (spare->count == 0) {
+                spare = &area->caches[CACHE_POSITIVE];
+            }
+        }
+
+        if (i == 8 || spare->count == 0) {
+            return;
+        }
+
+        cache_free(area, cache_last(spare));
+    }
+
+    ngx_memcpy(&node->key, entry, size);
+    ngx_memcpy(&hash, entry, sizeof(uint32_t));
+
+    node->node.node.key = hash;
+    node->node.node.data = (u_char) number;
+    node->node.str.len = LINES_SHA256_LEN;
+    node->node.str.data = node->digest;
+
+    ngx_rbtree_insert(&area->rbtree, &node->node.node);
+    ngx_queue_insert_head(&cache->queue, &node->queue);
+    cache->count++;
 }
 
 
@@ -250,106 +343,4 @@ lines_token_cache_put(lines_main_conf_t *lmcf, lines_token_t *token,
     cache_add(area, CACHE_TOKENS, token, sizeof(lines_token_t));
 
     ngx_shmtx_unlock(&area->shpool->mutex);
-}
-
-
-/*
- * A digest needs no hash: its first word is one.  The time that this takes
- * tells of digests only, never of what they are made of: a secret is compared
- * elsewhere.
- */
-
-static lines_cache_node_t *
-cache_find(lines_cache_area_t *area, const u_char *digest)
-{
-    uint32_t   hash;
-    ngx_str_t  name = { LINES_SHA256_LEN, (u_char *) digest };
-
-    ngx_memcpy(&hash, digest, sizeof(uint32_t));
-
-    return (lines_cache_node_t *) ngx_str_rbtree_lookup(&area->rbtree, &name,
-                                                        hash);
-}
-
-
-static void
-cache_use(lines_cache_area_t *area, lines_cache_node_t *node)
-{
-    ngx_queue_remove(&node->queue);
-    ngx_queue_insert_head(&cache_of(area, node)->queue, &node->queue);
-}
-
-
-/* in the place of what is known of the same, makes room at the expense of what
-   was not used for longest */
-
-static void
-cache_add(lines_cache_area_t *area, ngx_uint_t number, void *entry,
-    size_t size)
-{
-    uint32_t             hash;
-    ngx_uint_t           i;
-    lines_cache_t       *cache, *spare;
-    lines_cache_node_t  *node;
-
-    cache_free(area, cache_find(area, entry));
-
-    cache = &area->caches[number];
-
-    if (cache->count >= cache->max) {
-        cache_free(area, cache_last(cache));
-    }
-
-    for (i = 0; /* void */ ; i++) {
-
-        node = ngx_slab_alloc_locked(area->shpool,
-                                     sizeof(lines_cache_node_t));
-        if (node) {
-            break;
-        }
-
-        spare = cache;
-
-        if (number != CACHE_TOKENS) {
-            spare = &area->caches[CACHE_NEGATIVE];
-
-            if (spare->count == 0) {
-                spare = &area->caches[CACHE_POSITIVE];
-            }
-        }
-
-        if (i == 8 || spare->count == 0) {
-            return;
-        }
-
-        cache_free(area, cache_last(spare));
-    }
-
-    ngx_memcpy(&node->key, entry, size);
-    ngx_memcpy(&hash, entry, sizeof(uint32_t));
-
-    node->node.node.key = hash;
-    node->node.node.data = (u_char) number;
-    node->node.str.len = LINES_SHA256_LEN;
-    node->node.str.data = node->digest;
-
-    ngx_rbtree_insert(&area->rbtree, &node->node.node);
-    ngx_queue_insert_head(&cache->queue, &node->queue);
-    cache->count++;
-}
-
-
-static void
-cache_free(lines_cache_area_t *area, lines_cache_node_t *node)
-{
-    if (node == NULL) {
-        return;
-    }
-
-    ngx_queue_remove(&node->queue);
-    ngx_rbtree_delete(&area->rbtree, &node->node.node);
-
-    cache_of(area, node)->count--;
-
-    ngx_slab_free_locked(area->shpool, node);
 }

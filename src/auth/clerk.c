@@ -29,16 +29,6 @@ typedef struct {
 } lines_session_t;
 
 
-static ngx_int_t clerk_judge(lines_session_t *session);
-static ngx_int_t clerk_verify(lines_session_t *session, int64_t now);
-static void clerk_warn(ngx_http_request_t *r);
-static ngx_int_t clerk_wait(lines_session_t *session);
-static void clerk_resume(void *data);
-static ngx_int_t clerk_accept(lines_session_t *session);
-static ngx_int_t clerk_refuse(lines_session_t *session,
-    lines_jwt_reason_e reason);
-
-
 /* to who wrote the page, or the program */
 
 static const lines_refusal_t  clerk_unsaid = {
@@ -55,72 +45,158 @@ static const lines_refusal_t  clerk_other = {
 };
 
 
-ngx_int_t
-lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_auth_done_pt done)
+static ngx_int_t
+clerk_accept(lines_session_t *session)
 {
-    ngx_int_t            rc;
-    ngx_uint_t           i;
-    lines_rules_t       *rules;
-    ngx_pool_cleanup_t  *cln;
-    lines_session_t     *session;
+    lines_identity_t  *identity;
 
-    rules = &ctx->identity.rules;
+    identity = &session->ctx->identity;
 
-    ngx_str_set(&ctx->identity.method, "clerk");
+    identity->tenant.data = session->token.tenant;
+    identity->tenant.len = session->token.tenant_len;
 
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_session_t));
-    if (cln == NULL) {
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
+                   0, "lines clerk: user \"%V\" tenant \"%V\"",
+                   &identity->user, &identity->tenant);
+
+    return session->done(session->ctx->request, session->ctx, NGX_OK);
+}
+
+
+static ngx_int_t
+clerk_refuse(lines_session_t *session, lines_jwt_reason_e reason)
+{
+    ngx_log_t         *log;
+    lines_identity_t  *identity;
+
+    log = session->ctx->request->connection->log;
+    identity = &session->ctx->identity;
+
+    identity->failure = *lines_jwt_reason(reason);
+
+    if (reason == LINES_JWT_NO_KEYS) {
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "lines: a session token cannot be judged: %V",
+                      &identity->failure);
+
+        return session->done(session->ctx->request, session->ctx, NGX_ERROR);
+    }
+
+    /* RFC 6750, section 3.1: no error code where no token was shown */
+
+    if (reason != LINES_JWT_MISSING
+        && reason != LINES_JWT_TOO_MANY
+        && identity->refusal == NULL)
+    {
+        identity->challenge = "Bearer error=\"invalid_token\"";
+    }
+
+    ngx_log_error(NGX_LOG_INFO, log, 0, "lines: authentication failed: %V",
+                  &identity->failure);
+
+    return session->done(session->ctx->request, session->ctx, NGX_DECLINED);
+}
+
+
+/* where all clients have the proxy's address, one stranger is enough */
+
+static void
+clerk_warn(ngx_http_request_t *r)
+{
+    static time_t  warned;
+
+    if (warned && ngx_time() - warned < LINES_CLERK_WARNING) {
+        return;
+    }
+
+    warned = ngx_time();
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "lines: too many session tokens of \"%V\" had a wrong "
+                  "signature: others of that address are refused unless they "
+                  "are known; if it is a proxy's, use \"set_real_ip_from\"",
+                  &r->connection->addr_text);
+}
+
+
+/* as lines_jwt_verify(), by the issuer's keys; LINES_JWT_TOO_MANY: it was not
+   looked at */
+
+static ngx_int_t
+clerk_verify(lines_session_t *session, int64_t now)
+{
+    ngx_int_t              rc;
+    ngx_msec_t             wait;
+    lines_jwk_t           *key;
+    ngx_http_request_t    *r;
+    lines_jwks_t          *jwks;
+    lines_jwk_verifier_t  *verifier;
+
+    jwks = session->conf->jwks;
+
+    if (lines_jwt_key(&session->jwt, jwks->set, &key) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (key->ordinal >= LINES_JWK_MAX_KEYS) {
         return NGX_ERROR;
     }
 
-    session = cln->data;
-    *session = (lines_session_t) { .waiter.handler = clerk_resume,
-                                   .ctx = ctx, .conf = rules->clerk,
-                                   .done = done };
+    verifier = &jwks->verifiers[key->ordinal];
 
-    cln->handler = lines_jwks_forget;
-
-    rc = rules->authorization.len
-         ? lines_bearer_header(&rules->authorization, &session->text)
-         : NGX_DECLINED;
-
-    if (rc == NGX_ABORT) {
-        return clerk_refuse(session, LINES_JWT_MALFORMED);
-    }
-
-    if (rc == NGX_DECLINED) {
-
-        session->text = rules->cookie;
-
-        if (rules->cookie.len == 0) {
-            return clerk_refuse(session, LINES_JWT_MISSING);
-        }
-
-        if (rules->site != LINES_SITE_TRUSTED) {
-            ctx->identity.refusal = (rules->site == LINES_SITE_UNSAID)
-                                    ? &clerk_unsaid
-                                    : &clerk_other;
-
-            return clerk_refuse(session, LINES_JWT_COOKIE_REFUSED);
-        }
-    }
-
-    if (session->text.len > LINES_JWT_MAX_LEN) {
-        return clerk_refuse(session, LINES_JWT_TOO_LONG);
-    }
-
-    if (lines_sha256(&session->text, session->token.digest) != NGX_OK) {
+    if (verifier->ctx == NULL
+        && lines_jwk_verifier_create(verifier, key) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    /* what one configuration accepts is nothing to another */
+    r = session->ctx->request;
 
-    for (i = 0; i < LINES_SHA256_LEN; i++) {
-        session->token.digest[i] ^= rules->clerk->id[i];
+    wait = lines_failures_wait(lines_get_main_conf(r), r->connection,
+                               &session->conf->failed);
+
+    if (wait) {
+        lines_metrics_inc(token_signatures[LINES_METRICS_UNSEEN]);
+        clerk_warn(r);
+
+        session->ctx->identity.retry = (wait + 999) / 1000;
+        session->jwt.reason = LINES_JWT_TOO_MANY;
+
+        return NGX_DECLINED;
     }
 
-    return clerk_judge(session);
+    rc = lines_jwt_verify(&session->jwt, verifier, &session->conf->options,
+                          now);
+
+    if (session->jwt.good) {
+        lines_metrics_inc(token_signatures[LINES_METRICS_GOOD]);
+
+    } else if (session->jwt.judged) {
+        lines_metrics_inc(token_signatures[LINES_METRICS_BAD]);
+
+        lines_failures_add(lines_get_main_conf(r), r->connection,
+                           &session->conf->failed);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+clerk_wait(lines_session_t *session)
+{
+    if (lines_jwks_wait(session->conf->jwks, &session->waiter) != NGX_AGAIN) {
+        return clerk_refuse(session,
+                            (session->jwt.reason == LINES_JWT_UNKNOWN_KID)
+                            ? LINES_JWT_UNKNOWN_KID
+                            : LINES_JWT_NO_KEYS);
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
+                   0, "lines clerk: wait for fetch %ui",
+                   session->waiter.fetch);
+
+    return NGX_AGAIN;
 }
 
 
@@ -197,12 +273,12 @@ clerk_judge(lines_session_t *session)
         rc = clerk_verify(session, now);
     }
 
-    switch (rc) {
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
 
-    case NGX_OK:
-        break;
+    if (rc == NGX_DECLINED) {
 
-    case NGX_DECLINED:
         if (jwt->reason == LINES_JWT_UNKNOWN_KID
             && lines_jwks_refetch(session->conf->jwks, &session->waiter)
                == NGX_AGAIN)
@@ -223,9 +299,6 @@ clerk_judge(lines_session_t *session)
         }
 
         return clerk_refuse(session, jwt->reason);
-
-    default:
-        return NGX_ERROR;
     }
 
     if (jwt->tenant.len) {
@@ -249,108 +322,6 @@ clerk_judge(lines_session_t *session)
 }
 
 
-/* as lines_jwt_verify(), by the issuer's keys; LINES_JWT_TOO_MANY: it was not
-   looked at */
-
-static ngx_int_t
-clerk_verify(lines_session_t *session, int64_t now)
-{
-    ngx_int_t              rc;
-    ngx_msec_t             wait;
-    lines_jwk_t           *key;
-    ngx_http_request_t    *r;
-    lines_jwks_t          *jwks;
-    lines_jwk_verifier_t  *verifier;
-
-    jwks = session->conf->jwks;
-
-    if (lines_jwt_key(&session->jwt, jwks->set, &key) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    if (key->ordinal >= LINES_JWK_MAX_KEYS) {
-        return NGX_ERROR;
-    }
-
-    verifier = &jwks->verifiers[key->ordinal];
-
-    if (verifier->key == NULL
-        && lines_jwk_verifier_create(verifier, key) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    r = session->ctx->request;
-
-    wait = lines_failures_wait(lines_get_main_conf(r), r->connection,
-                               &session->conf->failed);
-
-    if (wait) {
-        lines_metrics_inc(token_signatures[LINES_METRICS_UNSEEN]);
-        clerk_warn(r);
-
-        session->ctx->identity.retry = (wait + 999) / 1000;
-        session->jwt.reason = LINES_JWT_TOO_MANY;
-
-        return NGX_DECLINED;
-    }
-
-    rc = lines_jwt_verify(&session->jwt, verifier, &session->conf->options,
-                          now);
-
-    if (session->jwt.good) {
-        lines_metrics_inc(token_signatures[LINES_METRICS_GOOD]);
-
-    } else if (session->jwt.judged) {
-        lines_metrics_inc(token_signatures[LINES_METRICS_BAD]);
-
-        lines_failures_add(lines_get_main_conf(r), r->connection,
-                           &session->conf->failed);
-    }
-
-    return rc;
-}
-
-
-/* where all clients have the proxy's address, one stranger is enough */
-
-static void
-clerk_warn(ngx_http_request_t *r)
-{
-    static time_t  warned;
-
-    if (warned && ngx_time() - warned < LINES_CLERK_WARNING) {
-        return;
-    }
-
-    warned = ngx_time();
-
-    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                  "lines: too many session tokens of \"%V\" had a wrong "
-                  "signature: others of that address are refused unless they "
-                  "are known; if it is a proxy's, use \"set_real_ip_from\"",
-                  &r->connection->addr_text);
-}
-
-
-static ngx_int_t
-clerk_wait(lines_session_t *session)
-{
-    if (lines_jwks_wait(session->conf->jwks, &session->waiter) != NGX_AGAIN) {
-        return clerk_refuse(session,
-                            (session->jwt.reason == LINES_JWT_UNKNOWN_KID)
-                            ? LINES_JWT_UNKNOWN_KID
-                            : LINES_JWT_NO_KEYS);
-    }
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
-                   0, "lines clerk: wait for fetch %ui",
-                   session->waiter.fetch);
-
-    return NGX_AGAIN;
-}
-
-
 static void
 clerk_resume(void *data)
 {
@@ -369,54 +340,70 @@ clerk_resume(void *data)
 }
 
 
-static ngx_int_t
-clerk_accept(lines_session_t *session)
+ngx_int_t
+lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_auth_done_pt done)
 {
-    lines_identity_t  *identity;
+    ngx_int_t            rc;
+    ngx_uint_t           i;
+    lines_rules_t       *rules;
+    ngx_pool_cleanup_t  *cln;
+    lines_session_t     *session;
 
-    identity = &session->ctx->identity;
+    rules = &ctx->identity.rules;
 
-    identity->tenant.data = session->token.tenant;
-    identity->tenant.len = session->token.tenant_len;
+    ngx_str_set(&ctx->identity.method, "clerk");
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
-                   0, "lines clerk: user \"%V\" tenant \"%V\"",
-                   &identity->user, &identity->tenant);
-
-    return session->done(session->ctx->request, session->ctx, NGX_OK);
-}
-
-
-static ngx_int_t
-clerk_refuse(lines_session_t *session, lines_jwt_reason_e reason)
-{
-    ngx_log_t         *log;
-    lines_identity_t  *identity;
-
-    log = session->ctx->request->connection->log;
-    identity = &session->ctx->identity;
-
-    identity->failure = *lines_jwt_reason(reason);
-
-    if (reason == LINES_JWT_NO_KEYS) {
-        ngx_log_error(NGX_LOG_INFO, log, 0,
-                      "lines: a session token cannot be judged: %V",
-                      &identity->failure);
-
-        return session->done(session->ctx->request, session->ctx, NGX_ERROR);
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_session_t));
+    if (cln == NULL) {
+        return NGX_ERROR;
     }
 
-    /* RFC 6750, section 3.1: no error code where no token was shown */
+    session = cln->data;
+    *session = (lines_session_t) { .waiter.handler = clerk_resume,
+                                   .ctx = ctx, .conf = rules->clerk,
+                                   .done = done };
 
-    if (reason != LINES_JWT_MISSING
-        && reason != LINES_JWT_TOO_MANY
-        && identity->refusal == NULL)
-    {
-        identity->challenge = "Bearer error=\"invalid_token\"";
+    cln->handler = lines_jwks_forget;
+
+    rc = rules->authorization.len
+         ? lines_bearer_header(&rules->authorization, &session->text)
+         : NGX_DECLINED;
+
+    if (rc == NGX_ABORT) {
+        return clerk_refuse(session, LINES_JWT_MALFORMED);
     }
 
-    ngx_log_error(NGX_LOG_INFO, log, 0, "lines: authentication failed: %V",
-                  &identity->failure);
+    if (rc == NGX_DECLINED) {
 
-    return session->done(session->ctx->request, session->ctx, NGX_DECLINED);
+        session->text = rules->cookie;
+
+        if (rules->cookie.len == 0) {
+            return clerk_refuse(session, LINES_JWT_MISSING);
+        }
+
+        if (rules->site != LINES_SITE_TRUSTED) {
+            ctx->identity.refusal = (rules->site == LINES_SITE_UNSAID)
+                                    ? &clerk_unsaid
+                                    : &clerk_other;
+
+            return clerk_refuse(session, LINES_JWT_COOKIE_REFUSED);
+        }
+    }
+
+    if (session->text.len > LINES_JWT_MAX_LEN) {
+        return clerk_refuse(session, LINES_JWT_TOO_LONG);
+    }
+
+    if (lines_sha256(&session->text, session->token.digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* what one configuration accepts is nothing to another */
+
+    for (i = 0; i < LINES_SHA256_LEN; i++) {
+        session->token.digest[i] ^= rules->clerk->id[i];
+    }
+
+    return clerk_judge(session);
 }

@@ -31,16 +31,6 @@ typedef struct {
 } lines_clerk_args_t;
 
 
-static char *clerk_set_failed(ngx_conf_t *cf, ngx_str_t *value, void *field);
-static ngx_uint_t clerk_is_url(ngx_str_t *text);
-static ngx_int_t clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk);
-static ngx_int_t jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks,
-    ngx_str_t *file);
-static lines_jwks_t *jwks_add(ngx_conf_t *cf, lines_jwks_t *like);
-static ngx_int_t jwks_read_file(ngx_conf_t *cf, ngx_str_t *path,
-    ngx_str_t *text);
-
-
 static lines_param_t  clerk_params[] = {
     lines_param_string("issuer", lines_clerk_args_t, clerk.options.issuer, 0),
     lines_param_string("jwks", lines_clerk_args_t, jwks.uri, 0),
@@ -59,7 +49,7 @@ static lines_param_t  clerk_params[] = {
     lines_param_msec("jwks_cooldown", lines_clerk_args_t, jwks.cooldown,
                      100, LINES_PARAM_ANY, 0),
     lines_param_other("failed", offsetof(lines_clerk_args_t, clerk.failed),
-                      clerk_set_failed, "a rate, as 10r/s or 30r/m, up to "
+                      lines_failures_set, "a rate, as 10r/s or 30r/m, up to "
                       "1000, or \"unlimited\""),
     lines_param_plain(lines_clerk_args_t, jwks.plain),
     lines_param_end
@@ -72,6 +62,212 @@ static lines_directive_t  clerk_directive = {
     .empty = "empty parameter",
     .time = "invalid time"
 };
+
+
+static ngx_uint_t
+clerk_is_url(ngx_str_t *text)
+{
+    return ((text->len > 8
+             && ngx_strncasecmp(text->data, (u_char *) "https://", 8) == 0)
+            || (text->len > 7
+                && ngx_strncasecmp(text->data, (u_char *) "http://", 7) == 0))
+           && text->data[text->len - 1] != '/';
+}
+
+
+static ngx_int_t
+jwks_read_file(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *text)
+{
+    ssize_t           n;
+    ngx_fd_t          fd;
+    ngx_err_t         err;
+    const char       *call, *why;
+    ngx_file_info_t   fi;
+
+    err = 0;
+    call = "";
+    why = NULL;
+
+    fd = ngx_open_file(path->data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        err = ngx_errno;
+        call = ngx_open_file_n " ";
+        why = "failed";
+
+    } else if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR || !ngx_is_file(&fi)) {
+        why = "is not a regular file";
+
+    } else if (ngx_file_size(&fi) > LINES_JWK_MAX_DOCUMENT) {
+        why = "is longer than 256k";
+
+    } else {
+        text->len = ngx_file_size(&fi);
+        text->data = ngx_pnalloc(cf->temp_pool, text->len + 1);
+
+        n = text->data ? ngx_read_fd(fd, text->data, text->len) : -1;
+
+        if (n != (ssize_t) text->len) {
+            err = (n == -1) ? ngx_errno : 0;
+            call = ngx_read_fd_n " ";
+            why = "failed";
+        }
+    }
+
+    if (fd != NGX_INVALID_FILE) {
+        (void) ngx_close_file(fd);
+    }
+
+    if (why) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, err,
+                           "\"lines_clerk\": %s\"%V\" %s", call, path, why);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks, ngx_str_t *file)
+{
+    u_char             *buf;
+    ngx_int_t           rc;
+    ngx_str_t           text;
+    lines_jwk_report_t  report;
+
+    if (ngx_conf_full_name(cf->cycle, file, 1) != NGX_OK
+        || jwks_read_file(cf, file, &text) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    buf = ngx_palloc(cf->pool, lines_jwk_set_room(text.len));
+    if (buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = lines_jwk_parse(&text, buf, &jwks->set, &report);
+
+    lines_jwks_report(cf->log, file, &report);
+
+    if (rc != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no key in \"%V\" of \"lines_clerk\": %s", file,
+                           report.error);
+        return NGX_ERROR;
+    }
+
+    /* the keys themselves say which file it is: it may change */
+
+    jwks->issuer = *file;
+
+    text.data = buf;
+    text.len = jwks->set->size;
+
+    return lines_sha256(&text, jwks->id);
+}
+
+
+/* the same source for all directives that name the same keys */
+
+static lines_jwks_t *
+jwks_add(ngx_conf_t *cf, lines_jwks_t *like)
+{
+    ngx_uint_t          i;
+    lines_jwks_t      **jwks;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->jwks == NULL) {
+        lmcf->jwks = ngx_array_create(cf->pool, 2, sizeof(lines_jwks_t *));
+        if (lmcf->jwks == NULL) {
+            return NULL;
+        }
+    }
+
+    jwks = lmcf->jwks->elts;
+
+    for (i = 0; i < lmcf->jwks->nelts; i++) {
+
+        if (ngx_memcmp(jwks[i]->id, like->id, LINES_SHA256_LEN) != 0) {
+            continue;
+        }
+
+        if (jwks[i]->ttl != like->ttl
+            || jwks[i]->stale != like->stale
+            || jwks[i]->cooldown != like->cooldown
+            || jwks[i]->plain != like->plain)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"lines_clerk\" names the keys \"%V\" again, "
+                               "but with another jwks_ttl, jwks_stale, "
+                               "jwks_cooldown or plain", &like->uri);
+            return NULL;
+        }
+
+        return jwks[i];
+    }
+
+    if (like->uri.len
+        && lines_location(cf, lmcf, &(lines_location_t) {
+                              .name = ngx_string("lines_clerk"),
+                              .uri = like->uri, .plain = like->plain,
+                              .buffer = 256 * 1024 })
+           != NGX_CONF_OK)
+    {
+        return NULL;
+    }
+
+    jwks = ngx_array_push(lmcf->jwks);
+    if (jwks == NULL) {
+        return NULL;
+    }
+
+    *jwks = ngx_palloc(cf->pool, sizeof(lines_jwks_t));
+
+    if (*jwks) {
+        **jwks = *like;
+    }
+
+    return *jwks;
+}
+
+
+/* lengths stand between the texts: no two configurations look alike */
+
+static ngx_int_t
+clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk)
+{
+    ngx_str_t             text;
+    ngx_uint_t            i;
+    lines_jwt_options_t  *options;
+
+    options = &clerk->options;
+
+    if (lines_redis_format(cf->temp_pool, &text, "%*s%L:%uz:%V%uz:%V%ui:",
+                           (size_t) LINES_SHA256_LEN, clerk->jwks->id,
+                           options->leeway, options->issuer.len,
+                           &options->issuer, options->tenant_claim.len,
+                           &options->tenant_claim, options->nparties)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < options->nparties; i++) {
+        if (lines_redis_format(cf->temp_pool, &text, "%V%uz:%V", &text,
+                               options->parties[i].len, &options->parties[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return lines_sha256(&text, clerk->id);
+}
 
 
 char *
@@ -191,60 +387,6 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-static char *
-clerk_set_failed(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    return lines_failures_parse(value, field) == NGX_OK
-           ? NGX_CONF_OK
-           : LINES_PARAM_INVALID;
-}
-
-
-static ngx_uint_t
-clerk_is_url(ngx_str_t *text)
-{
-    return ((text->len > 8
-             && ngx_strncasecmp(text->data, (u_char *) "https://", 8) == 0)
-            || (text->len > 7
-                && ngx_strncasecmp(text->data, (u_char *) "http://", 7) == 0))
-           && text->data[text->len - 1] != '/';
-}
-
-
-/* lengths stand between the texts: no two configurations look alike */
-
-static ngx_int_t
-clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk)
-{
-    ngx_str_t             text;
-    ngx_uint_t            i;
-    lines_jwt_options_t  *options;
-
-    options = &clerk->options;
-
-    if (lines_redis_format(cf->temp_pool, &text, "%*s%L:%uz:%V%uz:%V%ui:",
-                           (size_t) LINES_SHA256_LEN, clerk->jwks->id,
-                           options->leeway, options->issuer.len,
-                           &options->issuer, options->tenant_claim.len,
-                           &options->tenant_claim, options->nparties)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < options->nparties; i++) {
-        if (lines_redis_format(cf->temp_pool, &text, "%V%uz:%V", &text,
-                               options->parties[i].len, &options->parties[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return lines_sha256(&text, clerk->id);
-}
-
-
 char *
 lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf)
@@ -286,165 +428,4 @@ lines_clerk_cors_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
 
     return lines_cors_merge(cf, prev, conf, options ? options->parties : NULL,
                             options ? options->nparties : 0);
-}
-
-
-static ngx_int_t
-jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks, ngx_str_t *file)
-{
-    u_char             *buf;
-    ngx_int_t           rc;
-    ngx_str_t           text;
-    lines_jwk_report_t  report;
-
-    if (ngx_conf_full_name(cf->cycle, file, 1) != NGX_OK
-        || jwks_read_file(cf, file, &text) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    buf = ngx_palloc(cf->pool, lines_jwk_set_room(text.len));
-    if (buf == NULL) {
-        return NGX_ERROR;
-    }
-
-    rc = lines_jwk_parse(&text, buf, &jwks->set, &report);
-
-    lines_jwks_report(cf->log, file, &report);
-
-    if (rc != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "no key in \"%V\" of \"lines_clerk\": %V", file,
-                           &report.error);
-        return NGX_ERROR;
-    }
-
-    /* the keys themselves say which file it is: it may change */
-
-    jwks->issuer = *file;
-
-    text.data = buf;
-    text.len = jwks->set->size;
-
-    return lines_sha256(&text, jwks->id);
-}
-
-
-/* the same source for all directives that name the same keys */
-
-static lines_jwks_t *
-jwks_add(ngx_conf_t *cf, lines_jwks_t *like)
-{
-    ngx_uint_t          i;
-    lines_jwks_t      **jwks;
-    lines_main_conf_t  *lmcf;
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
-
-    if (lmcf->jwks == NULL) {
-        lmcf->jwks = ngx_array_create(cf->pool, 2, sizeof(lines_jwks_t *));
-        if (lmcf->jwks == NULL) {
-            return NULL;
-        }
-    }
-
-    jwks = lmcf->jwks->elts;
-
-    for (i = 0; i < lmcf->jwks->nelts; i++) {
-
-        if (ngx_memcmp(jwks[i]->id, like->id, LINES_SHA256_LEN) != 0) {
-            continue;
-        }
-
-        if (jwks[i]->ttl != like->ttl
-            || jwks[i]->stale != like->stale
-            || jwks[i]->cooldown != like->cooldown
-            || jwks[i]->plain != like->plain)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"lines_clerk\" names the keys \"%V\" again, "
-                               "but with another jwks_ttl, jwks_stale, "
-                               "jwks_cooldown or plain", &like->uri);
-            return NULL;
-        }
-
-        return jwks[i];
-    }
-
-    if (like->uri.len
-        && lines_location(cf, lmcf, &(lines_location_t) {
-                              .name = ngx_string("lines_clerk"),
-                              .uri = like->uri, .plain = like->plain,
-                              .buffer = 256 * 1024 })
-           != NGX_CONF_OK)
-    {
-        return NULL;
-    }
-
-    jwks = ngx_array_push(lmcf->jwks);
-    if (jwks == NULL) {
-        return NULL;
-    }
-
-    *jwks = ngx_palloc(cf->pool, sizeof(lines_jwks_t));
-
-    if (*jwks) {
-        **jwks = *like;
-    }
-
-    return *jwks;
-}
-
-
-static ngx_int_t
-jwks_read_file(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *text)
-{
-    ssize_t           n;
-    ngx_fd_t          fd;
-    ngx_err_t         err;
-    const char       *call, *why;
-    ngx_file_info_t   fi;
-
-    err = 0;
-    call = "";
-    why = NULL;
-
-    fd = ngx_open_file(path->data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
-                       NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        err = ngx_errno;
-        call = ngx_open_file_n " ";
-        why = "failed";
-
-    } else if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR || !ngx_is_file(&fi)) {
-        why = "is not a regular file";
-
-    } else if (ngx_file_size(&fi) > LINES_JWK_MAX_DOCUMENT) {
-        why = "is longer than 256k";
-
-    } else {
-        text->len = ngx_file_size(&fi);
-        text->data = ngx_pnalloc(cf->temp_pool, text->len + 1);
-
-        n = text->data ? ngx_read_fd(fd, text->data, text->len) : -1;
-
-        if (n != (ssize_t) text->len) {
-            err = (n == -1) ? ngx_errno : 0;
-            call = ngx_read_fd_n " ";
-            why = "failed";
-        }
-    }
-
-    if (fd != NGX_INVALID_FILE) {
-        (void) ngx_close_file(fd);
-    }
-
-    if (why) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, err,
-                           "\"lines_clerk\": %s\"%V\" %s", call, path, why);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
 }

@@ -4,7 +4,12 @@
 #include "store/redis.h"
 
 
-static ngx_str_t dialect_text(ngx_pool_t *pool, const char *message);
+static ngx_str_t
+dialect_text(ngx_pool_t *pool, const char *message)
+{
+    return lines_json_string(pool, &(ngx_str_t) { ngx_strlen(message),
+                                                  (u_char *) message });
+}
 
 
 ngx_int_t
@@ -45,12 +50,4 @@ lines_account_error(ngx_pool_t *pool, const char *error, const char *message,
                  : lines_redis_format(pool, json,
                                       "{\"status\":\"ERROR\","
                                       "\"message\":%V}", &text);
-}
-
-
-static ngx_str_t
-dialect_text(ngx_pool_t *pool, const char *message)
-{
-    return lines_json_string(pool, &(ngx_str_t) { ngx_strlen(message),
-                                                  (u_char *) message });
 }

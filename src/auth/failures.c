@@ -1,5 +1,6 @@
 
 #include "auth/failures.h"
+#include "directive/params.h"
 #include "http/text.h"
 #include "http/zone.h"
 
@@ -24,26 +25,26 @@ typedef struct {
 } failures_area_t;
 
 
-static void failures_network(ngx_connection_t *c, failures_entry_t *like);
-static failures_entry_t *failures_set(failures_area_t *area,
-    failures_entry_t *like);
-static uint64_t failures_now(void);
+#define failures_same(a, b) \
+    ((a)->family == (b)->family && (a)->network == (b)->network)
 
 
-ngx_int_t
-lines_failures_parse(ngx_str_t *value, lines_failures_t *rate)
+char *
+lines_failures_set(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
+    lines_failures_t *rate = field;
+
     ngx_int_t   n;
     ngx_uint_t  seconds;
 
     *rate = (lines_failures_t) { .interval = 0 };
 
     if (lines_is(value, "unlimited")) {
-        return NGX_OK;
+        return NGX_CONF_OK;
     }
 
     if (value->len <= 3 || ngx_strncmp(value->data + value->len - 3, "r/", 2)) {
-        return NGX_ERROR;
+        return LINES_PARAM_INVALID;
     }
 
     seconds = (value->data[value->len - 1] == 's') ? 1
@@ -53,13 +54,13 @@ lines_failures_parse(ngx_str_t *value, lines_failures_t *rate)
     n = ngx_atoi(value->data, value->len - 3);
 
     if (seconds == 0 || n < 1 || n > LINES_FAILURES_MAX) {
-        return NGX_ERROR;
+        return LINES_PARAM_INVALID;
     }
 
     rate->interval = seconds * 1000000 / n;
     rate->burst = ngx_max(n / seconds, 1);
 
-    return NGX_OK;
+    return NGX_CONF_OK;
 }
 
 
@@ -81,92 +82,6 @@ lines_failures_init_area(ngx_slab_pool_t *shpool)
                                             * sizeof(failures_entry_t));
 
     return area->entries ? area : NULL;
-}
-
-
-ngx_msec_t
-lines_failures_wait(lines_main_conf_t *lmcf, ngx_connection_t *c,
-    lines_failures_t *rate)
-{
-    uint64_t           now, most, owes;
-    ngx_uint_t         i;
-    failures_area_t   *area;
-    failures_entry_t  *set, like;
-
-    area = lines_zone_area(lmcf, LINES_ZONE_FAILURES);
-    now = failures_now();
-
-    if (rate->interval == 0 || now >= area->until) {
-        return 0;
-    }
-
-    failures_network(c, &like);
-
-    set = failures_set(area, &like);
-    owes = 0;
-
-    ngx_shmtx_lock(&lines_zone_pool(lmcf)->mutex);
-
-    for (i = 0; i < LINES_FAILURES_WAYS; i++) {
-        if (set[i].family == like.family && set[i].network == like.network) {
-            owes = set[i].owes;
-            break;
-        }
-    }
-
-    ngx_shmtx_unlock(&lines_zone_pool(lmcf)->mutex);
-
-    most = now + (rate->burst - 1) * rate->interval;
-
-    return owes > most ? (ngx_msec_t) ((owes - most) / 1000 + 1) : 0;
-}
-
-
-void
-lines_failures_add(lines_main_conf_t *lmcf, ngx_connection_t *c,
-    lines_failures_t *rate)
-{
-    uint64_t           now;
-    ngx_uint_t         i;
-    failures_area_t   *area;
-    failures_entry_t  *set, *entry, like;
-
-    if (rate->interval == 0) {
-        return;
-    }
-
-    area = lines_zone_area(lmcf, LINES_ZONE_FAILURES);
-    now = failures_now();
-
-    failures_network(c, &like);
-
-    set = failures_set(area, &like);
-    entry = set;
-
-    ngx_shmtx_lock(&lines_zone_pool(lmcf)->mutex);
-
-    for (i = 0; i < LINES_FAILURES_WAYS; i++) {
-
-        if (set[i].family == like.family && set[i].network == like.network) {
-            entry = &set[i];
-            break;
-        }
-
-        if (set[i].owes < entry->owes) {
-            entry = &set[i];
-        }
-    }
-
-    if (i == LINES_FAILURES_WAYS) {
-        entry->family = like.family;
-        entry->network = like.network;
-        entry->owes = 0;
-    }
-
-    entry->owes = ngx_max(entry->owes, now) + rate->interval;
-    area->until = ngx_max(area->until, entry->owes);
-
-    ngx_shmtx_unlock(&lines_zone_pool(lmcf)->mutex);
 }
 
 
@@ -215,20 +130,93 @@ failures_network(ngx_connection_t *c, failures_entry_t *like)
 }
 
 
+/* that of the same network, or, where there is none, of who owes least */
+
 static failures_entry_t *
-failures_set(failures_area_t *area, failures_entry_t *like)
+failures_find(failures_area_t *area, failures_entry_t *like)
 {
-    uint32_t  hash;
+    uint32_t           hash;
+    ngx_uint_t         i;
+    failures_entry_t  *set, *entry;
 
     hash = ngx_murmur_hash2((u_char *) &like->network, sizeof(uint64_t))
            + like->family;
 
-    return &area->entries[hash % area->sets * LINES_FAILURES_WAYS];
+    set = &area->entries[hash % area->sets * LINES_FAILURES_WAYS];
+    entry = set;
+
+    for (i = 0; i < LINES_FAILURES_WAYS; i++) {
+
+        if (failures_same(&set[i], like)) {
+            return &set[i];
+        }
+
+        if (set[i].owes < entry->owes) {
+            entry = &set[i];
+        }
+    }
+
+    return entry;
 }
 
 
-static uint64_t
-failures_now(void)
+ngx_msec_t
+lines_failures_wait(lines_main_conf_t *lmcf, ngx_connection_t *c,
+    lines_failures_t *rate)
 {
-    return (uint64_t) ngx_current_msec * 1000;
+    uint64_t           now, most, owes;
+    failures_area_t   *area;
+    failures_entry_t  *entry, like;
+
+    area = lines_zone_area(lmcf, LINES_ZONE_FAILURES);
+    now = (uint64_t) ngx_current_msec * 1000;
+
+    if (rate->interval == 0 || now >= area->until) {
+        return 0;
+    }
+
+    failures_network(c, &like);
+
+    ngx_shmtx_lock(&lines_zone_pool(lmcf)->mutex);
+
+    entry = failures_find(area, &like);
+    owes = failures_same(entry, &like) ? entry->owes : 0;
+
+    ngx_shmtx_unlock(&lines_zone_pool(lmcf)->mutex);
+
+    most = now + (rate->burst - 1) * rate->interval;
+
+    return owes > most ? (ngx_msec_t) ((owes - most) / 1000 + 1) : 0;
+}
+
+
+void
+lines_failures_add(lines_main_conf_t *lmcf, ngx_connection_t *c,
+    lines_failures_t *rate)
+{
+    uint64_t           now;
+    failures_area_t   *area;
+    failures_entry_t  *entry, like;
+
+    if (rate->interval == 0) {
+        return;
+    }
+
+    area = lines_zone_area(lmcf, LINES_ZONE_FAILURES);
+    now = (uint64_t) ngx_current_msec * 1000;
+
+    failures_network(c, &like);
+
+    ngx_shmtx_lock(&lines_zone_pool(lmcf)->mutex);
+
+    entry = failures_find(area, &like);
+
+    if (!failures_same(entry, &like)) {
+        *entry = like;
+    }
+
+    entry->owes = ngx_max(entry->owes, now) + rate->interval;
+    area->until = ngx_max(area->until, entry->owes);
+
+    ngx_shmtx_unlock(&lines_zone_pool(lmcf)->mutex);
 }

@@ -23,10 +23,10 @@ typedef struct {
 
 
 /*
- * "10r/s", "30r/m", or "unlimited"; as many at once as a second brings.
- * NGX_ERROR where it is none of these.
+ * Sets a lines_failures_t, as directive/params.h has it: "10r/s", "30r/m", or
+ * "unlimited"; as many at once as a second brings.
  */
-ngx_int_t lines_failures_parse(ngx_str_t *value, lines_failures_t *rate);
+char *lines_failures_set(ngx_conf_t *cf, ngx_str_t *value, void *field);
 
 /* the zone's area */
 void *lines_failures_init_area(ngx_slab_pool_t *shpool);

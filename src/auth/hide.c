@@ -6,69 +6,80 @@
 #include "http/text.h"
 
 
-static ngx_int_t hide_all(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *name);
-static ngx_uint_t hide_shows(ngx_http_request_t *r, ngx_str_t *name);
-static ngx_int_t hide_cookies(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *token);
-static ngx_uint_t hide_is_session(ngx_str_t cookie, lines_rules_t *rules,
-    ngx_str_t *token);
-
-
-/*
- * Whatever sends a request on copies its list of headers, be it proxy_pass,
- * fastcgi_pass or a subrequest: a header that is not there goes nowhere.
- */
-
-ngx_int_t
-lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide)
+static ngx_uint_t
+hide_shows(ngx_http_request_t *r, ngx_str_t *name)
 {
-    ngx_str_t          token;
-    ngx_uint_t         key;
-    lines_rules_t     *rules;
-    lines_identity_t  *identity;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
 
-    identity = &ctx->identity;
-    rules = &identity->rules;
-    key = lines_is(&identity->method, "key");
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
 
-    if (hide == LINES_HIDE_NONE || (hide == LINES_HIDE_KEYS && !key)) {
-        return NGX_OK;
-    }
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines access: hide the credentials of \"%V\"",
-                   &identity->method);
-
-    /* of several, each is what somebody could ask with */
-
-    if ((rules->key_id.data
-         && hide_all(r, ctx, (char *) rules->key_id_header.data) != NGX_OK)
-        || (rules->secret.data
-            && hide_all(r, ctx, (char *) rules->secret_header.data) != NGX_OK))
-    {
-        return NGX_ERROR;
-    }
-
-    ngx_str_null(&token);
-
-    if (lines_bearer_key(lines_get_main_conf(r), &rules->authorization, &token)
-        || (hide == LINES_HIDE_ALL
-            && rules->authorization.len
-            && lines_bearer_header(&rules->authorization, &token) == NGX_OK))
-    {
-        r->headers_in.authorization = NULL;
-
-        if (hide_all(r, ctx, "authorization") != NGX_OK) {
-            return NGX_ERROR;
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].hash
+                && h[i].key.len == name->len
+                && ngx_strncasecmp(h[i].key.data, name->data, name->len) == 0)
+            {
+                return 1;
+            }
         }
     }
 
-    return (hide == LINES_HIDE_ALL
-            && (rules->methods & LINES_AUTH_CLERK)
-            && rules->clerk)
-           ? hide_cookies(r, ctx, &token)
-           : NGX_OK;
+    return 0;
+}
+
+
+/* what another module has set meanwhile stays */
+
+static ngx_int_t
+hide_undo(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_uint_t         i;
+    ngx_array_t       *array;
+    ngx_table_elt_t   *h, **hidden;
+
+    array = ctx->hidden;
+
+    if (array == NULL) {
+        return NGX_OK;
+    }
+
+    ctx->hidden = NULL;
+    hidden = array->elts;
+
+    for (i = 0; i < array->nelts; i++) {
+
+        if (lines_is_nocase(&hidden[i]->key, "cookie")) {
+
+            h = lines_find_header(r, "cookie");
+
+            if (h && lines_drop_header(r, h) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+        } else if (hide_shows(r, &hidden[i]->key)) {
+            hidden[i] = NULL;
+        }
+    }
+
+    for (i = 0; i < array->nelts; i++) {
+
+        if (hidden[i] == NULL) {
+            continue;
+        }
+
+        h = lines_push_header(r, hidden[i]);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (lines_is_nocase(&h->key, "authorization")) {
+            r->headers_in.authorization = h;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -100,6 +111,36 @@ hide_all(ngx_http_request_t *r, lines_ctx_t *ctx, const char *name)
             return NGX_ERROR;
         }
     }
+}
+
+
+/* Clerk sends its cookie under a second name as well, NAME_ and some of the
+   instance's own; and whoever has a token can ask with it, whatever the name */
+
+static ngx_uint_t
+hide_is_session(ngx_str_t cookie, lines_rules_t *rules, ngx_str_t *token)
+{
+    ngx_str_t  name, value;
+
+    value = lines_item(&cookie, ';');
+    name = lines_split(&value, '=');
+
+    if (value.len == 0) {
+        value = name;
+    }
+
+    if (value.len
+        && (lines_same(&value, &rules->cookie) || lines_same(&value, token)))
+    {
+        return 1;
+    }
+
+    cookie = rules->clerk->cookie;
+
+    return cookie.len
+           && name.len >= cookie.len
+           && ngx_memcmp(name.data, cookie.data, cookie.len) == 0
+           && (name.len == cookie.len || name.data[cookie.len] == '_');
 }
 
 
@@ -180,120 +221,81 @@ hide_cookies(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *token)
 }
 
 
-/* Clerk sends its cookie under a second name as well, NAME_ and some of the
-   instance's own; and whoever has a token can ask with it, whatever the name */
-
-static ngx_uint_t
-hide_is_session(ngx_str_t cookie, lines_rules_t *rules, ngx_str_t *token)
-{
-    ngx_str_t  name, value;
-
-    while (cookie.len
-           && (cookie.data[cookie.len - 1] == ' '
-               || cookie.data[cookie.len - 1] == '\t'))
-    {
-        cookie.len--;
-    }
-
-    while (cookie.len && *cookie.data == '\t') {
-        cookie.data++;
-        cookie.len--;
-    }
-
-    value = cookie;
-    name = lines_split(&value, '=');
-
-    if (value.len == 0) {
-        value = name;
-    }
-
-    if (value.len
-        && (lines_same(&value, &rules->cookie) || lines_same(&value, token)))
-    {
-        return 1;
-    }
-
-    cookie = rules->clerk->cookie;
-
-    return cookie.len
-           && name.len >= cookie.len
-           && ngx_memcmp(name.data, cookie.data, cookie.len) == 0
-           && (name.len == cookie.len || name.data[cookie.len] == '_');
-}
-
-
-static ngx_uint_t
-hide_shows(ngx_http_request_t *r, ngx_str_t *name)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].hash
-                && h[i].key.len == name->len
-                && ngx_strncasecmp(h[i].key.data, name->data, name->len) == 0)
-            {
-                return 1;
-            }
-        }
-    }
-
-    return 0;
-}
-
-
-/* what another module has set meanwhile stays */
+/*
+ * Whatever sends a request on copies its list of headers, be it proxy_pass,
+ * fastcgi_pass or a subrequest: a header that is not there goes nowhere.
+ */
 
 ngx_int_t
-lines_unhide(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide)
 {
-    ngx_uint_t         i;
-    ngx_array_t       *array;
-    ngx_table_elt_t   *h, **hidden;
+    ngx_str_t          token;
+    ngx_uint_t         key;
+    lines_rules_t     *rules;
+    lines_identity_t  *identity;
 
-    array = ctx->hidden;
+    if (hide_undo(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
-    if (array == NULL) {
+    identity = &ctx->identity;
+    rules = &identity->rules;
+    key = lines_is(&identity->method, "key");
+
+    if (hide == LINES_HIDE_NONE || (hide == LINES_HIDE_KEYS && !key)) {
         return NGX_OK;
     }
 
-    ctx->hidden = NULL;
-    hidden = array->elts;
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines access: hide the credentials of \"%V\"",
+                   &identity->method);
 
-    for (i = 0; i < array->nelts; i++) {
+    /* of several, each is what somebody could ask with */
 
-        if (lines_is_nocase(&hidden[i]->key, "cookie")) {
-
-            h = lines_find_header(r, "cookie");
-
-            if (h && lines_drop_header(r, h) != NGX_OK) {
-                return NGX_ERROR;
-            }
-
-        } else if (hide_shows(r, &hidden[i]->key)) {
-            hidden[i] = NULL;
-        }
+    if ((rules->key_id.data
+         && hide_all(r, ctx, (char *) rules->key_id_header.data) != NGX_OK)
+        || (rules->secret.data
+            && hide_all(r, ctx, (char *) rules->secret_header.data) != NGX_OK))
+    {
+        return NGX_ERROR;
     }
 
-    for (i = 0; i < array->nelts; i++) {
+    ngx_str_null(&token);
 
-        if (hidden[i] == NULL) {
-            continue;
-        }
+    if (lines_bearer_key(&lines_get_main_conf(r)->key_prefix,
+                         &rules->authorization, &token)
+        || (hide == LINES_HIDE_ALL
+            && rules->authorization.len
+            && lines_bearer_header(&rules->authorization, &token) == NGX_OK))
+    {
+        r->headers_in.authorization = NULL;
 
-        h = lines_push_header(r, hidden[i]);
-        if (h == NULL) {
+        if (hide_all(r, ctx, "authorization") != NGX_OK) {
             return NGX_ERROR;
         }
+    }
 
-        if (lines_is_nocase(&h->key, "authorization")) {
-            r->headers_in.authorization = h;
+    return (hide == LINES_HIDE_ALL
+            && (rules->methods & LINES_AUTH_CLERK)
+            && rules->clerk)
+           ? hide_cookies(r, ctx, &token)
+           : NGX_OK;
+}
+
+
+ngx_table_elt_t *
+lines_hidden(ngx_http_request_t **r, ngx_uint_t *i)
+{
+    lines_ctx_t  *ctx;
+
+    for ( /* void */ ; *r; *r = (*r)->parent, *i = 0) {
+
+        ctx = lines_find_ctx(*r);
+
+        if (ctx && ctx->hidden && *i < ctx->hidden->nelts) {
+            return ((ngx_table_elt_t **) ctx->hidden->elts)[(*i)++];
         }
     }
 
-    return NGX_OK;
+    return NULL;
 }

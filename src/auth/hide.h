@@ -23,10 +23,13 @@ typedef enum {
 /*
  * The credentials by which r may pass leave its headers, as hide says; without
  * memory NGX_ERROR.  Authentication still finds them (ctx->hidden), and so do
- * $http_* variables.  A location that says otherwise has them back.
+ * $http_* variables.  What another location hid is back, unless this one does.
  */
 ngx_int_t lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide);
-ngx_int_t lines_unhide(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+/* one after another what is hidden of r and of who it is made for: *r and *i,
+   which is 0 before the first, say how far it is; NULL: no more */
+ngx_table_elt_t *lines_hidden(ngx_http_request_t **r, ngx_uint_t *i);
 
 
 #endif /* _LINES_AUTH_HIDE_H_INCLUDED_ */

@@ -1,4 +1,5 @@
 
+#include "auth/hide.h"
 #include "auth/identity.h"
 #include "http/text.h"
 #include "http/variables.h"
@@ -31,18 +32,8 @@ typedef struct {
 #define LINES_VARIABLE_WARNING    60
 
 
-static ngx_int_t variable_watched(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static void variable_hidden(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, ngx_str_t *name);
-static ngx_int_t variable_asks(ngx_uint_t i);
-static ngx_uint_t variable_awaited(ngx_uint_t index);
-static void variable_unset(ngx_http_request_t *r);
 static ngx_int_t variable_identity(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t field);
-static void variable_early(ngx_http_request_t *r, ngx_uint_t n);
-static ngx_int_t variable_keyed(ngx_http_request_t *r, ngx_uint_t n,
-    ngx_str_t *value);
 
 
 /* data is where its field stands in an identity */
@@ -80,6 +71,108 @@ ngx_int_t
 lines_identity_init(ngx_conf_t *cf)
 {
     return lines_add_variables(cf, variable_list);
+}
+
+
+/* what is hidden from upstreams is not from a log, or from a cache's key */
+
+static void
+variable_hidden(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    ngx_str_t *name)
+{
+    ngx_uint_t        i, n;
+    ngx_table_elt_t  *h;
+
+    i = 0;
+
+    while ((h = lines_hidden(&r, &i)) != NULL) {
+
+        for (n = 0; n < name->len && n < h->key.len; n++) {
+            if (name->data[n]
+                != (h->lowcase_key[n] == '-' ? '_' : h->lowcase_key[n]))
+            {
+                break;
+            }
+        }
+
+        if (n == name->len && n == h->key.len) {
+            v->data = h->value.data;
+            v->len = h->value.len;
+            v->valid = 1;
+            v->no_cacheable = 0;
+            v->not_found = 0;
+            return;
+        }
+    }
+}
+
+
+/* the index of the i-th variable that auth_request sets, or NGX_ERROR */
+
+static ngx_int_t
+variable_asks(ngx_uint_t i)
+{
+    if (variable_asked == NULL || i >= variable_asked->nelts) {
+        return NGX_ERROR;
+    }
+
+    return *(ngx_int_t *) ((u_char *) variable_asked->elts
+                           + i * variable_asked->size);
+}
+
+
+/* flag: a try runs, and auth_request will set the variable */
+
+static ngx_uint_t
+variable_awaited(ngx_uint_t index)
+{
+    ngx_int_t   n;
+    ngx_uint_t  i;
+
+    for (i = 0; (n = variable_asks(i)) != NGX_ERROR; i++) {
+        if (n == (ngx_int_t) index) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/*
+ * A value that was made from an identity, by map, js_set or whatever else, is
+ * good for that identity: nginx, which would keep it for the whole request,
+ * computes it whenever it is read.
+ */
+
+static ngx_int_t
+variable_watched(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    lines_watched_t *w = (lines_watched_t *) data;
+
+    ngx_int_t   rc;
+    ngx_uint_t  reads;
+
+    reads = variable_reads;
+
+    rc = w->handler(r, v, w->data);
+
+    if (rc == NGX_OK && v->not_found && w->header.len) {
+        variable_hidden(r, v, &w->header);
+    }
+
+    if (variable_awaited(w->index)) {
+
+        /* it is read where it is not set yet, and kept once it is */
+
+        variable_reads++;
+
+    } else if (variable_reads != reads) {
+        v->no_cacheable = 1;
+    }
+
+    return rc;
 }
 
 
@@ -142,117 +235,21 @@ lines_identity_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 }
 
 
-/*
- * A value that was made from an identity, by map, js_set or whatever else, is
- * good for that identity: nginx, which would keep it for the whole request,
- * computes it whenever it is read.
- */
-
-static ngx_int_t
-variable_watched(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
+void
+lines_forget_computed(ngx_http_request_t *r)
 {
-    lines_watched_t *w = (lines_watched_t *) data;
+    ngx_uint_t                  i;
+    ngx_http_core_main_conf_t  *cmcf;
 
-    ngx_int_t   rc;
-    ngx_uint_t  reads;
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
 
-    reads = variable_reads;
+    for (i = 0; i < cmcf->variables.nelts; i++) {
 
-    rc = w->handler(r, v, w->data);
-
-    if (rc == NGX_OK && v->not_found && w->header.len) {
-        variable_hidden(r, v, &w->header);
-    }
-
-    if (variable_awaited(w->index)) {
-
-        /* it is read where it is not set yet, and kept once it is */
-
-        variable_reads++;
-
-    } else if (variable_reads != reads) {
-        v->no_cacheable = 1;
-    }
-
-    return rc;
-}
-
-
-/* what is hidden from upstreams is not from a log, or from a cache's key */
-
-static void
-variable_hidden(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    ngx_str_t *name)
-{
-    ngx_uint_t         i, n;
-    lines_ctx_t       *ctx;
-    ngx_table_elt_t   *h, **hidden;
-
-    for ( /* void */ ; r; r = r->parent) {
-
-        ctx = lines_find_ctx(r);
-
-        if (ctx == NULL || ctx->hidden == NULL) {
-            continue;
-        }
-
-        hidden = ctx->hidden->elts;
-
-        for (i = 0; i < ctx->hidden->nelts; i++) {
-
-            h = hidden[i];
-
-            for (n = 0; n < name->len && n < h->key.len; n++) {
-                if (name->data[n]
-                    != (h->lowcase_key[n] == '-' ? '_' : h->lowcase_key[n]))
-                {
-                    break;
-                }
-            }
-
-            if (n == name->len && n == h->key.len) {
-                v->data = h->value.data;
-                v->len = h->value.len;
-                v->valid = 1;
-                v->no_cacheable = 0;
-                v->not_found = 0;
-                return;
-            }
+        if (r->variables[i].no_cacheable) {
+            r->variables[i].valid = 0;
+            r->variables[i].not_found = 0;
         }
     }
-}
-
-
-/* the index of the i-th variable that auth_request sets, or NGX_ERROR */
-
-static ngx_int_t
-variable_asks(ngx_uint_t i)
-{
-    if (variable_asked == NULL || i >= variable_asked->nelts) {
-        return NGX_ERROR;
-    }
-
-    return *(ngx_int_t *) ((u_char *) variable_asked->elts
-                           + i * variable_asked->size);
-}
-
-
-/* flag: a try runs, and auth_request will set the variable */
-
-static ngx_uint_t
-variable_awaited(ngx_uint_t index)
-{
-    ngx_int_t   n;
-    ngx_uint_t  i;
-
-    for (i = 0; (n = variable_asks(i)) != NGX_ERROR; i++) {
-        if (n == (ngx_int_t) index) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
@@ -267,24 +264,6 @@ variable_unset(ngx_http_request_t *r)
     for (i = 0; (n = variable_asks(i)) != NGX_ERROR; i++) {
         if (!r->variables[n].valid) {
             r->variables[n].not_found = 0;
-        }
-    }
-}
-
-
-void
-lines_forget_computed(ngx_http_request_t *r)
-{
-    ngx_uint_t                  i;
-    ngx_http_core_main_conf_t  *cmcf;
-
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
-
-    for (i = 0; i < cmcf->variables.nelts; i++) {
-
-        if (r->variables[i].no_cacheable) {
-            r->variables[i].valid = 0;
-            r->variables[i].not_found = 0;
         }
     }
 }
@@ -371,8 +350,11 @@ lines_names_identity(ngx_conf_t *cf, ngx_http_complex_value_t *cv)
 }
 
 
-lines_ctx_t *
-lines_identity_ctx(ngx_http_request_t *r)
+/* whose identity a request shows: its own, or that of who it is made for; NULL
+   where the module has met neither */
+
+static lines_ctx_t *
+identity_ctx(ngx_http_request_t *r)
 {
     lines_ctx_t  *ctx;
 
@@ -395,7 +377,7 @@ lines_identity_who(ngx_http_request_t *r)
     ngx_str_t    *who;
     lines_ctx_t  *ctx;
 
-    ctx = lines_identity_ctx(r);
+    ctx = identity_ctx(r);
 
     if (ctx == NULL) {
         return NULL;
@@ -406,51 +388,6 @@ lines_identity_who(ngx_http_request_t *r)
           : &ctx->identity.user;
 
     return who->len ? who : NULL;
-}
-
-
-static ngx_int_t
-variable_identity(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t field)
-{
-    ngx_str_t         *value;
-    ngx_uint_t         n;
-    lines_ctx_t       *ctx;
-    lines_identity_t  *identity;
-
-    for (n = 0; variable_list[n].data != field; n++) { /* void */ }
-
-    variable_reads++;
-
-    ctx = lines_identity_ctx(r);
-
-    if ((ctx == NULL || !ctx->identity.settled)
-        && r == r->main
-        && !variable_trying)
-    {
-        variable_early(r, n);
-    }
-
-    if (ctx == NULL) {
-        return lines_variable_str(v, NULL);
-    }
-
-    identity = &ctx->identity;
-    value = (ngx_str_t *) ((u_char *) identity + field);
-
-    /* a method that failed is no authentication */
-
-    if (value == &identity->method) {
-
-        if (identity->tenant.len == 0 && identity->user.len == 0) {
-            value = NULL;
-        }
-
-    } else if (variable_keyed(r, n, value) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_variable_str(v, value);
 }
 
 
@@ -549,6 +486,51 @@ variable_keyed(ngx_http_request_t *r, ngx_uint_t n, ngx_str_t *value)
 }
 
 
+static ngx_int_t
+variable_identity(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t field)
+{
+    ngx_str_t         *value;
+    ngx_uint_t         n;
+    lines_ctx_t       *ctx;
+    lines_identity_t  *identity;
+
+    for (n = 0; variable_list[n].data != field; n++) { /* void */ }
+
+    variable_reads++;
+
+    ctx = identity_ctx(r);
+
+    if ((ctx == NULL || !ctx->identity.settled)
+        && r == r->main
+        && !variable_trying)
+    {
+        variable_early(r, n);
+    }
+
+    if (ctx == NULL) {
+        return lines_variable_str(v, NULL);
+    }
+
+    identity = &ctx->identity;
+    value = (ngx_str_t *) ((u_char *) identity + field);
+
+    /* a method that failed is no authentication */
+
+    if (value == &identity->method) {
+
+        if (identity->tenant.len == 0 && identity->user.len == 0) {
+            value = NULL;
+        }
+
+    } else if (variable_keyed(r, n, value) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_variable_str(v, value);
+}
+
+
 lines_cache_e
 lines_caches(ngx_http_request_t *r)
 {
@@ -561,7 +543,7 @@ lines_caches(ngx_http_request_t *r)
         return llcf->cache;
     }
 
-    ctx = lines_identity_ctx(r);
+    ctx = identity_ctx(r);
 
     return ctx ? ctx->identity.cache : LINES_CACHE_UNSAID;
 }

@@ -32,11 +32,8 @@ ngx_int_t lines_identity_init(ngx_conf_t *cf);
 ngx_int_t lines_identity_init_process(ngx_cycle_t *cycle,
     lines_main_conf_t *lmcf);
 
-/* whose identity a request shows: its own, or that of who it is made for; NULL
-   where the module has met neither */
-lines_ctx_t *lines_identity_ctx(ngx_http_request_t *r);
-
-/* the tenant of that identity, or without one the user; NULL: nobody */
+/* the tenant of the identity that a request shows, or without one the user;
+   NULL: nobody */
 ngx_str_t *lines_identity_who(ngx_http_request_t *r);
 
 /* what its location's lines_auth says of caches, or, without one, that by which

@@ -47,136 +47,48 @@ typedef struct {
 
 /* readers return NULL, or why there is nothing */
 
-static const char *jwks_read(jwk_builder_t *b, ngx_str_t *text,
-    lines_jwk_report_t *report);
-static ngx_int_t jwks_find_keys(ngx_str_t *text, ngx_str_t *keys);
-static ngx_uint_t jwks_next(ngx_str_t *list, ngx_str_t *element);
-static void jwks_trim(ngx_str_t *text);
-static const char *jwks_read_key(jwk_builder_t *b, ngx_str_t *text);
-static const char *jwks_check(json_t *object, ngx_str_t *kid);
-static const char *jwks_number(json_t *value, size_t max, BIGNUM **bn);
-static const char *pem_read(jwk_builder_t *b, ngx_str_t *text);
-static const char *jwk_add(jwk_builder_t *b, ngx_str_t *kid, BIGNUM *n,
-    BIGNUM *e);
-static lines_jwk_t *jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid);
-
-
 static const char  jwk_no_memory[] = "no-memory";
 
 
-ngx_int_t
-lines_jwk_parse(ngx_str_t *text, u_char *buf, lines_jwk_set_t **set,
-    lines_jwk_report_t *report)
+static void
+jwks_trim(ngx_str_t *text)
 {
-    const char     *error;
-    jwk_builder_t   b;
+    /* JSON has no other byte below the space between its tokens */
 
-    ngx_memzero(report, sizeof(lines_jwk_report_t));
-
-    b.set = (lines_jwk_set_t *) buf;
-    b.room = lines_jwk_set_room(text->len);
-    b.total = 0;
-
-    *b.set = (lines_jwk_set_t) { .version = LINES_JWK_VERSION,
-                                 .size = sizeof(lines_jwk_set_t) };
-
-    if (text->len > LINES_JWK_MAX_DOCUMENT) {
-        error = "document-too-large";
-
-    } else {
-        error = lines_jwk_is_document(text) ? jwks_read(&b, text, report)
-                                            : pem_read(&b, text);
+    while (text->len && text->data[0] <= ' ') {
+        text->data++;
+        text->len--;
     }
 
-    if (error == NULL && b.set->nkeys == 0) {
-        error = "no-usable-key";
+    while (text->len && text->data[text->len - 1] <= ' ') {
+        text->len--;
     }
-
-    if (error == jwk_no_memory) {
-        return NGX_ERROR;
-    }
-
-    if (error) {
-        report->error.data = (u_char *) error;
-        report->error.len = ngx_strlen(error);
-        return NGX_DECLINED;
-    }
-
-    *set = b.set;
-
-    return NGX_OK;
 }
 
 
-ngx_uint_t
-lines_jwk_is_document(ngx_str_t *text)
+/* takes the next element off the inside of an object or an array */
+
+static ngx_uint_t
+jwks_next(ngx_str_t *list, ngx_str_t *element)
 {
     u_char  *p, *last;
 
-    last = text->data + text->len;
+    jwks_trim(list);
 
-    for (p = text->data; p < last && memchr(" \t\r\n", *p, 4); p++) {
-        /* void */
+    if (list->len == 0) {
+        return 0;
     }
 
-    return p < last && *p == '{';
-}
+    p = jwks_scan(list, ',');
+    last = list->data + list->len;
 
+    element->data = list->data;
+    element->len = p - list->data;
 
-/*
- * The document is checked as a whole, then each key is parsed by itself, so
- * that a key with a member twice costs that key and not the whole set.
- */
+    list->data = (p < last) ? p + 1 : last;
+    list->len = last - list->data;
 
-static const char *
-jwks_read(jwk_builder_t *b, ngx_str_t *text, lines_jwk_report_t *report)
-{
-    json_t            *document;
-    ngx_int_t          rc;
-    ngx_str_t          keys, entry;
-    ngx_uint_t         position;
-    const char        *reason;
-    lines_jwk_skip_t  *skip;
-
-    rc = lines_strict_json_load(text, JSON_ALLOW_NUL, LINES_JWKS_DEPTH,
-                                LINES_JWKS_CONTAINERS, &document);
-
-    if (rc != NGX_OK) {
-        return (rc == NGX_ERROR) ? jwk_no_memory : "not-json";
-    }
-
-    json_decref(document);
-
-    if (jwks_find_keys(text, &keys) != NGX_OK) {
-        return "no-keys-array";
-    }
-
-    for (position = 0; jwks_next(&keys, &entry); position++) {
-
-        reason = (position < LINES_JWK_MAX_KEYS)
-                 ? jwks_read_key(b, &entry)
-                 : "too-many";
-
-        if (reason == NULL) {
-            continue;
-        }
-
-        if (reason == jwk_no_memory) {
-            return reason;
-        }
-
-        if (report->skipped < LINES_JWK_MAX_REPORTED) {
-            skip = &report->skips[report->skipped];
-
-            skip->key = position;
-            skip->reason.data = (u_char *) reason;
-            skip->reason.len = ngx_strlen(reason);
-        }
-
-        report->skipped++;
-    }
-
-    return NULL;
+    return 1;
 }
 
 
@@ -219,91 +131,6 @@ jwks_find_keys(ngx_str_t *text, ngx_str_t *keys)
     }
 
     return keys->data ? NGX_OK : NGX_DECLINED;
-}
-
-
-/* takes the next element off the inside of an object or an array */
-
-static ngx_uint_t
-jwks_next(ngx_str_t *list, ngx_str_t *element)
-{
-    u_char  *p, *last;
-
-    jwks_trim(list);
-
-    if (list->len == 0) {
-        return 0;
-    }
-
-    p = jwks_scan(list, ',');
-    last = list->data + list->len;
-
-    element->data = list->data;
-    element->len = p - list->data;
-
-    list->data = (p < last) ? p + 1 : last;
-    list->len = last - list->data;
-
-    return 1;
-}
-
-
-static void
-jwks_trim(ngx_str_t *text)
-{
-    /* JSON has no other byte below the space between its tokens */
-
-    while (text->len && text->data[0] <= ' ') {
-        text->data++;
-        text->len--;
-    }
-
-    while (text->len && text->data[text->len - 1] <= ' ') {
-        text->len--;
-    }
-}
-
-
-static const char *
-jwks_read_key(jwk_builder_t *b, ngx_str_t *text)
-{
-    BIGNUM      *n, *e;
-    json_t      *object;
-    ngx_int_t    rc;
-    ngx_str_t    kid;
-    const char  *reason;
-
-    rc = lines_strict_json_object(text, LINES_JWKS_DEPTH,
-                                  LINES_JWKS_CONTAINERS, &object);
-
-    if (rc != NGX_OK) {
-        return (rc == NGX_ERROR) ? jwk_no_memory : "malformed";
-    }
-
-    n = NULL;
-    e = NULL;
-
-    reason = jwks_check(object, &kid);
-
-    if (reason == NULL) {
-        reason = jwks_number(json_object_get(object, "n"), LINES_JWK_MAX_N,
-                             &n);
-    }
-
-    if (reason == NULL) {
-        reason = jwks_number(json_object_get(object, "e"), LINES_JWK_MAX_E,
-                             &e);
-    }
-
-    if (reason == NULL) {
-        reason = jwk_add(b, &kid, n, e);
-    }
-
-    BN_free(e);
-    BN_free(n);
-    json_decref(object);
-
-    return reason;
 }
 
 
@@ -404,80 +231,25 @@ jwks_number(json_t *value, size_t max, BIGNUM **bn)
 }
 
 
-static const char *
-pem_read(jwk_builder_t *b, ngx_str_t *text)
+/* no two records have the same one */
+
+static lines_jwk_t *
+jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid)
 {
-    BIO                  *bio;
-    char                 *name, *header;
-    long                  len;
-    BIGNUM               *n, *e;
-    EVP_PKEY             *pkey;
-    ngx_str_t             kid = ngx_null_string;
-    const char           *reason;
-    unsigned char        *der;
-    const unsigned char  *p;
+    lines_jwk_t  *key;
 
-    bio = BIO_new_mem_buf(text->data, (int) text->len);
-
-    if (bio == NULL) {
-        return jwk_no_memory;
-    }
-
-    pkey = NULL;
-    reason = "not-pem";
-
-    while (PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
-
-        p = der;
-
-        if (pkey) {
-            reason = "several-keys";
-
-        } else if (ngx_strcmp(name, PEM_STRING_PUBLIC) != 0) {
-            reason = "not-a-public-key";
-
-        } else if ((pkey = d2i_PUBKEY(NULL, &p, len)) == NULL
-                   || p != der + len)
+    for (key = jwk_first(set);
+         (u_char *) key < (u_char *) set + set->size;
+         key = jwk_next(key))
+    {
+        if (key->kid_len == kid->len
+            && ngx_memcmp(jwk_kid(key), kid->data, kid->len) == 0)
         {
-            reason = "malformed";
-
-        } else {
-            reason = NULL;
-        }
-
-        OPENSSL_free(name);
-        OPENSSL_free(header);
-        OPENSSL_clear_free(der, len);
-
-        if (reason) {
-            break;
+            return key;
         }
     }
 
-    BIO_free(bio);
-
-    if (reason == NULL && EVP_PKEY_get_base_id(pkey) != EVP_PKEY_RSA) {
-        reason = "other-type";
-    }
-
-    if (reason == NULL) {
-        n = NULL;
-        e = NULL;
-
-        (void) EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n);
-        (void) EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e);
-
-        reason = jwk_add(b, &kid, n, e);
-        b->set->any_kid = 1;
-
-        BN_free(e);
-        BN_free(n);
-    }
-
-    EVP_PKEY_free(pkey);
-    ERR_clear_error();
-
-    return reason;
+    return NULL;
 }
 
 
@@ -564,6 +336,237 @@ jwk_add(jwk_builder_t *b, ngx_str_t *kid, BIGNUM *n, BIGNUM *e)
 }
 
 
+static const char *
+jwks_read_key(jwk_builder_t *b, ngx_str_t *text)
+{
+    BIGNUM      *n, *e;
+    json_t      *object;
+    ngx_int_t    rc;
+    ngx_str_t    kid;
+    const char  *reason;
+
+    rc = lines_strict_json_object(text, LINES_JWKS_DEPTH,
+                                  LINES_JWKS_CONTAINERS, &object);
+
+    if (rc != NGX_OK) {
+        return (rc == NGX_ERROR) ? jwk_no_memory : "malformed";
+    }
+
+    n = NULL;
+    e = NULL;
+
+    reason = jwks_check(object, &kid);
+
+    if (reason == NULL) {
+        reason = jwks_number(json_object_get(object, "n"), LINES_JWK_MAX_N,
+                             &n);
+    }
+
+    if (reason == NULL) {
+        reason = jwks_number(json_object_get(object, "e"), LINES_JWK_MAX_E,
+                             &e);
+    }
+
+    if (reason == NULL) {
+        reason = jwk_add(b, &kid, n, e);
+    }
+
+    BN_free(e);
+    BN_free(n);
+    json_decref(object);
+
+    return reason;
+}
+
+
+/*
+ * The document is checked as a whole, then each key is parsed by itself, so
+ * that a key with a member twice costs that key and not the whole set.
+ */
+
+static const char *
+jwks_read(jwk_builder_t *b, ngx_str_t *text, lines_jwk_report_t *report)
+{
+    json_t            *document;
+    ngx_int_t          rc;
+    ngx_str_t          keys, entry;
+    ngx_uint_t         position;
+    const char        *reason;
+
+    rc = lines_strict_json_load(text, JSON_ALLOW_NUL, LINES_JWKS_DEPTH,
+                                LINES_JWKS_CONTAINERS, &document);
+
+    if (rc != NGX_OK) {
+        return (rc == NGX_ERROR) ? jwk_no_memory : "not-json";
+    }
+
+    json_decref(document);
+
+    if (jwks_find_keys(text, &keys) != NGX_OK) {
+        return "no-keys-array";
+    }
+
+    for (position = 0; jwks_next(&keys, &entry); position++) {
+
+        reason = (position < LINES_JWK_MAX_KEYS)
+                 ? jwks_read_key(b, &entry)
+                 : "too-many";
+
+        if (reason == NULL) {
+            continue;
+        }
+
+        if (reason == jwk_no_memory) {
+            return reason;
+        }
+
+        if (report->skipped < LINES_JWK_MAX_REPORTED) {
+            report->skips[report->skipped].key = position;
+            report->skips[report->skipped].reason = reason;
+        }
+
+        report->skipped++;
+    }
+
+    return NULL;
+}
+
+
+static const char *
+pem_read(jwk_builder_t *b, ngx_str_t *text)
+{
+    BIO                  *bio;
+    char                 *name, *header;
+    long                  len;
+    BIGNUM               *n, *e;
+    EVP_PKEY             *pkey;
+    ngx_str_t             kid = ngx_null_string;
+    const char           *reason;
+    unsigned char        *der;
+    const unsigned char  *p;
+
+    bio = BIO_new_mem_buf(text->data, (int) text->len);
+
+    if (bio == NULL) {
+        return jwk_no_memory;
+    }
+
+    pkey = NULL;
+    reason = "not-pem";
+
+    while (PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
+
+        p = der;
+
+        if (pkey) {
+            reason = "several-keys";
+
+        } else if (ngx_strcmp(name, PEM_STRING_PUBLIC) != 0) {
+            reason = "not-a-public-key";
+
+        } else if ((pkey = d2i_PUBKEY(NULL, &p, len)) == NULL
+                   || p != der + len)
+        {
+            reason = "malformed";
+
+        } else {
+            reason = NULL;
+        }
+
+        OPENSSL_free(name);
+        OPENSSL_free(header);
+        OPENSSL_clear_free(der, len);
+
+        if (reason) {
+            break;
+        }
+    }
+
+    BIO_free(bio);
+
+    if (reason == NULL && EVP_PKEY_get_base_id(pkey) != EVP_PKEY_RSA) {
+        reason = "other-type";
+    }
+
+    if (reason == NULL) {
+        n = NULL;
+        e = NULL;
+
+        (void) EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n);
+        (void) EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e);
+
+        reason = jwk_add(b, &kid, n, e);
+        b->set->any_kid = 1;
+
+        BN_free(e);
+        BN_free(n);
+    }
+
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+
+    return reason;
+}
+
+
+ngx_int_t
+lines_jwk_parse(ngx_str_t *text, u_char *buf, lines_jwk_set_t **set,
+    lines_jwk_report_t *report)
+{
+    const char     *error;
+    jwk_builder_t   b;
+
+    *report = (lines_jwk_report_t) { .error = "" };
+
+    b.set = (lines_jwk_set_t *) buf;
+    b.room = lines_jwk_set_room(text->len);
+    b.total = 0;
+
+    *b.set = (lines_jwk_set_t) { .version = LINES_JWK_VERSION,
+                                 .size = sizeof(lines_jwk_set_t) };
+
+    if (text->len > LINES_JWK_MAX_DOCUMENT) {
+        error = "document-too-large";
+
+    } else {
+        error = lines_jwk_is_document(text) ? jwks_read(&b, text, report)
+                                            : pem_read(&b, text);
+    }
+
+    if (error == NULL && b.set->nkeys == 0) {
+        error = "no-usable-key";
+    }
+
+    if (error == jwk_no_memory) {
+        return NGX_ERROR;
+    }
+
+    if (error) {
+        report->error = error;
+        return NGX_DECLINED;
+    }
+
+    *set = b.set;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+lines_jwk_is_document(ngx_str_t *text)
+{
+    u_char  *p, *last;
+
+    last = text->data + text->len;
+
+    for (p = text->data; p < last && memchr(" \t\r\n", *p, 4); p++) {
+        /* void */
+    }
+
+    return p < last && *p == '{';
+}
+
+
 ngx_uint_t
 lines_jwk_set_valid(lines_jwk_set_t *set, size_t size)
 {
@@ -622,32 +625,11 @@ lines_jwk_find(lines_jwk_set_t *set, ngx_str_t *kid)
 }
 
 
-/* no two records have the same one */
-
-static lines_jwk_t *
-jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid)
-{
-    lines_jwk_t  *key;
-
-    for (key = jwk_first(set);
-         (u_char *) key < (u_char *) set + set->size;
-         key = jwk_next(key))
-    {
-        if (key->kid_len == kid->len
-            && ngx_memcmp(jwk_kid(key), kid->data, kid->len) == 0)
-        {
-            return key;
-        }
-    }
-
-    return NULL;
-}
-
-
 ngx_int_t
 lines_jwk_verifier_create(lines_jwk_verifier_t *verifier, lines_jwk_t *key)
 {
     int            ok;
+    EVP_PKEY      *pkey;
     OSSL_PARAM     params[3];
     EVP_PKEY_CTX  *ctx;
 
@@ -659,19 +641,21 @@ lines_jwk_verifier_create(lines_jwk_verifier_t *verifier, lines_jwk_t *key)
                                         key->e_len);
     params[2] = OSSL_PARAM_construct_end();
 
+    pkey = NULL;
     ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
 
     ok = ctx
          && EVP_PKEY_fromdata_init(ctx) == 1
-         && EVP_PKEY_fromdata(ctx, &verifier->key, EVP_PKEY_PUBLIC_KEY, params)
-            == 1
-         && (verifier->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, verifier->key,
-                                                        NULL))
+         && EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) == 1
+         && (verifier->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL))
             != NULL
          && EVP_PKEY_verify_init(verifier->ctx) == 1
          && EVP_PKEY_CTX_set_rsa_padding(verifier->ctx, RSA_PKCS1_PADDING) == 1
          && EVP_PKEY_CTX_set_signature_md(verifier->ctx, EVP_sha256()) == 1;
 
+    /* the verifier's context keeps the key */
+
+    EVP_PKEY_free(pkey);
     EVP_PKEY_CTX_free(ctx);
 
     if (!ok) {
@@ -691,8 +675,5 @@ void
 lines_jwk_verifier_destroy(lines_jwk_verifier_t *verifier)
 {
     EVP_PKEY_CTX_free(verifier->ctx);
-    EVP_PKEY_free(verifier->key);
-
     verifier->ctx = NULL;
-    verifier->key = NULL;
 }

@@ -53,12 +53,12 @@ typedef struct {
 
 typedef struct {
     ngx_uint_t   key;           /* position in the document, from 0 */
-    ngx_str_t    reason;        /* short and stable: "weak", "other-use" */
+    const char  *reason;        /* short and stable: "weak", "other-use" */
 } lines_jwk_skip_t;
 
 
 typedef struct {
-    ngx_str_t         error;      /* why the document as a whole is
+    const char       *error;      /* why the document as a whole is
                                      refused, empty if it is not */
     ngx_uint_t        skipped;    /* all; the first of them: */
     lines_jwk_skip_t  skips[LINES_JWK_MAX_REPORTED];
@@ -68,7 +68,6 @@ typedef struct {
 /* an OpenSSL key made ready once; belongs to one process */
 
 typedef struct {
-    EVP_PKEY      *key;
     EVP_PKEY_CTX  *ctx;         /* PKCS#1 v1.5 with SHA-256, reused */
     size_t         signature_len;
 } lines_jwk_verifier_t;

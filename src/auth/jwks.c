@@ -54,19 +54,30 @@ typedef struct {
 } jwks_fetch_t;
 
 
-static lines_jwks_entry_t *jwks_create(ngx_slab_pool_t *shpool,
-    ngx_queue_t *entries);
-static ngx_int_t jwks_enter(lines_jwks_t *jwks);
-static ngx_int_t jwks_adopt(lines_jwks_t *jwks);
-static void jwks_drop(void *data);
-static void jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number);
-static void jwks_answered(void *data, lines_result_t *result);
-static ngx_uint_t jwks_end(lines_jwks_t *jwks, ngx_uint_t number,
-    ngx_msec_t start, lines_jwk_set_t *set, ngx_uint_t outcome);
-static ngx_int_t jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
-    lines_jwk_set_t *set);
-static void jwks_tick(ngx_event_t *ev);
-static void jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay);
+/* with the zone locked, or not shared yet */
+
+static lines_jwks_entry_t *
+jwks_create(ngx_slab_pool_t *shpool, ngx_queue_t *entries)
+{
+    ngx_uint_t           i;
+    lines_jwks_entry_t  *entry;
+
+    entry = ngx_slab_calloc_locked(shpool, sizeof(lines_jwks_entry_t)
+                                           + 2 * LINES_JWKS_ROOM);
+    if (entry == NULL) {
+        return NULL;
+    }
+
+    for (i = 0; i < 2; i++) {
+        entry->slots[i].room = LINES_JWKS_ROOM;
+        entry->slots[i].set = (lines_jwk_set_t *)
+                              ((u_char *) (entry + 1) + i * LINES_JWKS_ROOM);
+    }
+
+    ngx_queue_insert_tail(entries, &entry->queue);
+
+    return entry;
+}
 
 
 /* the area is the queue of all entries */
@@ -94,88 +105,18 @@ lines_jwks_init_area(ngx_slab_pool_t *shpool)
 }
 
 
-/* with the zone locked, or not shared yet */
+/* what was made of the set; a cleanup's handler, too */
 
-static lines_jwks_entry_t *
-jwks_create(ngx_slab_pool_t *shpool, ngx_queue_t *entries)
+static void
+jwks_drop(void *data)
 {
-    ngx_uint_t           i;
-    lines_jwks_entry_t  *entry;
+    lines_jwks_t *jwks = data;
 
-    entry = ngx_slab_calloc_locked(shpool, sizeof(lines_jwks_entry_t)
-                                           + 2 * LINES_JWKS_ROOM);
-    if (entry == NULL) {
-        return NULL;
+    ngx_uint_t  i;
+
+    for (i = 0; jwks->verifiers && i < LINES_JWK_MAX_KEYS; i++) {
+        lines_jwk_verifier_destroy(&jwks->verifiers[i]);
     }
-
-    for (i = 0; i < 2; i++) {
-        entry->slots[i].room = LINES_JWKS_ROOM;
-        entry->slots[i].set = (lines_jwk_set_t *)
-                              ((u_char *) (entry + 1) + i * LINES_JWKS_ROOM);
-    }
-
-    ngx_queue_insert_tail(entries, &entry->queue);
-
-    return entry;
-}
-
-
-ngx_int_t
-lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
-{
-    ngx_uint_t            i;
-    lines_jwks_t        **all, *jwks;
-    ngx_pool_cleanup_t   *cln;
-
-    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
-
-        all = lmcf->jwks->elts;
-        jwks = all[i];
-
-        cln = ngx_pool_cleanup_add(cycle->pool, 0);
-        if (cln == NULL) {
-            return NGX_ERROR;
-        }
-
-        cln->handler = jwks_drop;
-        cln->data = jwks;
-
-        jwks->lmcf = lmcf;
-        jwks->verifiers = ngx_pcalloc(cycle->pool,
-                            LINES_JWK_MAX_KEYS * sizeof(lines_jwk_verifier_t));
-
-        if (jwks->verifiers == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (jwks->uri.len == 0) {
-            continue;
-        }
-
-        /* most of it is never touched */
-
-        jwks->set = ngx_palloc(cycle->pool, LINES_JWKS_SET_MAX);
-        if (jwks->set == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_queue_init(&jwks->waiters);
-
-        jwks->timer.handler = jwks_tick;
-        jwks->timer.data = jwks;
-        jwks->timer.log = cycle->log;
-
-        if (jwks_enter(jwks) != NGX_OK) {
-            ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
-                          "lines: \"lines_zone\" has no room for the keys "
-                          "of \"%V\"", &jwks->issuer);
-            continue;
-        }
-
-        jwks_arm(jwks, 1);
-    }
-
-    return NGX_OK;
 }
 
 
@@ -238,6 +179,449 @@ found:
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
+
+    return NGX_OK;
+}
+
+
+/* not cancelable while requests wait: a worker that exits gracefully waits for
+   them */
+
+static void
+jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay)
+{
+    ngx_event_t  *timer;
+
+    timer = &jwks->timer;
+    timer->cancelable = ngx_queue_empty(&jwks->waiters);
+
+    if (!timer->cancelable) {
+        delay = ngx_min(delay, LINES_JWKS_POLL);
+    }
+
+    if (timer->timer_set) {
+
+        if ((ngx_msec_int_t) (timer->timer.key - ngx_current_msec)
+            <= (ngx_msec_int_t) delay)
+        {
+            return;
+        }
+
+        ngx_del_timer(timer);
+    }
+
+    ngx_add_timer(timer, delay);
+}
+
+
+/* NGX_ERROR: the zone has no room, the old set stays */
+
+static ngx_int_t
+jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
+    lines_jwk_set_t *set)
+{
+    lines_jwk_set_t    *p, *known;
+    lines_jwks_slot_t  *slot;
+
+    /* the same keys once more: what was verified by them stays so */
+
+    known = entry->slots[entry->current].set;
+
+    if (entry->generation
+        && known->size == set->size
+        && ngx_memcmp(known, set, set->size) == 0)
+    {
+        return NGX_OK;
+    }
+
+    slot = &entry->slots[!entry->current];
+
+    if (set->size > slot->room) {
+
+        p = ngx_slab_alloc_locked(shpool, set->size);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (slot->room > LINES_JWKS_ROOM) {
+            ngx_slab_free_locked(shpool, slot->set);
+        }
+
+        slot->set = p;
+        slot->room = set->size;
+    }
+
+    ngx_memcpy(slot->set, set, set->size);
+
+    entry->current = !entry->current;
+    entry->generation++;
+
+    return NGX_OK;
+}
+
+
+/*
+ * With a set, or without: outcome is what is counted then.  Flag: the set is
+ * not the one known so far, or this is the first failure in a row.
+ */
+
+static ngx_uint_t
+jwks_end(lines_jwks_t *jwks, ngx_uint_t number, ngx_msec_t start,
+    lines_jwk_set_t *set, ngx_uint_t outcome)
+{
+    ngx_int_t            rc;
+    ngx_msec_t           delay;
+    ngx_uint_t           changed, generation;
+    ngx_slab_pool_t     *shpool;
+    lines_jwks_entry_t  *entry;
+
+    entry = jwks->entry;
+    shpool = lines_zone_pool(jwks->lmcf);
+    changed = 0;
+
+    /* where another was begun since, this one's result is of no use */
+
+    rc = NGX_DECLINED;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    generation = entry->generation;
+
+    if (entry->begun == number) {
+        entry->ended = number;
+
+        rc = set ? jwks_store(shpool, entry, set) : NGX_OK;
+
+        if (set && rc == NGX_OK) {
+            entry->fetched = start;
+            entry->fails = 0;
+            entry->due = start + jwks->ttl / 4 * 3;
+
+        } else {
+            changed = (entry->fails == 0);
+            delay = LINES_JWKS_RETRY;
+
+            if (generation) {
+                delay <<= ngx_min(entry->fails, 16);
+                delay = ngx_min(delay, jwks->cooldown);
+            }
+
+            entry->fails++;
+            entry->due = ngx_current_msec + delay;
+        }
+
+        changed |= (entry->generation != generation);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    if (rc == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "lines: \"lines_zone\" has no room for the keys "
+                      "of \"%V\"", &jwks->issuer);
+
+    } else if (set) {
+        outcome = LINES_METRICS_FETCH_OK;
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "lines jwks: fetch %ui ended, set:%p rc:%i", number, set,
+                   rc);
+
+    lines_metrics_inc(jwks_fetches[outcome]);
+
+    /* requests go on from an event of their own: whoever began the fetch is
+       not done yet */
+
+    if (!ngx_queue_empty(&jwks->waiters)) {
+        ngx_add_timer(&jwks->timer, 0);
+    }
+
+    return changed;
+}
+
+
+static void
+jwks_answered(void *data, lines_result_t *result)
+{
+    jwks_fetch_t *fetch = data;
+
+    const void          *why;
+    u_char              *buf, status[sizeof("status ") + NGX_INT_T_LEN];
+    ngx_int_t            rc;
+    ngx_log_t           *log;
+    ngx_str_t           *issuer;
+    ngx_uint_t           outcome;
+    lines_jwk_set_t     *set;
+    lines_jwk_report_t   report;
+
+    log = fetch->carrier->log;
+    issuer = &fetch->jwks->issuer;
+
+    rc = NGX_ERROR;
+    set = NULL;
+    report.skipped = 0;
+
+    if (result->transport != LINES_COMPLETE) {
+        why = "no whole answer";
+
+    } else if (result->status != NGX_HTTP_OK) {
+        (void) ngx_sprintf(status, "status %ui%Z", result->status);
+        why = status;
+
+    } else if (result->body.len <= LINES_JWK_MAX_DOCUMENT
+               && !lines_jwk_is_document(&result->body))
+    {
+        /* what a server says is never taken for a PEM file */
+
+        rc = NGX_DECLINED;
+        why = "not-json";
+
+    } else {
+        buf = ngx_palloc(fetch->carrier->pool,
+                         lines_jwk_set_room(result->body.len));
+        if (buf) {
+            rc = lines_jwk_parse(&result->body, buf, &set, &report);
+        }
+
+        why = (rc == NGX_DECLINED) ? report.error : "no memory";
+    }
+
+    if (rc != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "lines: keys of \"%V\" are not to be had: %s", issuer,
+                      why);
+    }
+
+    outcome = (rc == NGX_DECLINED) ? LINES_METRICS_FETCH_INVALID
+                                   : LINES_METRICS_FETCH_ERROR;
+
+    if (jwks_end(fetch->jwks, fetch->number, fetch->start, set, outcome)) {
+
+        if (set) {
+            ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                          "lines: \"%V\" has %uD keys, %ui skipped", issuer,
+                          set->nkeys, report.skipped);
+        }
+
+        lines_jwks_report(log, issuer, &report);
+    }
+
+    lines_carrier_destroy(fetch->carrier);
+}
+
+
+/* what comes of it is written to jwks->entry, and who waits for it is woken,
+   later */
+
+static void
+jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number)
+{
+    ngx_str_t            id = ngx_string("jwks");
+    jwks_fetch_t        *fetch;
+    lines_carrier_t     *carrier;
+    ngx_keyval_t         accept = {
+        ngx_string("Accept"), ngx_string("application/json")
+    };
+
+    carrier = lines_carrier_create(jwks->lmcf, &id, ngx_cycle->log);
+    if (carrier == NULL) {
+        goto failed;
+    }
+
+    fetch = ngx_palloc(carrier->pool, sizeof(jwks_fetch_t));
+    if (fetch == NULL) {
+        goto failed;
+    }
+
+    *fetch = (jwks_fetch_t) { jwks, number, ngx_current_msec, carrier };
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines jwks: fetch %ui of \"%V\"", number, &jwks->issuer);
+
+    if (lines_carrier_call(carrier,
+                           &(lines_call_t) { .method = NGX_HTTP_GET,
+                                             .uri = jwks->uri,
+                                             .headers = &accept,
+                                             .nheaders = 1,
+                                             .timeout = LINES_JWKS_TIMEOUT },
+                           jwks_answered, fetch)
+        == NGX_AGAIN)
+    {
+        return;
+    }
+
+failed:
+
+    if (carrier) {
+        lines_carrier_destroy(carrier);
+    }
+
+    (void) jwks_end(jwks, number, 0, NULL, LINES_METRICS_FETCH_ERROR);
+}
+
+
+/*
+ * Keys are kept fresh though nobody comes: what is revoked stays revoked.  A
+ * worker that leaves asks for those only who wait.
+ */
+
+static void
+jwks_tick(ngx_event_t *ev)
+{
+    lines_jwks_t *jwks = ev->data;
+
+    ngx_uint_t            ended, number;
+    ngx_msec_t            interval;
+    ngx_queue_t          *q, all;
+    lines_jwks_entry_t   *entry;
+    lines_jwks_waiter_t  *waiter;
+
+    number = 0;
+    entry = jwks->entry;
+
+    jwks_lock(jwks);
+
+    /*
+     * A fetch that another configuration is to begin may not have been; where
+     * none is due any more, one that was late has brought the keys.
+     */
+
+    ended = jwks_running(entry) ? entry->ended
+            : jwks_due(entry->due) ? entry->begun : (ngx_uint_t) -1;
+
+    if (!jwks_running(entry)
+        && jwks_due(entry->due)
+        && entry->configured == jwks->lmcf->configured
+        && (!(ngx_exiting || ngx_quit || ngx_terminate)
+            || !ngx_queue_empty(&jwks->waiters)))
+    {
+        number = ++entry->begun;
+        entry->mark = ngx_current_msec + LINES_JWKS_MARK;
+    }
+
+    jwks_unlock(jwks);
+
+    if (number) {
+        jwks_fetch(jwks, number);
+    }
+
+    /* a request that goes on may end others, and itself */
+
+    ngx_queue_init(&all);
+    ngx_queue_add(&all, &jwks->waiters);
+    ngx_queue_init(&jwks->waiters);
+
+    while (!ngx_queue_empty(&all)) {
+
+        q = ngx_queue_head(&all);
+        waiter = ngx_queue_data(q, lines_jwks_waiter_t, queue);
+
+        if (ended >= waiter->fetch || jwks_due(waiter->deadline)) {
+            lines_jwks_forget(waiter);
+            waiter->handler(waiter);
+
+        } else {
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&jwks->waiters, q);
+        }
+    }
+
+    interval = ngx_max(jwks->ttl / 16, 50);
+
+    jwks_arm(jwks, ngx_min(interval, LINES_JWKS_TICK));
+}
+
+
+ngx_int_t
+lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+{
+    ngx_uint_t            i;
+    lines_jwks_t        **all, *jwks;
+    ngx_pool_cleanup_t   *cln;
+
+    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
+
+        all = lmcf->jwks->elts;
+        jwks = all[i];
+
+        cln = ngx_pool_cleanup_add(cycle->pool, 0);
+        if (cln == NULL) {
+            return NGX_ERROR;
+        }
+
+        cln->handler = jwks_drop;
+        cln->data = jwks;
+
+        jwks->lmcf = lmcf;
+        jwks->verifiers = ngx_pcalloc(cycle->pool,
+                            LINES_JWK_MAX_KEYS * sizeof(lines_jwk_verifier_t));
+
+        if (jwks->verifiers == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (jwks->uri.len == 0) {
+            continue;
+        }
+
+        /* most of it is never touched */
+
+        jwks->set = ngx_palloc(cycle->pool, LINES_JWKS_SET_MAX);
+        if (jwks->set == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_queue_init(&jwks->waiters);
+
+        jwks->timer.handler = jwks_tick;
+        jwks->timer.data = jwks;
+        jwks->timer.log = cycle->log;
+
+        if (jwks_enter(jwks) != NGX_OK) {
+            ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
+                          "lines: \"lines_zone\" has no room for the keys "
+                          "of \"%V\"", &jwks->issuer);
+            continue;
+        }
+
+        jwks_arm(jwks, 1);
+    }
+
+    return NGX_OK;
+}
+
+
+/* a copy of the zone's set becomes this worker's */
+
+static ngx_int_t
+jwks_adopt(lines_jwks_t *jwks)
+{
+    size_t               size;
+    lines_jwk_set_t     *from;
+    lines_jwks_entry_t  *entry;
+
+    entry = jwks->entry;
+
+    jwks_drop(jwks);
+
+    jwks_lock(jwks);
+
+    from = entry->slots[entry->current].set;
+    size = ngx_min(from->size, LINES_JWKS_SET_MAX);
+    ngx_memcpy(jwks->set, from, size);
+    jwks->generation = entry->generation;
+
+    jwks_unlock(jwks);
+
+    if (!lines_jwk_set_valid(jwks->set, size)) {
+        jwks->generation = 0;
+        return NGX_ERROR;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "lines jwks: generation %ui of \"%V\"", jwks->generation,
+                   &jwks->issuer);
 
     return NGX_OK;
 }
@@ -387,304 +771,6 @@ lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status)
 }
 
 
-/* a copy of the zone's set becomes this worker's */
-
-static ngx_int_t
-jwks_adopt(lines_jwks_t *jwks)
-{
-    size_t               size;
-    lines_jwk_set_t     *from;
-    lines_jwks_entry_t  *entry;
-
-    entry = jwks->entry;
-
-    jwks_drop(jwks);
-
-    jwks_lock(jwks);
-
-    from = entry->slots[entry->current].set;
-    size = ngx_min(from->size, LINES_JWKS_SET_MAX);
-    ngx_memcpy(jwks->set, from, size);
-    jwks->generation = entry->generation;
-
-    jwks_unlock(jwks);
-
-    if (!lines_jwk_set_valid(jwks->set, size)) {
-        jwks->generation = 0;
-        return NGX_ERROR;
-    }
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "lines jwks: generation %ui of \"%V\"", jwks->generation,
-                   &jwks->issuer);
-
-    return NGX_OK;
-}
-
-
-/* what was made of the set; a cleanup's handler, too */
-
-static void
-jwks_drop(void *data)
-{
-    lines_jwks_t *jwks = data;
-
-    ngx_uint_t  i;
-
-    for (i = 0; jwks->verifiers && i < LINES_JWK_MAX_KEYS; i++) {
-        lines_jwk_verifier_destroy(&jwks->verifiers[i]);
-    }
-}
-
-
-/* what comes of it is written to jwks->entry, and who waits for it is woken,
-   later */
-
-static void
-jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number)
-{
-    ngx_str_t            id = ngx_string("jwks");
-    jwks_fetch_t        *fetch;
-    lines_carrier_t     *carrier;
-    ngx_keyval_t         accept = {
-        ngx_string("Accept"), ngx_string("application/json")
-    };
-
-    carrier = lines_carrier_create(jwks->lmcf, &id, ngx_cycle->log);
-    if (carrier == NULL) {
-        goto failed;
-    }
-
-    fetch = ngx_palloc(carrier->pool, sizeof(jwks_fetch_t));
-    if (fetch == NULL) {
-        goto failed;
-    }
-
-    *fetch = (jwks_fetch_t) { jwks, number, ngx_current_msec, carrier };
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
-                   "lines jwks: fetch %ui of \"%V\"", number, &jwks->issuer);
-
-    if (lines_carrier_call(carrier,
-                           &(lines_call_t) { .method = NGX_HTTP_GET,
-                                             .uri = jwks->uri,
-                                             .headers = &accept,
-                                             .nheaders = 1,
-                                             .timeout = LINES_JWKS_TIMEOUT },
-                           jwks_answered, fetch)
-        == NGX_AGAIN)
-    {
-        return;
-    }
-
-failed:
-
-    if (carrier) {
-        lines_carrier_destroy(carrier);
-    }
-
-    (void) jwks_end(jwks, number, 0, NULL, LINES_METRICS_FETCH_ERROR);
-}
-
-
-static void
-jwks_answered(void *data, lines_result_t *result)
-{
-    jwks_fetch_t *fetch = data;
-
-    void                *why;
-    u_char              *buf, status[sizeof("status ") + NGX_INT_T_LEN];
-    ngx_int_t            rc;
-    ngx_log_t           *log;
-    ngx_str_t           *issuer;
-    ngx_uint_t           outcome;
-    lines_jwk_set_t     *set;
-    lines_jwk_report_t   report;
-
-    log = fetch->carrier->log;
-    issuer = &fetch->jwks->issuer;
-
-    rc = NGX_ERROR;
-    set = NULL;
-    report.skipped = 0;
-
-    if (result->transport != LINES_COMPLETE) {
-        why = "no whole answer";
-
-    } else if (result->status != NGX_HTTP_OK) {
-        (void) ngx_sprintf(status, "status %ui%Z", result->status);
-        why = status;
-
-    } else if (result->body.len <= LINES_JWK_MAX_DOCUMENT
-               && !lines_jwk_is_document(&result->body))
-    {
-        /* what a server says is never taken for a PEM file */
-
-        rc = NGX_DECLINED;
-        why = "not-json";
-
-    } else {
-        buf = ngx_palloc(fetch->carrier->pool,
-                         lines_jwk_set_room(result->body.len));
-        if (buf) {
-            rc = lines_jwk_parse(&result->body, buf, &set, &report);
-        }
-
-        why = (rc == NGX_DECLINED) ? report.error.data
-                                   : (void *) "no memory";
-    }
-
-    if (rc != NGX_OK) {
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "lines: keys of \"%V\" are not to be had: %s", issuer,
-                      why);
-    }
-
-    outcome = (rc == NGX_DECLINED) ? LINES_METRICS_FETCH_INVALID
-                                   : LINES_METRICS_FETCH_ERROR;
-
-    if (jwks_end(fetch->jwks, fetch->number, fetch->start, set, outcome)) {
-
-        if (set) {
-            ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                          "lines: \"%V\" has %uD keys, %ui skipped", issuer,
-                          set->nkeys, report.skipped);
-        }
-
-        lines_jwks_report(log, issuer, &report);
-    }
-
-    lines_carrier_destroy(fetch->carrier);
-}
-
-
-/*
- * With a set, or without: outcome is what is counted then.  Flag: the set is
- * not the one known so far, or this is the first failure in a row.
- */
-
-static ngx_uint_t
-jwks_end(lines_jwks_t *jwks, ngx_uint_t number, ngx_msec_t start,
-    lines_jwk_set_t *set, ngx_uint_t outcome)
-{
-    ngx_int_t            rc;
-    ngx_msec_t           delay;
-    ngx_uint_t           changed, generation;
-    ngx_slab_pool_t     *shpool;
-    lines_jwks_entry_t  *entry;
-
-    entry = jwks->entry;
-    shpool = lines_zone_pool(jwks->lmcf);
-    changed = 0;
-
-    /* where another was begun since, this one's result is of no use */
-
-    rc = NGX_DECLINED;
-
-    ngx_shmtx_lock(&shpool->mutex);
-
-    generation = entry->generation;
-
-    if (entry->begun == number) {
-        entry->ended = number;
-
-        rc = set ? jwks_store(shpool, entry, set) : NGX_OK;
-
-        if (set && rc == NGX_OK) {
-            entry->fetched = start;
-            entry->fails = 0;
-            entry->due = start + jwks->ttl / 4 * 3;
-
-        } else {
-            changed = (entry->fails == 0);
-            delay = LINES_JWKS_RETRY;
-
-            if (generation) {
-                delay <<= ngx_min(entry->fails, 16);
-                delay = ngx_min(delay, jwks->cooldown);
-            }
-
-            entry->fails++;
-            entry->due = ngx_current_msec + delay;
-        }
-
-        changed |= (entry->generation != generation);
-    }
-
-    ngx_shmtx_unlock(&shpool->mutex);
-
-    if (rc == NGX_ERROR) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "lines: \"lines_zone\" has no room for the keys "
-                      "of \"%V\"", &jwks->issuer);
-
-    } else if (set) {
-        outcome = LINES_METRICS_FETCH_OK;
-    }
-
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "lines jwks: fetch %ui ended, set:%p rc:%i", number, set,
-                   rc);
-
-    lines_metrics_inc(jwks_fetches[outcome]);
-
-    /* requests go on from an event of their own: whoever began the fetch is
-       not done yet */
-
-    if (!ngx_queue_empty(&jwks->waiters)) {
-        ngx_add_timer(&jwks->timer, 0);
-    }
-
-    return changed;
-}
-
-
-/* NGX_ERROR: the zone has no room, the old set stays */
-
-static ngx_int_t
-jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
-    lines_jwk_set_t *set)
-{
-    lines_jwk_set_t    *p, *known;
-    lines_jwks_slot_t  *slot;
-
-    /* the same keys once more: what was verified by them stays so */
-
-    known = entry->slots[entry->current].set;
-
-    if (entry->generation
-        && known->size == set->size
-        && ngx_memcmp(known, set, set->size) == 0)
-    {
-        return NGX_OK;
-    }
-
-    slot = &entry->slots[!entry->current];
-
-    if (set->size > slot->room) {
-
-        p = ngx_slab_alloc_locked(shpool, set->size);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (slot->room > LINES_JWKS_ROOM) {
-            ngx_slab_free_locked(shpool, slot->set);
-        }
-
-        slot->set = p;
-        slot->room = set->size;
-    }
-
-    ngx_memcpy(slot->set, set, set->size);
-
-    entry->current = !entry->current;
-    entry->generation++;
-
-    return NGX_OK;
-}
-
-
 ngx_int_t
 lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
 {
@@ -717,108 +803,6 @@ lines_jwks_forget(void *data)
 }
 
 
-/*
- * Keys are kept fresh though nobody comes: what is revoked stays revoked.  A
- * worker that leaves asks for those only who wait.
- */
-
-static void
-jwks_tick(ngx_event_t *ev)
-{
-    lines_jwks_t *jwks = ev->data;
-
-    ngx_uint_t            ended, number;
-    ngx_msec_t            interval;
-    ngx_queue_t          *q, all;
-    lines_jwks_entry_t   *entry;
-    lines_jwks_waiter_t  *waiter;
-
-    number = 0;
-    entry = jwks->entry;
-
-    jwks_lock(jwks);
-
-    /*
-     * A fetch that another configuration is to begin may not have been; where
-     * none is due any more, one that was late has brought the keys.
-     */
-
-    ended = jwks_running(entry) ? entry->ended
-            : jwks_due(entry->due) ? entry->begun : (ngx_uint_t) -1;
-
-    if (!jwks_running(entry)
-        && jwks_due(entry->due)
-        && entry->configured == jwks->lmcf->configured
-        && (!(ngx_exiting || ngx_quit || ngx_terminate)
-            || !ngx_queue_empty(&jwks->waiters)))
-    {
-        number = ++entry->begun;
-        entry->mark = ngx_current_msec + LINES_JWKS_MARK;
-    }
-
-    jwks_unlock(jwks);
-
-    if (number) {
-        jwks_fetch(jwks, number);
-    }
-
-    /* a request that goes on may end others, and itself */
-
-    ngx_queue_init(&all);
-    ngx_queue_add(&all, &jwks->waiters);
-    ngx_queue_init(&jwks->waiters);
-
-    while (!ngx_queue_empty(&all)) {
-
-        q = ngx_queue_head(&all);
-        waiter = ngx_queue_data(q, lines_jwks_waiter_t, queue);
-
-        if (ended >= waiter->fetch || jwks_due(waiter->deadline)) {
-            lines_jwks_forget(waiter);
-            waiter->handler(waiter);
-
-        } else {
-            ngx_queue_remove(q);
-            ngx_queue_insert_tail(&jwks->waiters, q);
-        }
-    }
-
-    interval = ngx_max(jwks->ttl / 16, 50);
-
-    jwks_arm(jwks, ngx_min(interval, LINES_JWKS_TICK));
-}
-
-
-/* not cancelable while requests wait: a worker that exits gracefully waits for
-   them */
-
-static void
-jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay)
-{
-    ngx_event_t  *timer;
-
-    timer = &jwks->timer;
-    timer->cancelable = ngx_queue_empty(&jwks->waiters);
-
-    if (!timer->cancelable) {
-        delay = ngx_min(delay, LINES_JWKS_POLL);
-    }
-
-    if (timer->timer_set) {
-
-        if ((ngx_msec_int_t) (timer->timer.key - ngx_current_msec)
-            <= (ngx_msec_int_t) delay)
-        {
-            return;
-        }
-
-        ngx_del_timer(timer);
-    }
-
-    ngx_add_timer(timer, delay);
-}
-
-
 void
 lines_jwks_report(ngx_log_t *log, ngx_str_t *source,
     lines_jwk_report_t *report)
@@ -827,8 +811,8 @@ lines_jwks_report(ngx_log_t *log, ngx_str_t *source,
 
     for (i = 0; i < report->skipped && i < LINES_JWK_MAX_REPORTED; i++) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
-                      "lines: key %ui of \"%V\" is skipped: %V",
-                      report->skips[i].key, source, &report->skips[i].reason);
+                      "lines: key %ui of \"%V\" is skipped: %s",
+                      report->skips[i].key, source, report->skips[i].reason);
     }
 
     if (report->skipped > i) {

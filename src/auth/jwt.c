@@ -2,6 +2,7 @@
 #include "auth/jwt.h"
 #include "http/digest.h"
 #include "http/strict.h"
+#include "http/text.h"
 
 #include <openssl/err.h>
 
@@ -17,23 +18,95 @@
 #define LINES_JWT_MACHINE     "mch_"
 
 
-static ngx_int_t jwt_load(lines_jwt_t *jwt, ngx_str_t *part,
-    lines_jwt_reason_e reason, json_t **object);
-static ngx_int_t jwt_check_header(lines_jwt_t *jwt, json_t *header);
-static ngx_int_t jwt_check_times(lines_jwt_t *jwt, json_t *claims,
-    int64_t leeway, int64_t now);
-static ngx_int_t jwt_check_tenant(lines_jwt_t *jwt, json_t *claims,
-    ngx_str_t *path);
-static ngx_uint_t jwt_equals(json_t *value, const void *text);
-static void jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value);
-static ngx_int_t jwt_refuse(lines_jwt_t *jwt, lines_jwt_reason_e reason);
-
-
 #define LINES_JWT_WORD(name, word)  ngx_string(word),
 
 static ngx_str_t  jwt_reasons[] = {
     LINES_JWT_REASONS(LINES_JWT_WORD)
 };
+
+
+static ngx_int_t
+jwt_refuse(lines_jwt_t *jwt, lines_jwt_reason_e reason)
+{
+    jwt->reason = reason;
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+jwt_load(lines_jwt_t *jwt, ngx_str_t *part, lines_jwt_reason_e reason,
+    json_t **object)
+{
+    ngx_int_t  rc;
+
+    rc = lines_strict_json_object(part, LINES_JWT_DEPTH, LINES_JWT_CONTAINERS,
+                                  object);
+
+    return (rc == NGX_DECLINED) ? jwt_refuse(jwt, reason) : rc;
+}
+
+
+static ngx_uint_t
+jwt_equals(json_t *value, const void *text)
+{
+    return json_is_string(value)
+           && ngx_strcmp(json_string_value(value), text) == 0;
+}
+
+
+/*
+ * A string is never longer than its JSON was.  Only the tenant's claim may be
+ * kept a second time under another name, so room for two of each suffices,
+ * beside the decoded parts.
+ */
+
+static void
+jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value)
+{
+    if (json_is_string(value)) {
+        text->len = json_string_length(value);
+        text->data = jwt->buf;
+
+        jwt->buf = ngx_cpymem(jwt->buf, json_string_value(value), text->len);
+    }
+}
+
+
+/* jwk, jku, x5c, x5u: a token does not choose the key that it is judged by */
+
+static ngx_int_t
+jwt_check_header(lines_jwt_t *jwt, json_t *header)
+{
+    json_t  *value;
+
+    value = json_object_get(header, "typ");
+
+    if (value && !jwt_equals(value, "JWT")) {
+        return jwt_refuse(jwt, LINES_JWT_BAD_TYPE);
+    }
+
+    if (!jwt_equals(json_object_get(header, "alg"), "RS256")) {
+        return jwt_refuse(jwt, LINES_JWT_BAD_ALGORITHM);
+    }
+
+    if (json_object_get(header, "crit")) {
+        return jwt_refuse(jwt, LINES_JWT_CRITICAL_HEADER);
+    }
+
+    value = json_object_get(header, "cat");
+
+    if (value
+        && !jwt_equals(value, LINES_JWT_SESSION)
+        && !jwt_equals(value, LINES_JWT_ANY))
+    {
+        return jwt_refuse(jwt, LINES_JWT_BAD_CATEGORY);
+    }
+
+    jwt_keep(jwt, &jwt->kid, json_object_get(header, "kid"));
+
+    return NGX_OK;
+}
 
 
 ngx_int_t
@@ -103,55 +176,6 @@ lines_jwt_parse(lines_jwt_t *jwt, ngx_str_t *token, u_char *buf)
 }
 
 
-static ngx_int_t
-jwt_load(lines_jwt_t *jwt, ngx_str_t *part, lines_jwt_reason_e reason,
-    json_t **object)
-{
-    ngx_int_t  rc;
-
-    rc = lines_strict_json_object(part, LINES_JWT_DEPTH, LINES_JWT_CONTAINERS,
-                                  object);
-
-    return (rc == NGX_DECLINED) ? jwt_refuse(jwt, reason) : rc;
-}
-
-
-/* jwk, jku, x5c, x5u: a token does not choose the key that it is judged by */
-
-static ngx_int_t
-jwt_check_header(lines_jwt_t *jwt, json_t *header)
-{
-    json_t  *value;
-
-    value = json_object_get(header, "typ");
-
-    if (value && !jwt_equals(value, "JWT")) {
-        return jwt_refuse(jwt, LINES_JWT_BAD_TYPE);
-    }
-
-    if (!jwt_equals(json_object_get(header, "alg"), "RS256")) {
-        return jwt_refuse(jwt, LINES_JWT_BAD_ALGORITHM);
-    }
-
-    if (json_object_get(header, "crit")) {
-        return jwt_refuse(jwt, LINES_JWT_CRITICAL_HEADER);
-    }
-
-    value = json_object_get(header, "cat");
-
-    if (value
-        && !jwt_equals(value, LINES_JWT_SESSION)
-        && !jwt_equals(value, LINES_JWT_ANY))
-    {
-        return jwt_refuse(jwt, LINES_JWT_BAD_CATEGORY);
-    }
-
-    jwt_keep(jwt, &jwt->kid, json_object_get(header, "kid"));
-
-    return NGX_OK;
-}
-
-
 ngx_int_t
 lines_jwt_key(lines_jwt_t *jwt, lines_jwk_set_t *set, lines_jwk_t **key)
 {
@@ -207,68 +231,6 @@ lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
     json_decref(claims);
 
     return rc;
-}
-
-
-ngx_int_t
-lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
-    lines_jwt_options_t *options, int64_t now)
-{
-    json_t      *value;
-    ngx_int_t    rc;
-    ngx_uint_t   i;
-
-    value = json_object_get(claims, "sub");
-
-    if (!lines_strict_json_clean(value)
-        || ngx_strncmp(json_string_value(value), LINES_JWT_MACHINE,
-                       sizeof(LINES_JWT_MACHINE) - 1)
-           == 0)
-    {
-        return jwt_refuse(jwt, LINES_JWT_BAD_SUBJECT);
-    }
-
-    jwt_keep(jwt, &jwt->sub, value);
-
-    if (options->issuer.len == 0
-        || !jwt_equals(json_object_get(claims, "iss"), options->issuer.data))
-    {
-        return jwt_refuse(jwt, LINES_JWT_BAD_ISSUER);
-    }
-
-    value = json_object_get(claims, "azp");
-
-    for (i = 0; i < options->nparties; i++) {
-        if (jwt_equals(value, options->parties[i].data)) {
-            break;
-        }
-    }
-
-    if (options->nparties && i == options->nparties) {
-        return jwt_refuse(jwt, LINES_JWT_BAD_PARTY);
-    }
-
-    if (lines_strict_json_clean(value)) {
-        jwt_keep(jwt, &jwt->azp, value);
-    }
-
-    rc = jwt_check_times(jwt, claims, options->leeway, now);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (jwt_equals(json_object_get(claims, "sts"), "pending")) {
-        return jwt_refuse(jwt, LINES_JWT_SESSION_PENDING);
-    }
-
-    value = json_object_get(claims, "sid");
-
-    if (lines_strict_json_clean(value)) {
-        jwt_keep(jwt, &jwt->sid, value);
-    }
-
-    return jwt_check_tenant(jwt, claims, &options->tenant_claim);
 }
 
 
@@ -378,59 +340,62 @@ jwt_check_tenant(lines_jwt_t *jwt, json_t *claims, ngx_str_t *path)
 
     jwt_keep(jwt, &jwt->tenant, value);
 
-    return lines_jwt_tenant_valid(&jwt->tenant)
+    return (lines_is_tenant(&jwt->tenant)
+            && jwt->tenant.len <= LINES_JWT_MAX_TENANT)
            ? NGX_OK
            : jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
 }
 
 
-ngx_uint_t
-lines_jwt_tenant_valid(ngx_str_t *text)
+ngx_int_t
+lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
+    lines_jwt_options_t *options, int64_t now)
 {
-    size_t  i;
+    json_t      *value;
+    ngx_int_t    rc;
+    ngx_uint_t   i;
 
-    for (i = 0; i < text->len; i++) {
-        if (lines_base64url_digit(text->data[i]) < 0) {
-            return 0;
+    value = json_object_get(claims, "sub");
+
+    if (!lines_strict_json_clean(value)
+        || ngx_strncmp(json_string_value(value), LINES_JWT_MACHINE,
+                       sizeof(LINES_JWT_MACHINE) - 1)
+           == 0)
+    {
+        return jwt_refuse(jwt, LINES_JWT_BAD_SUBJECT);
+    }
+
+    jwt_keep(jwt, &jwt->sub, value);
+
+    if (options->issuer.len == 0
+        || !jwt_equals(json_object_get(claims, "iss"), options->issuer.data))
+    {
+        return jwt_refuse(jwt, LINES_JWT_BAD_ISSUER);
+    }
+
+    value = json_object_get(claims, "azp");
+
+    for (i = 0; i < options->nparties; i++) {
+        if (jwt_equals(value, options->parties[i].data)) {
+            break;
         }
     }
 
-    return text->len > 0 && text->len <= LINES_JWT_MAX_TENANT;
-}
-
-
-static ngx_uint_t
-jwt_equals(json_t *value, const void *text)
-{
-    return json_is_string(value)
-           && ngx_strcmp(json_string_value(value), text) == 0;
-}
-
-
-/*
- * A string is never longer than its JSON was.  Only the tenant's claim may be
- * kept a second time under another name, so room for two of each suffices,
- * beside the decoded parts.
- */
-
-static void
-jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value)
-{
-    if (json_is_string(value)) {
-        text->len = json_string_length(value);
-        text->data = jwt->buf;
-
-        jwt->buf = ngx_cpymem(jwt->buf, json_string_value(value), text->len);
+    if (options->nparties && i == options->nparties) {
+        return jwt_refuse(jwt, LINES_JWT_BAD_PARTY);
     }
-}
 
+    rc = jwt_check_times(jwt, claims, options->leeway, now);
 
-static ngx_int_t
-jwt_refuse(lines_jwt_t *jwt, lines_jwt_reason_e reason)
-{
-    jwt->reason = reason;
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
-    return NGX_DECLINED;
+    if (jwt_equals(json_object_get(claims, "sts"), "pending")) {
+        return jwt_refuse(jwt, LINES_JWT_SESSION_PENDING);
+    }
+
+    return jwt_check_tenant(jwt, claims, &options->tenant_claim);
 }
 
 

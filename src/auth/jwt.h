@@ -98,8 +98,6 @@ typedef struct {
     /* believed only after lines_jwt_verify() */
 
     ngx_str_t           sub;
-    ngx_str_t           sid;            /* empty: none */
-    ngx_str_t           azp;            /* empty: none */
     ngx_str_t           tenant;         /* empty: no organization; else
                                            [A-Za-z0-9_-]{1,64} */
     int64_t             exp;            /* seconds; the token may be
@@ -144,11 +142,6 @@ ngx_int_t lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
 /* a stable short word for logs and variables: "token-expired" */
 
 ngx_str_t *lines_jwt_reason(lines_jwt_reason_e reason);
-
-
-/* whether text may be a tenant's id (it becomes part of Redis keys) */
-
-ngx_uint_t lines_jwt_tenant_valid(ngx_str_t *text);
 
 
 #endif /* _LINES_AUTH_JWT_H_INCLUDED_ */

@@ -90,17 +90,14 @@ typedef struct {
 #define lines_param_word(text, conf, field, most, how)                       \
     lines_param(WORD, text, conf, field, .flags = how, .max = most)
 
-#define lines_param_msec(text, conf, field, least, most, value)              \
-    lines_param(MSEC, text, conf, field, .min = least, .max = most,          \
+#define lines_param_range(kind, text, conf, field, least, most, value)       \
+    lines_param(kind, text, conf, field, .min = least, .max = most,          \
                 .preset = value)
 
-#define lines_param_sec(text, conf, field, least, most, value)               \
-    lines_param(SEC, text, conf, field, .min = least, .max = most,           \
-                .preset = value)
-
-#define lines_param_number(text, conf, field, least, most, value)            \
-    lines_param(NUMBER, text, conf, field, .min = least, .max = most,        \
-                .preset = value)
+/* text, conf, field, least, most, preset */
+#define lines_param_msec(...)    lines_param_range(MSEC, __VA_ARGS__)
+#define lines_param_sec(...)     lines_param_range(SEC, __VA_ARGS__)
+#define lines_param_number(...)  lines_param_range(NUMBER, __VA_ARGS__)
 
 #define lines_param_enum(text, conf, field, list)                            \
     lines_param(ENUM, text, conf, field, .words = list)

@@ -13,10 +13,6 @@
 #include "http/text.h"
 
 
-static ngx_int_t answer_begin(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t status, ngx_str_t *type, off_t len);
-
-
 ngx_str_t  lines_json_type = ngx_string("application/json");
 
 static ngx_str_t  no_store = ngx_string("no-store");
@@ -59,20 +55,6 @@ lines_answer_buf(ngx_http_request_t *r, ngx_str_t *json, ngx_chain_t *out)
     *out = (ngx_chain_t) { .buf = b };
 
     return NGX_OK;
-}
-
-
-ngx_int_t
-lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
-    ngx_str_t *type, ngx_chain_t *out, size_t len)
-{
-    if (answer_begin(r, ctx, status, type, len) != NGX_OK) {
-        return NGX_DONE;
-    }
-
-    ctx->rc = ngx_http_output_filter(r, out);
-
-    return NGX_DONE;
 }
 
 
@@ -130,6 +112,20 @@ answer_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     }
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    ngx_str_t *type, ngx_chain_t *out, size_t len)
+{
+    if (answer_begin(r, ctx, status, type, len) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    ctx->rc = ngx_http_output_filter(r, out);
+
+    return NGX_DONE;
 }
 
 

@@ -25,46 +25,7 @@ typedef struct {
 } lines_body_t;
 
 
-static ngx_int_t check_type(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *bytes);
-static ngx_int_t parse_json(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *bytes);
-static ngx_int_t bad_body(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *why);
 static void body_event(ngx_http_request_t *r);
-static ngx_int_t continue_body(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_body_t *body);
-static ngx_int_t append_body(ngx_http_request_t *r, ngx_array_t *bytes,
-    size_t limit);
-static ngx_int_t unreadable(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc);
-
-
-ngx_int_t
-lines_read_json(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t  rc;
-
-    rc = check_type(r, ctx);
-
-    return rc == NGX_OK
-           ? lines_read_body(r, ctx, parse_json)
-           : rc;
-}
-
-
-/* that a body is blank, or in no chunks, shows when it was read */
-
-ngx_int_t
-lines_read_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    if (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked) {
-        return lines_discard_body(r, ctx);
-    }
-
-    return lines_read_body(r, ctx, parse_optional_json);
-}
 
 
 /*
@@ -130,21 +91,11 @@ check_type(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 static ngx_int_t
-parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
+bad_body(ngx_http_request_t *r, lines_ctx_t *ctx, const char *why)
 {
-    size_t     i;
-    ngx_int_t  rc;
-
-    for (i = 0; i < bytes->len; i++) {
-
-        if (memchr(" \t\r\n", bytes->data[i], 4) == NULL) {
-            rc = check_type(r, ctx);
-
-            return rc == NGX_OK ? parse_json(r, ctx, bytes) : rc;
-        }
-    }
-
-    return NGX_OK;
+    return ctx->api->bad_body
+           ? ctx->api->bad_body(r, ctx, why)
+           : lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, why);
 }
 
 
@@ -204,12 +155,62 @@ parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
 }
 
 
-static ngx_int_t
-bad_body(ngx_http_request_t *r, lines_ctx_t *ctx, const char *why)
+ngx_int_t
+lines_read_json(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return ctx->api->bad_body
-           ? ctx->api->bad_body(r, ctx, why)
-           : lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, why);
+    ngx_int_t  rc;
+
+    rc = check_type(r, ctx);
+
+    return rc == NGX_OK
+           ? lines_read_body(r, ctx, parse_json)
+           : rc;
+}
+
+
+static ngx_int_t
+parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
+{
+    size_t     i;
+    ngx_int_t  rc;
+
+    for (i = 0; i < bytes->len; i++) {
+
+        if (memchr(" \t\r\n", bytes->data[i], 4) == NULL) {
+            rc = check_type(r, ctx);
+
+            return rc == NGX_OK ? parse_json(r, ctx, bytes) : rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* that a body is blank, or in no chunks, shows when it was read */
+
+ngx_int_t
+lines_read_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    if (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked) {
+        return lines_discard_body(r, ctx);
+    }
+
+    return lines_read_body(r, ctx, parse_optional_json);
+}
+
+
+/* rc is what nginx would answer */
+
+static ngx_int_t
+unreadable(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    return lines_error(r, ctx, rc, NULL,
+                       rc == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE
+                       ? "Request body is too large"
+                       : rc == NGX_HTTP_REQUEST_TIME_OUT
+                       ? "Request body did not come in time"
+                       : "Request body could not be read");
 }
 
 
@@ -280,77 +281,6 @@ lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_pt done)
 }
 
 
-/* called from within ngx_http_read_client_request_body(), or later */
-
-static void
-body_event(ngx_http_request_t *r)
-{
-    ngx_int_t      rc;
-    lines_ctx_t   *ctx;
-    lines_body_t  *body;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
-
-    if (ctx == NULL || ctx->reading == NULL) {
-        return;
-    }
-
-    body = ctx->reading;
-    rc = continue_body(r, ctx, body);
-
-    if (body->parked) {
-        lines_resume(r, ctx, rc);
-        return;
-    }
-
-    body->rc = rc;
-}
-
-
-static ngx_int_t
-continue_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_t *body)
-{
-    ngx_int_t  rc;
-    ngx_str_t  bytes;
-
-    for ( ;; ) {
-
-        rc = append_body(r, &body->bytes, ctx->api->body_limit);
-
-        if (rc == NGX_ERROR) {
-            return NGX_ERROR;
-        }
-
-        if (rc == NGX_OK) {
-
-            if (!r->reading_body) {
-                break;
-            }
-
-            rc = ngx_http_read_unbuffered_request_body(r);
-        }
-
-        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-            ctx->reading = NULL;
-            return unreadable(r, ctx, rc);
-        }
-
-        if (r->request_body->bufs == NULL && r->reading_body) {
-            r->read_event_handler = body_event;
-            return NGX_AGAIN;
-        }
-    }
-
-    r->read_event_handler = ngx_http_block_reading;
-    ctx->reading = NULL;
-
-    bytes.data = body->bytes.elts;
-    bytes.len = body->bytes.nelts;
-
-    return body->done(r, ctx, &bytes);
-}
-
-
 /*
  * Copies what has come and hands the buffers back, unless others read the body
  * as well, as with "mirror"; or what to refuse it with
@@ -417,15 +347,72 @@ append_body(ngx_http_request_t *r, ngx_array_t *bytes, size_t limit)
 }
 
 
-/* rc is what nginx would answer */
-
 static ngx_int_t
-unreadable(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+continue_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_t *body)
 {
-    return lines_error(r, ctx, rc, NULL,
-                       rc == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE
-                       ? "Request body is too large"
-                       : rc == NGX_HTTP_REQUEST_TIME_OUT
-                       ? "Request body did not come in time"
-                       : "Request body could not be read");
+    ngx_int_t  rc;
+    ngx_str_t  bytes;
+
+    for ( ;; ) {
+
+        rc = append_body(r, &body->bytes, ctx->api->body_limit);
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (rc == NGX_OK) {
+
+            if (!r->reading_body) {
+                break;
+            }
+
+            rc = ngx_http_read_unbuffered_request_body(r);
+        }
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            ctx->reading = NULL;
+            return unreadable(r, ctx, rc);
+        }
+
+        if (r->request_body->bufs == NULL && r->reading_body) {
+            r->read_event_handler = body_event;
+            return NGX_AGAIN;
+        }
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+    ctx->reading = NULL;
+
+    bytes.data = body->bytes.elts;
+    bytes.len = body->bytes.nelts;
+
+    return body->done(r, ctx, &bytes);
+}
+
+
+/* called from within ngx_http_read_client_request_body(), or later */
+
+static void
+body_event(ngx_http_request_t *r)
+{
+    ngx_int_t      rc;
+    lines_ctx_t   *ctx;
+    lines_body_t  *body;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    if (ctx == NULL || ctx->reading == NULL) {
+        return;
+    }
+
+    body = ctx->reading;
+    rc = continue_body(r, ctx, body);
+
+    if (body->parked) {
+        lines_resume(r, ctx, rc);
+        return;
+    }
+
+    body->rc = rc;
 }

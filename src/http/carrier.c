@@ -10,26 +10,30 @@
 #include "http/text.h"
 
 
-static lines_location_t *find_location(lines_main_conf_t *lmcf,
-    ngx_str_t *uri);
 static ngx_int_t carrier_open(lines_carrier_t *carrier);
-static ngx_int_t call_edit(ngx_http_request_t *sr, lines_call_t *call,
-    ngx_str_t *id);
-static ngx_int_t call_header(ngx_http_request_t *sr, ngx_str_t *name,
-    ngx_str_t *value);
 static ngx_int_t carrier_post(ngx_http_request_t *sr, void *data,
     ngx_int_t rc);
-static void call_result(lines_carrier_t *carrier, ngx_http_request_t *sr,
-    ngx_int_t rc);
-static const char *call_incomplete(ngx_http_request_t *sr, ngx_int_t rc,
-    off_t len);
-static void carrier_unqueue(lines_carrier_t *carrier);
 static void carrier_next(ngx_event_t *ev);
 static void carrier_timer(ngx_event_t *ev);
 static ngx_uint_t carrier_abort(lines_carrier_t *carrier);
 static void carrier_free(lines_carrier_t *carrier);
-static void carrier_stray(ngx_event_t *ev);
-static u_char *carrier_log(ngx_log_t *log, u_char *buf, size_t len);
+
+
+static u_char *
+carrier_log(ngx_log_t *log, u_char *buf, size_t len)
+{
+    u_char  *p;
+
+    p = buf;
+
+    if (log->action) {
+        p = ngx_snprintf(buf, len, " while %s", log->action);
+        len -= p - buf;
+    }
+
+    return ngx_snprintf(p, len, ", operation: \"%V\"",
+                        &lines_carrier_of(log)->id);
+}
 
 
 lines_carrier_t *
@@ -96,6 +100,14 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
                    "lines carrier %V: create %p", &carrier->id, carrier);
 
     return carrier;
+}
+
+
+static void
+carrier_stray(ngx_event_t *ev)
+{
+    ngx_log_error(NGX_LOG_ALERT, ev->log, 0,
+                  "lines: an event on a carrier's connection");
 }
 
 
@@ -176,76 +188,72 @@ carrier_open(lines_carrier_t *carrier)
 }
 
 
-ngx_int_t
-lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
-    lines_call_pt handler, void *data)
+/* the directive's location that a call to uri goes to; NULL: none */
+
+static lines_location_t *
+find_location(lines_main_conf_t *lmcf, ngx_str_t *uri)
 {
-    ngx_str_t            uri, args;
-    ngx_http_request_t  *r, *sr;
+    lines_location_t  *location, *found;
 
-    if (carrier->calling || carrier->destroyed || carrier->timer.timer_set) {
-        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
-                      "lines: a call on a busy carrier");
+    found = NULL;
+
+    for (location = lmcf->locations; location; location = location->next) {
+
+        if (uri->len < location->uri.len
+            || ngx_memcmp(uri->data, location->uri.data, location->uri.len)
+               != 0)
+        {
+            continue;
+        }
+
+        /* of two directives with one location, the stricter */
+
+        if (found == NULL
+            || location->uri.len > found->uri.len
+            || (location->uri.len == found->uri.len && !location->plain))
+        {
+            found = location;
+        }
+    }
+
+    return found;
+}
+
+
+static ngx_int_t
+call_header(ngx_http_request_t *sr, ngx_str_t *name, ngx_str_t *value)
+{
+    u_char           *p;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h;
+
+    /* a header's value comes from the network now and then */
+
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] < 0x20 || value->data[i] == 0x7f) {
+            return NGX_ERROR;
+        }
+    }
+
+    h = ngx_list_push(&sr->headers_in.headers);
+    p = ngx_pnalloc(sr->pool, 2 * name->len + value->len + 1);
+
+    if (h == NULL || p == NULL) {
         return NGX_ERROR;
     }
 
-    carrier->location = find_location(carrier->lmcf, &call->uri);
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
 
-    if (carrier->location == NULL) {
-        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
-                      "lines: a call to \"%V\", which no directive names",
-                      &call->uri);
-        return NGX_ERROR;
-    }
+    h->lowcase_key = p;
+    h->hash = ngx_hash_strlow(p, name->data, name->len);
+    h->key.data = p + name->len;
+    h->key.len = name->len;
+    h->value.data = h->key.data + name->len;
+    h->value.len = value->len;
 
-    carrier->entered = 0;
-    carrier->passed = 0;
+    ngx_sprintf(h->key.data, "%V%V%Z", name, value);
 
-    r = carrier->request;
-
-    uri.len = call->uri.len;
-    uri.data = ngx_pstrdup(r->pool, &call->uri);
-    args.len = call->args.len;
-    args.data = args.len ? ngx_pstrdup(r->pool, &call->args) : uri.data;
-
-    if (uri.data == NULL
-        || args.data == NULL
-        || ngx_http_subrequest(r, &uri, &args, &sr, &carrier->post,
-                               NGX_HTTP_SUBREQUEST_IN_MEMORY
-                               |NGX_HTTP_SUBREQUEST_BACKGROUND)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    /* the subrequest is posted only: it runs below */
-
-    if (call_edit(sr, call, &carrier->id) != NGX_OK) {
-        r->posted_requests = NULL;
-        r->count--;
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(&carrier->result, sizeof(lines_result_t));
-
-    carrier->subrequest = sr;
-    carrier->of = call->of;
-    carrier->handler = handler;
-    carrier->data = data;
-    carrier->start = ngx_current_msec;
-    carrier->calling = 1;
-
-    if (call->timeout) {
-        ngx_add_timer(&carrier->timer, call->timeout);
-    }
-
-    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
-                   "lines carrier %V: %V \"%V\", %uz bytes", &carrier->id,
-                   &sr->method_name, &uri, call->body.len);
-
-    ngx_http_run_posted_requests(carrier->connection);
-
-    return NGX_AGAIN;
+    return NGX_OK;
 }
 
 
@@ -347,96 +355,121 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
 }
 
 
-static ngx_int_t
-call_header(ngx_http_request_t *sr, ngx_str_t *name, ngx_str_t *value)
+ngx_int_t
+lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
+    lines_call_pt handler, void *data)
 {
-    u_char           *p;
-    ngx_uint_t        i;
-    ngx_table_elt_t  *h;
+    ngx_str_t            uri, args;
+    ngx_http_request_t  *r, *sr;
 
-    /* a header's value comes from the network now and then */
-
-    for (i = 0; i < value->len; i++) {
-        if (value->data[i] < 0x20 || value->data[i] == 0x7f) {
-            return NGX_ERROR;
-        }
-    }
-
-    h = ngx_list_push(&sr->headers_in.headers);
-    p = ngx_pnalloc(sr->pool, 2 * name->len + value->len + 1);
-
-    if (h == NULL || p == NULL) {
+    if (carrier->calling || carrier->destroyed || carrier->timer.timer_set) {
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: a call on a busy carrier");
         return NGX_ERROR;
     }
 
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
+    carrier->location = find_location(carrier->lmcf, &call->uri);
 
-    h->lowcase_key = p;
-    h->hash = ngx_hash_strlow(p, name->data, name->len);
-    h->key.data = p + name->len;
-    h->key.len = name->len;
-    h->value.data = h->key.data + name->len;
-    h->value.len = value->len;
+    if (carrier->location == NULL) {
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: a call to \"%V\", which no directive names",
+                      &call->uri);
+        return NGX_ERROR;
+    }
 
-    ngx_sprintf(h->key.data, "%V%V%Z", name, value);
+    carrier->entered = 0;
+    carrier->passed = 0;
 
-    return NGX_OK;
+    r = carrier->request;
+
+    uri.len = call->uri.len;
+    uri.data = ngx_pstrdup(r->pool, &call->uri);
+    args.len = call->args.len;
+    args.data = args.len ? ngx_pstrdup(r->pool, &call->args) : uri.data;
+
+    if (uri.data == NULL
+        || args.data == NULL
+        || ngx_http_subrequest(r, &uri, &args, &sr, &carrier->post,
+                               NGX_HTTP_SUBREQUEST_IN_MEMORY
+                               |NGX_HTTP_SUBREQUEST_BACKGROUND)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* the subrequest is posted only: it runs below */
+
+    if (call_edit(sr, call, &carrier->id) != NGX_OK) {
+        r->posted_requests = NULL;
+        r->count--;
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&carrier->result, sizeof(lines_result_t));
+
+    carrier->subrequest = sr;
+    carrier->of = call->of;
+    carrier->handler = handler;
+    carrier->data = data;
+    carrier->start = ngx_current_msec;
+    carrier->calling = 1;
+
+    if (call->timeout) {
+        ngx_add_timer(&carrier->timer, call->timeout);
+    }
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier %V: %V \"%V\", %uz bytes", &carrier->id,
+                   &sr->method_name, &uri, call->body.len);
+
+    ngx_http_run_posted_requests(carrier->connection);
+
+    return NGX_AGAIN;
 }
 
 
-/* nginx may call it more than once, unless it returns NGX_OK */
+/* NULL: an answer, whole */
 
-static ngx_int_t
-carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
+static const char *
+call_incomplete(ngx_http_request_t *sr, ngx_int_t rc, off_t len)
 {
-    lines_carrier_t  *carrier = data;
+    ngx_http_upstream_t  *u;
 
-    lines_result_t  *result;
+    u = sr->upstream;
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
-                   "lines carrier %V: end rc:%i status:%ui", &carrier->id, rc,
-                   sr->headers_out.status);
-
-    if (carrier->subrequest != sr) {
-        return NGX_OK;
+    if (rc != NGX_OK) {
+        return "ended by nginx";
     }
 
-    carrier->subrequest = NULL;
+    if (u == NULL || sr->headers_out.status == 0) {
+        return "without an upstream or a status";
+    }
 
-    /* only what comes of the request that the guard let go is an answer: no
-       file, and nothing that a redirect put in its place */
+    if (sr->connection->error) {
+        return "connection error";
+    }
 
-    if (rc == NGX_OK
-        && (!carrier->passed || sr->uri_changes != carrier->uri_changes))
+    /* a 200 is what nginx says of a body that broke off, too */
+
+    if (u->buffering) {
+        if (u->pipe == NULL
+            || !u->pipe->upstream_done
+            || u->pipe->downstream_error)
+        {
+            return "its buffered body broke off";
+        }
+
+    } else if (u->length != 0) {
+        return "its body broke off";
+    }
+
+    if (u->headers_in.content_length_n != -1
+        && u->headers_in.content_length_n != len)
     {
-        rc = NGX_ERROR;
+        return "another length than its header says";
     }
 
-    call_result(carrier, sr, rc);
-
-    result = &carrier->result;
-
-    if (result->transport != LINES_COMPLETE) {
-        ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
-                      "lines: call to \"%V\" %s (%i, %ui)", &sr->uri,
-                      result->transport == LINES_UNSENT
-                      ? "was not sent"
-                      : "has no whole answer", rc, sr->headers_out.status);
-    }
-
-    /* what an error leaves in the connection would reach the next call, or
-       leave a timer behind */
-
-    sr->connection->error = 0;
-    sr->buffered = 0;
-
-    if (carrier->timer.timer_set) {
-        ngx_del_timer(&carrier->timer);
-    }
-
-    ngx_post_event(&carrier->next, &ngx_posted_events);
-
-    return NGX_OK;
+    return NULL;
 }
 
 
@@ -499,48 +532,59 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
 }
 
 
-/* NULL: an answer, whole */
+/* nginx may call it more than once, unless it returns NGX_OK */
 
-static const char *
-call_incomplete(ngx_http_request_t *sr, ngx_int_t rc, off_t len)
+static ngx_int_t
+carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
 {
-    ngx_http_upstream_t  *u;
+    lines_carrier_t  *carrier = data;
 
-    u = sr->upstream;
+    lines_result_t  *result;
 
-    if (rc != NGX_OK) {
-        return "ended by nginx";
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier %V: end rc:%i status:%ui", &carrier->id, rc,
+                   sr->headers_out.status);
+
+    if (carrier->subrequest != sr) {
+        return NGX_OK;
     }
 
-    if (u == NULL || sr->headers_out.status == 0) {
-        return "without an upstream or a status";
-    }
+    carrier->subrequest = NULL;
 
-    if (sr->connection->error) {
-        return "connection error";
-    }
+    /* only what comes of the request that the guard let go is an answer: no
+       file, and nothing that a redirect put in its place */
 
-    /* a 200 is what nginx says of a body that broke off, too */
-
-    if (u->buffering) {
-        if (u->pipe == NULL
-            || !u->pipe->upstream_done
-            || u->pipe->downstream_error)
-        {
-            return "its buffered body broke off";
-        }
-
-    } else if (u->length != 0) {
-        return "its body broke off";
-    }
-
-    if (u->headers_in.content_length_n != -1
-        && u->headers_in.content_length_n != len)
+    if (rc == NGX_OK
+        && (!carrier->passed || sr->uri_changes != carrier->uri_changes))
     {
-        return "another length than its header says";
+        rc = NGX_ERROR;
     }
 
-    return NULL;
+    call_result(carrier, sr, rc);
+
+    result = &carrier->result;
+
+    if (result->transport != LINES_COMPLETE) {
+        ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
+                      "lines: call to \"%V\" %s (%i, %ui)", &sr->uri,
+                      result->transport == LINES_UNSENT
+                      ? "was not sent"
+                      : "has no whole answer", rc, sr->headers_out.status);
+    }
+
+    /* what an error leaves in the connection would reach the next call, or
+       leave a timer behind */
+
+    sr->connection->error = 0;
+    sr->buffered = 0;
+
+    if (carrier->timer.timer_set) {
+        ngx_del_timer(&carrier->timer);
+    }
+
+    ngx_post_event(&carrier->next, &ngx_posted_events);
+
+    return NGX_OK;
 }
 
 
@@ -588,16 +632,6 @@ lines_carrier_queue(lines_carrier_t *carrier, ngx_queue_t *queue,
 }
 
 
-void
-lines_carrier_turn(lines_carrier_t *carrier)
-{
-    carrier_unqueue(carrier);
-    ngx_del_timer(&carrier->timer);
-
-    carrier->wait(carrier->data);
-}
-
-
 static void
 carrier_unqueue(lines_carrier_t *carrier)
 {
@@ -605,6 +639,16 @@ carrier_unqueue(lines_carrier_t *carrier)
         ngx_queue_remove(&carrier->queue);
         carrier->queued = 0;
     }
+}
+
+
+void
+lines_carrier_turn(lines_carrier_t *carrier)
+{
+    carrier_unqueue(carrier);
+    ngx_del_timer(&carrier->timer);
+
+    carrier->wait(carrier->data);
 }
 
 
@@ -802,61 +846,4 @@ lines_carrier_of(ngx_log_t *log)
     return log->handler == carrier_log
            ? ngx_queue_data(log->data, lines_carrier_t, log_ctx)
            : NULL;
-}
-
-
-static void
-carrier_stray(ngx_event_t *ev)
-{
-    ngx_log_error(NGX_LOG_ALERT, ev->log, 0,
-                  "lines: an event on a carrier's connection");
-}
-
-
-static u_char *
-carrier_log(ngx_log_t *log, u_char *buf, size_t len)
-{
-    u_char  *p;
-
-    p = buf;
-
-    if (log->action) {
-        p = ngx_snprintf(buf, len, " while %s", log->action);
-        len -= p - buf;
-    }
-
-    return ngx_snprintf(p, len, ", operation: \"%V\"",
-                        &lines_carrier_of(log)->id);
-}
-
-
-/* the directive's location that a call to uri goes to; NULL: none */
-
-static lines_location_t *
-find_location(lines_main_conf_t *lmcf, ngx_str_t *uri)
-{
-    lines_location_t  *location, *found;
-
-    found = NULL;
-
-    for (location = lmcf->locations; location; location = location->next) {
-
-        if (uri->len < location->uri.len
-            || ngx_memcmp(uri->data, location->uri.data, location->uri.len)
-               != 0)
-        {
-            continue;
-        }
-
-        /* of two directives with one location, the stricter */
-
-        if (found == NULL
-            || location->uri.len > found->uri.len
-            || (location->uri.len == found->uri.len && !location->plain))
-        {
-            found = location;
-        }
-    }
-
-    return found;
 }

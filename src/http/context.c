@@ -9,13 +9,13 @@
 #define LINES_REQUEST_ID_MAX  128
 
 
-static void ctx_cleanup(void *data);
-static void request_resume(lines_caller_t *caller, ngx_int_t rc);
-static ngx_int_t request_failed(lines_caller_t *caller);
-static void request_sending(lines_caller_t *caller, lines_store_call_t *call);
-static void request_heard(lines_caller_t *caller, lines_store_call_t *call,
-    ngx_uint_t good);
-static ngx_int_t request_id_get(ngx_http_request_t *r, ngx_str_t *id);
+static void
+ctx_cleanup(void *data)
+{
+    lines_ctx_t  *ctx = data;
+
+    lines_caller_detach(&ctx->caller);
+}
 
 
 lines_ctx_t *
@@ -55,58 +55,6 @@ lines_find_ctx(ngx_http_request_t *r)
     }
 
     return NULL;
-}
-
-
-lines_ctx_t *
-lines_get_ctx(ngx_http_request_t *r)
-{
-    ngx_pool_cleanup_t  *cln;
-    lines_ctx_t         *ctx;
-
-    ctx = lines_find_ctx(r);
-
-    if (ctx) {
-        return ctx;
-    }
-
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_ctx_t));
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    ctx = cln->data;
-    ngx_memzero(ctx, sizeof(lines_ctx_t));
-
-    ctx->request = r;
-    ctx->rc = NGX_ERROR;
-
-    lines_caller_init(&ctx->caller, lines_get_main_conf(r)->redis, r->pool,
-                      r->connection->log);
-
-    ctx->caller.id = &ctx->request_id;
-    ctx->caller.resume = request_resume;
-    ctx->caller.failed = request_failed;
-    ctx->caller.sending = request_sending;
-    ctx->caller.heard = request_heard;
-
-    if (request_id_get(r, &ctx->request_id) != NGX_OK) {
-        return NULL;
-    }
-
-    cln->handler = ctx_cleanup;
-    ngx_http_set_ctx(r, ctx, ngx_http_lines_module);
-
-    return ctx;
-}
-
-
-static void
-ctx_cleanup(void *data)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_caller_detach(&ctx->caller);
 }
 
 
@@ -196,4 +144,47 @@ request_id_get(ngx_http_request_t *r, ngx_str_t *id)
     id->len = 32;
 
     return NGX_OK;
+}
+
+
+lines_ctx_t *
+lines_get_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t  *cln;
+    lines_ctx_t         *ctx;
+
+    ctx = lines_find_ctx(r);
+
+    if (ctx) {
+        return ctx;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(lines_ctx_t));
+
+    ctx->request = r;
+    ctx->rc = NGX_ERROR;
+
+    lines_caller_init(&ctx->caller, lines_get_main_conf(r)->redis, r->pool,
+                      r->connection->log);
+
+    ctx->caller.id = &ctx->request_id;
+    ctx->caller.resume = request_resume;
+    ctx->caller.failed = request_failed;
+    ctx->caller.sending = request_sending;
+    ctx->caller.heard = request_heard;
+
+    if (request_id_get(r, &ctx->request_id) != NGX_OK) {
+        return NULL;
+    }
+
+    cln->handler = ctx_cleanup;
+    ngx_http_set_ctx(r, ctx, ngx_http_lines_module);
+
+    return ctx;
 }

@@ -20,18 +20,86 @@
 #define LINES_CORS_UPPER    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-static char *cors_origin(ngx_conf_t *cf, ngx_str_t *value, void *field);
-static char *cors_port(ngx_str_t *scheme, ngx_str_t *port);
-static ngx_int_t cors_located(ngx_http_request_t *r);
-static ngx_int_t cors_refuse(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_uint_t cors_allows(ngx_http_request_t *r, lines_cors_t *cors,
-    ngx_str_t *origin);
-static ngx_int_t cors_preflight(ngx_http_request_t *r, lines_cors_t *cors);
-static ngx_int_t cors_asked(ngx_http_request_t *r, ngx_str_t *names);
-static ngx_uint_t cors_asks(ngx_http_request_t *r, ngx_str_t *name);
-static void cors_clear(ngx_http_request_t *r);
-static ngx_int_t cors_vary(ngx_http_request_t *r);
-static ngx_uint_t cors_has(ngx_str_t list, ngx_str_t *name);
+/*
+ * Browsers send an origin in one form only, and it is compared to the byte:
+ * whatever is written otherwise would never be met.  There is no wildcard:
+ * what is allowed with credentials may write by a cookie as well.
+ */
+
+static char *
+cors_origin(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    char       *p, *host, *path, *last;
+    size_t      len;
+    ngx_int_t   port;
+    ngx_str_t   scheme;
+
+    /* nginx ends the arguments of directives with a zero */
+
+    p = (char *) value->data;
+    last = p + value->len;
+    host = strstr(p, "://");
+
+    if (strchr(p, '*')) {
+        return "wildcard in parameter";
+    }
+
+    if (host == NULL || host == p) {
+        return "origin without scheme in parameter";
+    }
+
+    if (strpbrk(p, LINES_CORS_UPPER)) {
+        return "upper case in parameter";
+    }
+
+    scheme.data = value->data;
+    scheme.len = host - p;
+
+    host += 3;
+
+    if (strchr(host, '@')) {
+        return "user in parameter";
+    }
+
+    path = strpbrk(host, "/?#");
+
+    if (path) {
+        return ngx_strcmp(path, "/") == 0 ? "slash at the end of parameter"
+                                          : "path in parameter";
+    }
+
+    p = host + (*host == '[');
+    len = strspn(p, *host == '[' ? LINES_CORS_ADDRESS : LINES_CORS_HOST);
+    p += len;
+
+    if (len == 0
+        || (*host == '[' && *p++ != ']')
+        || strspn((char *) scheme.data, LINES_CORS_SCHEME) != scheme.len)
+    {
+        return LINES_PARAM_INVALID;
+    }
+
+    *(ngx_str_t *) field = *value;
+
+    if (p == last) {
+        return NGX_CONF_OK;
+    }
+
+    if (*p++ != ':' || *p == '0') {
+        return LINES_PARAM_INVALID;
+    }
+
+    port = ngx_atoi((u_char *) p, last - p);
+
+    if (port < 1 || port > 65535) {
+        return LINES_PARAM_INVALID;
+    }
+
+    return ((port == 443 && lines_is(&scheme, "https"))
+            || (port == 80 && lines_is(&scheme, "http")))
+           ? "default port in parameter"
+           : NGX_CONF_OK;
+}
 
 
 static lines_param_t  cors_params[] = {
@@ -115,94 +183,6 @@ lines_cors(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/*
- * Browsers send an origin in one form only, and it is compared to the byte:
- * whatever is written otherwise would never be met.  There is no wildcard:
- * what is allowed with credentials may write by a cookie as well.
- */
-
-static char *
-cors_origin(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    char       *p, *host, *path;
-    size_t      len;
-    ngx_str_t   scheme, port;
-
-    /* nginx ends the arguments of directives with a zero */
-
-    p = (char *) value->data;
-    host = strstr(p, "://");
-
-    if (strchr(p, '*')) {
-        return "wildcard in parameter";
-    }
-
-    if (host == NULL || host == p) {
-        return "origin without scheme in parameter";
-    }
-
-    if (strpbrk(p, LINES_CORS_UPPER)) {
-        return "upper case in parameter";
-    }
-
-    scheme.data = value->data;
-    scheme.len = host - p;
-
-    host += 3;
-
-    if (strchr(host, '@')) {
-        return "user in parameter";
-    }
-
-    path = strpbrk(host, "/?#");
-
-    if (path) {
-        return ngx_strcmp(path, "/") == 0 ? "slash at the end of parameter"
-                                          : "path in parameter";
-    }
-
-    p = host + (*host == '[');
-    len = strspn(p, *host == '[' ? LINES_CORS_ADDRESS : LINES_CORS_HOST);
-    p += len;
-
-    if (len == 0
-        || (*host == '[' && *p++ != ']')
-        || strspn((char *) scheme.data, LINES_CORS_SCHEME) != scheme.len)
-    {
-        return LINES_PARAM_INVALID;
-    }
-
-    *(ngx_str_t *) field = *value;
-
-    if ((u_char *) p == value->data + value->len) {
-        return NGX_CONF_OK;
-    }
-
-    port.data = (u_char *) p + 1;
-    port.len = value->data + value->len - port.data;
-
-    return *p == ':' ? cors_port(&scheme, &port) : LINES_PARAM_INVALID;
-}
-
-
-static char *
-cors_port(ngx_str_t *scheme, ngx_str_t *port)
-{
-    ngx_int_t  n;
-
-    n = ngx_atoi(port->data, port->len);
-
-    if (n < 1 || n > 65535 || port->data[0] == '0') {
-        return LINES_PARAM_INVALID;
-    }
-
-    return ((n == 443 && lines_is(scheme, "https"))
-            || (n == 80 && lines_is(scheme, "http")))
-           ? "default port in parameter"
-           : NGX_CONF_OK;
-}
-
-
 char *
 lines_cors_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf, ngx_str_t *parties, ngx_uint_t nparties)
@@ -252,16 +232,41 @@ lines_cors_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
 }
 
 
-ngx_int_t
-lines_cors_init(ngx_conf_t *cf)
+/* flag; origin: the one that asks, where there is just one */
+
+static ngx_uint_t
+cors_allows(ngx_http_request_t *r, lines_cors_t *cors, ngx_str_t *origin)
 {
-    lines_main_conf_t  *lmcf;
+    return lines_origin(r, origin) == NGX_OK
+           && lines_origin_among(origin, cors->origins, cors->norigins);
+}
 
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
-    return lmcf->cors
-           ? lines_add_handler(cf, NGX_HTTP_REWRITE_PHASE, cors_located, NULL)
-           : NGX_OK;
+static ngx_int_t
+cors_refuse(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t          rc;
+    lines_api_t       *api;
+    lines_loc_conf_t  *llcf;
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "lines: preflight refused: \"lines_cors\" does not have its "
+                  "origin");
+
+    llcf = lines_get_loc_conf(r);
+    api = llcf->api ? llcf->api : llcf->dialect;
+
+    if (api == NULL) {
+        return NGX_HTTP_FORBIDDEN;
+    }
+
+    ctx->api = api;
+
+    rc = lines_error(r, ctx, NGX_HTTP_FORBIDDEN, "origin_not_allowed",
+                     "This Origin may not ask from a browser: have it allowed "
+                     "by lines_cors, or ask from a server");
+
+    return lines_phase_done(r, ctx, rc);
 }
 
 
@@ -316,183 +321,16 @@ cors_located(ngx_http_request_t *r)
 }
 
 
-static ngx_int_t
-cors_refuse(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t          rc;
-    lines_api_t       *api;
-    lines_loc_conf_t  *llcf;
-
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "lines: preflight refused: \"lines_cors\" does not have its "
-                  "origin");
-
-    llcf = lines_get_loc_conf(r);
-    api = llcf->api ? llcf->api : llcf->dialect;
-
-    if (api == NULL) {
-        return NGX_HTTP_FORBIDDEN;
-    }
-
-    ctx->api = api;
-
-    rc = lines_error(r, ctx, NGX_HTTP_FORBIDDEN, "origin_not_allowed",
-                     "This Origin may not ask from a browser: have it allowed "
-                     "by lines_cors, or ask from a server");
-
-    return lines_phase_done(r, ctx, rc);
-}
-
-
-/* flag; origin: the one that asks, where there is just one */
-
-static ngx_uint_t
-cors_allows(ngx_http_request_t *r, lines_cors_t *cors, ngx_str_t *origin)
-{
-    return lines_origin(r, origin) == NGX_OK
-           && lines_origin_among(origin, cors->origins, cors->norigins);
-}
-
-
 ngx_int_t
-lines_cors_headers(ngx_http_request_t *r)
+lines_cors_init(ngx_conf_t *cf)
 {
-    ngx_str_t      origin;
-    lines_ctx_t   *ctx;
-    lines_cors_t  *cors;
+    lines_main_conf_t  *lmcf;
 
-    if (r != r->main) {
-        return NGX_OK;
-    }
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
-    ctx = lines_find_ctx(r);
-    cors = lines_get_loc_conf(r)->cors;
-
-    if (cors == NULL && ctx) {
-        cors = ctx->cors;
-    }
-
-    if (cors == NULL || cors->off) {
-        return NGX_OK;
-    }
-
-    cors_clear(r);
-
-    if (cors_vary(r) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (!cors_allows(r, cors, &origin)) {
-        return NGX_OK;
-    }
-
-    if (lines_add_header(r, "Access-Control-Allow-Origin", &origin) != NGX_OK
-        || (cors->credentials
-            && lines_add_header(r, "Access-Control-Allow-Credentials",
-                                &cors_true)
-               != NGX_OK))
-    {
-        return NGX_ERROR;
-    }
-
-    return (ctx && ctx->preflight)
-           ? cors_preflight(r, cors)
-           : lines_add_header(r, "Access-Control-Expose-Headers",
-                              &cors_exposed);
-}
-
-
-static ngx_int_t
-cors_preflight(ngx_http_request_t *r, lines_cors_t *cors)
-{
-    ngx_str_t          methods, names, age;
-    ngx_uint_t         known;
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
-    methods = cors_methods;
-    known = 1;
-
-    if (llcf->api) {
-        known = lines_route_methods(r);
-
-        if (known && lines_route_allow(r->pool, known, &methods) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    /* of a path that is not there, the answer to GET and POST can be read */
-
-    if (known
-        && lines_add_header(r, "Access-Control-Allow-Methods", &methods)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (cors_asked(r, &names) != NGX_OK
-        || (names.len
-            && lines_add_header(r, "Access-Control-Allow-Headers", &names)
-               != NGX_OK)
-        || lines_redis_format(r->pool, &age, "%i", cors->max_age) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_add_header(r, "Access-Control-Max-Age", &age);
-}
-
-
-/* those asked for that are known, in our spelling and order */
-
-static ngx_int_t
-cors_asked(ngx_http_request_t *r, ngx_str_t *names)
-{
-    ngx_str_t         *name;
-    ngx_uint_t         i;
-    lines_loc_conf_t  *llcf;
-
-    static const ngx_uint_t  n = sizeof(cors_headers) / sizeof(ngx_str_t);
-
-    llcf = lines_get_loc_conf(r);
-    ngx_str_set(names, "");
-
-    for (i = 0; i < n + 2; i++) {
-
-        name = (i < n) ? &cors_headers[i]
-               : (i == n) ? &llcf->key_id_header
-               : &llcf->secret_header;
-
-        if (cors_asks(r, name)
-            && lines_redis_format(r->pool, names, "%V%s%V", names,
-                                  names->len ? ", " : "", name)
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_uint_t
-cors_asks(ngx_http_request_t *r, ngx_str_t *name)
-{
-    ngx_table_elt_t  *h;
-
-    static const char  asked[] = "access-control-request-headers";
-
-    for (h = lines_find_header(r, asked);
-         h;
-         h = lines_next_header(r, asked, h))
-    {
-        if (cors_has(h->value, name)) {
-            return 1;
-        }
-    }
-
-    return 0;
+    return lmcf->cors
+           ? lines_add_handler(cf, NGX_HTTP_REWRITE_PHASE, cors_located, NULL)
+           : NGX_OK;
 }
 
 
@@ -519,6 +357,27 @@ cors_clear(ngx_http_request_t *r)
             }
         }
     }
+}
+
+
+/* flag: a list as of Vary, with commas, has that name in it */
+
+static ngx_uint_t
+cors_has(ngx_str_t list, ngx_str_t *name)
+{
+    ngx_str_t  item;
+
+    while (list.len) {
+        item = lines_item(&list, ',');
+
+        if (item.len == name->len
+            && ngx_strncasecmp(item.data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -574,22 +433,131 @@ cors_vary(ngx_http_request_t *r)
 }
 
 
-/* flag: a list as of Vary, with commas, has that name in it */
-
 static ngx_uint_t
-cors_has(ngx_str_t list, ngx_str_t *name)
+cors_asks(ngx_http_request_t *r, ngx_str_t *name)
 {
-    ngx_str_t  item;
+    ngx_table_elt_t  *h;
 
-    while (list.len) {
-        item = lines_item(&list, ',');
+    static const char  asked[] = "access-control-request-headers";
 
-        if (item.len == name->len
-            && ngx_strncasecmp(item.data, name->data, name->len) == 0)
-        {
+    for (h = lines_find_header(r, asked);
+         h;
+         h = lines_next_header(r, asked, h))
+    {
+        if (cors_has(h->value, name)) {
             return 1;
         }
     }
 
     return 0;
+}
+
+
+/* those asked for that are known, in our spelling and order */
+
+static ngx_int_t
+cors_asked(ngx_http_request_t *r, ngx_str_t *names)
+{
+    ngx_str_t         *name;
+    ngx_uint_t         i;
+    lines_loc_conf_t  *llcf;
+
+    static const ngx_uint_t  n = sizeof(cors_headers) / sizeof(ngx_str_t);
+
+    llcf = lines_get_loc_conf(r);
+    ngx_str_set(names, "");
+
+    for (i = 0; i < n + 2; i++) {
+
+        name = (i < n) ? &cors_headers[i]
+               : (i == n) ? &llcf->key_id_header
+               : &llcf->secret_header;
+
+        if (cors_asks(r, name)
+            && lines_redis_format(r->pool, names, "%V%s%V", names,
+                                  names->len ? ", " : "", name)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+cors_preflight(ngx_http_request_t *r, lines_cors_t *cors)
+{
+    ngx_int_t  rc;
+    ngx_str_t  methods, names, age;
+
+    methods = cors_methods;
+    rc = lines_get_loc_conf(r)->api ? lines_route_allow(r, &methods) : NGX_OK;
+
+    /* of a path that is not there, the answer to GET and POST can be read */
+
+    if (rc == NGX_OK) {
+        rc = lines_add_header(r, "Access-Control-Allow-Methods", &methods);
+    }
+
+    if (rc == NGX_ERROR
+        || cors_asked(r, &names) != NGX_OK
+        || (names.len
+            && lines_add_header(r, "Access-Control-Allow-Headers", &names)
+               != NGX_OK)
+        || lines_redis_format(r->pool, &age, "%i", cors->max_age) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_add_header(r, "Access-Control-Max-Age", &age);
+}
+
+
+ngx_int_t
+lines_cors_headers(ngx_http_request_t *r)
+{
+    ngx_str_t      origin;
+    lines_ctx_t   *ctx;
+    lines_cors_t  *cors;
+
+    if (r != r->main) {
+        return NGX_OK;
+    }
+
+    ctx = lines_find_ctx(r);
+    cors = lines_get_loc_conf(r)->cors;
+
+    if (cors == NULL && ctx) {
+        cors = ctx->cors;
+    }
+
+    if (cors == NULL || cors->off) {
+        return NGX_OK;
+    }
+
+    cors_clear(r);
+
+    if (cors_vary(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (!cors_allows(r, cors, &origin)) {
+        return NGX_OK;
+    }
+
+    if (lines_add_header(r, "Access-Control-Allow-Origin", &origin) != NGX_OK
+        || (cors->credentials
+            && lines_add_header(r, "Access-Control-Allow-Credentials",
+                                &cors_true)
+               != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    return (ctx && ctx->preflight)
+           ? cors_preflight(r, cors)
+           : lines_add_header(r, "Access-Control-Expose-Headers",
+                              &cors_exposed);
 }

@@ -7,11 +7,21 @@
 #include "http/digest.h"
 
 
-static void sha256_free(void) __attribute__((destructor));
-
-
 static EVP_MD      *sha256_md;
 static EVP_MD_CTX  *sha256_ctx;
+
+
+/* nginx unloads the module at its end, and the pointers with it */
+
+static void __attribute__((destructor))
+sha256_free(void)
+{
+    EVP_MD_CTX_free(sha256_ctx);
+    EVP_MD_free(sha256_md);
+
+    sha256_ctx = NULL;
+    sha256_md = NULL;
+}
 
 
 ngx_int_t
@@ -31,19 +41,6 @@ lines_sha256(ngx_str_t *data, u_char digest[LINES_SHA256_LEN])
            && EVP_DigestUpdate(sha256_ctx, data->data, data->len) == 1
            && EVP_DigestFinal_ex(sha256_ctx, digest, NULL) == 1
            ? NGX_OK : NGX_ERROR;
-}
-
-
-/* nginx unloads the module at its end, and the pointers with it */
-
-static void
-sha256_free(void)
-{
-    EVP_MD_CTX_free(sha256_ctx);
-    EVP_MD_free(sha256_md);
-
-    sha256_ctx = NULL;
-    sha256_md = NULL;
 }
 
 

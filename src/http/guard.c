@@ -7,13 +7,11 @@ static ngx_int_t guard_content(ngx_http_request_t *r);
 static const char *guard_judge(ngx_http_request_t *r,
     lines_carrier_t *carrier, ngx_http_upstream_srv_conf_t *uscf);
 static ngx_http_upstream_srv_conf_t *guard_upstream(ngx_http_request_t *r);
-static ngx_uint_t guard_is_tls(ngx_http_upstream_t *u);
 static ngx_int_t guard_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t guard_get_peer(ngx_peer_connection_t *pc, void *data);
 static void guard_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
-static void guard_refuse(lines_carrier_t *carrier, const char *why);
 
 
 /*
@@ -32,10 +30,104 @@ typedef struct {
 } lines_guard_mark_t;
 
 
-static ngx_uint_t guard_is_foreign(ngx_http_request_t *r,
-    ngx_http_upstream_t *u);
-static void guard_mark(ngx_http_upstream_t *u);
-static void guard_marked(void *data);
+ngx_uint_t
+lines_guard_verifies(ngx_http_upstream_conf_t *ucf)
+{
+    return ucf->ssl_verify == 1
+           && ucf->ssl_server_name == 1
+           && ucf->ssl_name != NULL
+           && ucf->ssl_name != NGX_CONF_UNSET_PTR;
+}
+
+
+/* its being there says it all */
+
+static void
+guard_marked(void *data)
+{
+}
+
+
+/*
+ * A connection of an upstream's keepalive was verified by the settings of the
+ * location that made it, if any, and is not verified again: one that was not
+ * made for a call by these very settings may lead to anybody.
+ */
+
+static ngx_uint_t
+guard_is_foreign(ngx_http_request_t *r, ngx_http_upstream_t *u)
+{
+    ngx_str_t            name;
+    ngx_connection_t    *c;
+    ngx_pool_cleanup_t  *cln;
+    lines_guard_mark_t  *mark;
+
+    c = u->peer.connection;
+
+    if (c == NULL || c->ssl == NULL || c->pool == NULL) {
+        return 0;
+    }
+
+    /* u->ssl_name is known with a handshake only */
+
+    if (r == NULL
+        || ngx_http_complex_value(r, u->conf->ssl_name, &name) != NGX_OK)
+    {
+        return 1;
+    }
+
+    for (cln = c->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler != guard_marked) {
+            continue;
+        }
+
+        mark = cln->data;
+
+        /* nginx leaves off a port */
+
+        if (mark->conf == u->conf
+            && name.len >= mark->name.len
+            && ngx_memcmp(name.data, mark->name.data, mark->name.len) == 0
+            && (name.len == mark->name.len
+                || name.data[mark->name.len] == ':'))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static void
+guard_mark(ngx_http_upstream_t *u)
+{
+    ngx_connection_t    *c;
+    ngx_pool_cleanup_t  *cln;
+    lines_guard_mark_t  *mark;
+
+    c = u->peer.connection;
+
+    if (c == NULL || c->ssl == NULL || c->pool == NULL) {
+        return;
+    }
+
+    cln = ngx_pool_cleanup_add(c->pool, sizeof(lines_guard_mark_t));
+    if (cln == NULL) {
+        return;
+    }
+
+    mark = cln->data;
+
+    mark->conf = u->conf;
+    mark->name.len = u->ssl_name.len;
+    mark->name.data = ngx_pstrdup(c->pool, &u->ssl_name);
+
+    if (mark->name.data) {
+        cln->handler = guard_marked;
+    }
+}
 
 #else
 
@@ -44,6 +136,29 @@ static void guard_marked(void *data);
 #define guard_mark(u)
 
 #endif
+
+
+static ngx_uint_t
+guard_is_tls(ngx_http_upstream_t *u)
+{
+    return u->ssl && lines_guard_verifies(u->conf);
+}
+
+
+static void
+guard_refuse(lines_carrier_t *carrier, const char *why)
+{
+    lines_location_t  *location;
+
+    location = carrier->location;
+
+    carrier->passed = 0;
+    location->refused = 1;
+
+    ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                  "lines: \"%V\": a call to \"%V\" %s: it is not sent",
+                  &location->name, &location->uri, why);
+}
 
 
 ngx_int_t
@@ -397,131 +512,4 @@ guard_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
     }
 
     carrier->free(pc, data, state);
-}
-
-
-static ngx_uint_t
-guard_is_tls(ngx_http_upstream_t *u)
-{
-    return u->ssl && lines_guard_verifies(u->conf);
-}
-
-
-#if (NGX_HTTP_SSL || NGX_COMPAT)
-
-ngx_uint_t
-lines_guard_verifies(ngx_http_upstream_conf_t *ucf)
-{
-    return ucf->ssl_verify == 1
-           && ucf->ssl_server_name == 1
-           && ucf->ssl_name != NULL
-           && ucf->ssl_name != NGX_CONF_UNSET_PTR;
-}
-
-
-/*
- * A connection of an upstream's keepalive was verified by the settings of the
- * location that made it, if any, and is not verified again: one that was not
- * made for a call by these very settings may lead to anybody.
- */
-
-static ngx_uint_t
-guard_is_foreign(ngx_http_request_t *r, ngx_http_upstream_t *u)
-{
-    ngx_str_t            name;
-    ngx_connection_t    *c;
-    ngx_pool_cleanup_t  *cln;
-    lines_guard_mark_t  *mark;
-
-    c = u->peer.connection;
-
-    if (c == NULL || c->ssl == NULL || c->pool == NULL) {
-        return 0;
-    }
-
-    /* u->ssl_name is known with a handshake only */
-
-    if (r == NULL
-        || ngx_http_complex_value(r, u->conf->ssl_name, &name) != NGX_OK)
-    {
-        return 1;
-    }
-
-    for (cln = c->pool->cleanup; cln; cln = cln->next) {
-
-        if (cln->handler != guard_marked) {
-            continue;
-        }
-
-        mark = cln->data;
-
-        /* nginx leaves off a port */
-
-        if (mark->conf == u->conf
-            && name.len >= mark->name.len
-            && ngx_memcmp(name.data, mark->name.data, mark->name.len) == 0
-            && (name.len == mark->name.len
-                || name.data[mark->name.len] == ':'))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
-static void
-guard_mark(ngx_http_upstream_t *u)
-{
-    ngx_connection_t    *c;
-    ngx_pool_cleanup_t  *cln;
-    lines_guard_mark_t  *mark;
-
-    c = u->peer.connection;
-
-    if (c == NULL || c->ssl == NULL || c->pool == NULL) {
-        return;
-    }
-
-    cln = ngx_pool_cleanup_add(c->pool, sizeof(lines_guard_mark_t));
-    if (cln == NULL) {
-        return;
-    }
-
-    mark = cln->data;
-
-    mark->conf = u->conf;
-    mark->name.len = u->ssl_name.len;
-    mark->name.data = ngx_pstrdup(c->pool, &u->ssl_name);
-
-    if (mark->name.data) {
-        cln->handler = guard_marked;
-    }
-}
-
-
-/* its being there says it all */
-
-static void
-guard_marked(void *data)
-{
-}
-
-#endif
-
-
-static void
-guard_refuse(lines_carrier_t *carrier, const char *why)
-{
-    lines_location_t  *location;
-
-    location = carrier->location;
-
-    carrier->passed = 0;
-    location->refused = 1;
-
-    ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
-                  "lines: \"%V\": a call to \"%V\" %s: it is not sent",
-                  &location->name, &location->uri, why);
 }

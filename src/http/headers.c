@@ -4,10 +4,6 @@
 #include "store/redis.h"
 
 
-static ngx_table_elt_t *push_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value);
-
-
 const char  *lines_own_headers[LINES_OWN_HEADERS] = {
     "Cache-Control",
     "X-Request-Id",
@@ -44,6 +40,27 @@ lines_header_in(ngx_list_t *headers, const char *name,
     }
 
     return NULL;
+}
+
+
+static ngx_table_elt_t *
+push_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+
+    /* where headers of one name are linked, this one ends its list */
+
+    if (h) {
+        *h = (ngx_table_elt_t) {
+            .hash = 1,
+            .key = { ngx_strlen(name), (u_char *) name },
+            .value = *value
+        };
+    }
+
+    return h;
 }
 
 
@@ -144,27 +161,6 @@ lines_push_header(ngx_http_request_t *r, ngx_table_elt_t *h)
     }
 
     return copy;
-}
-
-
-static ngx_table_elt_t *
-push_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-
-    /* where headers of one name are linked, this one ends its list */
-
-    if (h) {
-        *h = (ngx_table_elt_t) {
-            .hash = 1,
-            .key = { ngx_strlen(name), (u_char *) name },
-            .value = *value
-        };
-    }
-
-    return h;
 }
 
 

@@ -10,24 +10,6 @@
 #include "http/text.h"
 
 
-static ngx_http_conf_ctx_t *location_server(ngx_conf_t *cf,
-    lines_location_t *locations);
-static ngx_http_core_loc_conf_t *location_find(ngx_http_conf_ctx_t *ctx,
-    lines_location_t *location);
-static ngx_http_core_loc_conf_t *location_match(
-    ngx_http_core_loc_conf_t *pclcf, ngx_str_t *uri);
-static ngx_http_core_loc_conf_t *location_longest(
-    ngx_http_location_tree_node_t *node, ngx_str_t *uri,
-    ngx_http_core_loc_conf_t *found);
-static const char *location_judge(lines_main_conf_t *lmcf,
-    lines_location_t *location, ngx_http_core_loc_conf_t *clcf);
-static ngx_uint_t location_plain(ngx_http_upstream_srv_conf_t *uscf);
-static ngx_http_handler_pt location_handler(ngx_conf_t *cf,
-    ngx_module_t *module);
-static void location_refuse(ngx_conf_t *cf, lines_location_t *location,
-    const char *why);
-
-
 char *
 lines_location(ngx_conf_t *cf, lines_main_conf_t *lmcf,
     lines_location_t *location)
@@ -75,41 +57,106 @@ lines_location_refused(lines_main_conf_t *lmcf, const char *name)
 }
 
 
-ngx_int_t
-lines_locations_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
+/* the location with the URI's longest prefix; of two, the exact one */
+
+static ngx_http_core_loc_conf_t *
+location_longest(ngx_http_location_tree_node_t *node, ngx_str_t *uri,
+    ngx_http_core_loc_conf_t *found)
 {
-    const char        *why;
-    ngx_module_t      *proxy;
-    lines_location_t  *location;
+    ngx_uint_t                 i;
+    ngx_http_core_loc_conf_t  *clcf;
 
-    if (lmcf->locations == NULL) {
-        return NGX_OK;
+    if (node == NULL) {
+        return found;
     }
 
-    lmcf->carrier_ctx = location_server(cf, lmcf->locations);
+    for (i = 0; i < 2; i++) {
+        clcf = i ? node->exact : node->inclusive;
 
-    if (lmcf->carrier_ctx == NULL) {
-        return NGX_ERROR;
-    }
-
-    proxy = lines_find_module(cf, "ngx_http_proxy_module");
-
-    if (proxy) {
-        lmcf->proxy = proxy->ctx_index;
-        lmcf->proxy_handler = location_handler(cf, proxy);
-    }
-
-    for (location = lmcf->locations; location; location = location->next) {
-
-        why = location_judge(lmcf, location,
-                             location_find(lmcf->carrier_ctx, location));
-        if (why) {
-            location_refuse(cf, location, why);
-            return NGX_ERROR;
+        if (clcf
+            && clcf->name.len <= uri->len
+            && (!clcf->exact_match || clcf->name.len == uri->len)
+            && (found == NULL || clcf->name.len >= found->name.len)
+            && ngx_filename_cmp(uri->data, clcf->name.data, clcf->name.len)
+               == 0)
+        {
+            found = clcf;
         }
     }
 
-    return lines_guard_init(cf);
+    found = location_longest(node->left, uri, found);
+    found = location_longest(node->right, uri, found);
+
+    return location_longest(node->tree, uri, found);
+}
+
+
+/* as ngx_http_core_find_location() does with a request */
+
+static ngx_http_core_loc_conf_t *
+location_match(ngx_http_core_loc_conf_t *pclcf, ngx_str_t *uri)
+{
+    ngx_http_core_loc_conf_t   *clcf, *nested;
+#if (NGX_PCRE)
+    ngx_http_core_loc_conf_t  **clcfp;
+#endif
+
+    clcf = location_longest(pclcf->static_locations, uri, NULL);
+
+    if (clcf) {
+
+        nested = clcf->exact_match ? clcf : location_match(clcf, uri);
+        if (nested) {
+            return nested;
+        }
+    }
+
+#if (NGX_PCRE)
+
+    if (pclcf->regex_locations && !(clcf && clcf->noregex)) {
+
+        for (clcfp = pclcf->regex_locations; *clcfp; clcfp++) {
+
+            if (ngx_regex_exec((*clcfp)->regex->regex, uri, NULL, 0) >= 0) {
+                nested = location_match(*clcfp, uri);
+                return nested ? nested : *clcfp;
+            }
+        }
+    }
+
+#endif
+
+    return clcf;
+}
+
+
+/*
+ * A catch-all such as "location /" is not meant: the location is internal, or
+ * it carries the very name.
+ */
+
+static ngx_http_core_loc_conf_t *
+location_find(ngx_http_conf_ctx_t *ctx, lines_location_t *location)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = location_match(ctx->loc_conf[ngx_http_core_module.ctx_index],
+                          &location->uri);
+
+    return (clcf
+            && (clcf->internal == 1
+                || lines_same(&clcf->name, &location->uri)))
+           ? clcf
+           : NULL;
+}
+
+
+static void
+location_refuse(ngx_conf_t *cf, lines_location_t *location, const char *why)
+{
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"%V\": \"%V\" %s in %s:%ui",
+                  &location->name, &location->uri, why, location->file,
+                  location->line);
 }
 
 
@@ -160,99 +207,80 @@ location_server(ngx_conf_t *cf, lines_location_t *locations)
 
 
 /*
- * A catch-all such as "location /" is not meant: the location is internal, or
- * it carries the very name.
+ * The handler is private to the proxy module: what "proxy_pass" makes of a
+ * location of nobody's tells.  With a variable, it makes no upstream.
  */
 
-static ngx_http_core_loc_conf_t *
-location_find(ngx_http_conf_ctx_t *ctx, lines_location_t *location)
+static ngx_http_handler_pt
+location_handler(ngx_conf_t *cf, ngx_module_t *module)
 {
+    void                     **loc_conf, *conf;
+    ngx_conf_t                 own;
+    ngx_command_t             *cmd;
+    ngx_http_module_t         *ctx;
+    ngx_http_conf_ctx_t        http;
     ngx_http_core_loc_conf_t  *clcf;
 
-    clcf = location_match(ctx->loc_conf[ngx_http_core_module.ctx_index],
-                          &location->uri);
+    static ngx_str_t  words[] = {
+        ngx_string("proxy_pass"), ngx_string("http://$uri")
+    };
 
-    if (clcf
-        && (clcf->internal == 1
-            || lines_same(&clcf->name, &location->uri)))
-    {
-        return clcf;
+    loc_conf = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
+    clcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_core_loc_conf_t));
+
+    http = *(ngx_http_conf_ctx_t *) cf->ctx;
+    http.loc_conf = loc_conf;
+
+    own = *cf;
+    own.ctx = &http;
+    own.args = &(ngx_array_t) { .elts = words, .nelts = 2 };
+
+    ctx = module->ctx;
+    conf = ctx->create_loc_conf(&own);
+
+    if (loc_conf == NULL || clcf == NULL || conf == NULL) {
+        return NULL;
+    }
+
+    loc_conf[ngx_http_core_module.ctx_index] = clcf;
+    loc_conf[module->ctx_index] = conf;
+
+    for (cmd = module->commands; cmd->name.len; cmd++) {
+
+        if (lines_is(&cmd->name, "proxy_pass")
+            && cmd->set(&own, cmd, conf) == NGX_CONF_OK)
+        {
+            return clcf->handler;
+        }
     }
 
     return NULL;
 }
 
 
-/* as ngx_http_core_find_location() does with a request */
+/* flag: as far as it is known, its peers are loopback addresses and sockets */
 
-static ngx_http_core_loc_conf_t *
-location_match(ngx_http_core_loc_conf_t *pclcf, ngx_str_t *uri)
+static ngx_uint_t
+location_plain(ngx_http_upstream_srv_conf_t *uscf)
 {
-    ngx_http_core_loc_conf_t   *clcf, *nested;
-#if (NGX_PCRE)
-    ngx_http_core_loc_conf_t  **clcfp;
-#endif
+    ngx_uint_t                   i, n;
+    ngx_http_upstream_server_t  *server;
 
-    clcf = location_longest(pclcf->static_locations, uri, NULL);
-
-    if (clcf) {
-
-        nested = clcf->exact_match ? clcf : location_match(clcf, uri);
-        if (nested) {
-            return nested;
-        }
+    if (uscf == NULL || uscf->servers == NULL) {
+        return 1;
     }
 
-#if (NGX_PCRE)
+    server = uscf->servers->elts;
 
-    if (pclcf->regex_locations && !(clcf && clcf->noregex)) {
-
-        for (clcfp = pclcf->regex_locations; *clcfp; clcfp++) {
-
-            if (ngx_regex_exec((*clcfp)->regex->regex, uri, NULL, 0) >= 0) {
-                nested = location_match(*clcfp, uri);
-                return nested ? nested : *clcfp;
+    for (i = 0; i < uscf->servers->nelts; i++) {
+        for (n = 0; n < server[i].naddrs; n++) {
+            if (!lines_guard_is_local(server[i].addrs[n].sockaddr)) {
+                return 0;
             }
         }
     }
 
-#endif
-
-    return clcf;
-}
-
-
-/* the location with the URI's longest prefix; of two, the exact one */
-
-static ngx_http_core_loc_conf_t *
-location_longest(ngx_http_location_tree_node_t *node, ngx_str_t *uri,
-    ngx_http_core_loc_conf_t *found)
-{
-    ngx_uint_t                 i;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    if (node == NULL) {
-        return found;
-    }
-
-    for (i = 0; i < 2; i++) {
-        clcf = i ? node->exact : node->inclusive;
-
-        if (clcf
-            && clcf->name.len <= uri->len
-            && (!clcf->exact_match || clcf->name.len == uri->len)
-            && (found == NULL || clcf->name.len >= found->name.len)
-            && ngx_filename_cmp(uri->data, clcf->name.data, clcf->name.len)
-               == 0)
-        {
-            found = clcf;
-        }
-    }
-
-    found = location_longest(node->left, uri, found);
-    found = location_longest(node->right, uri, found);
-
-    return location_longest(node->tree, uri, found);
+    return 1;
 }
 
 
@@ -368,88 +396,39 @@ location_judge(lines_main_conf_t *lmcf, lines_location_t *location,
 }
 
 
-/* flag: as far as it is known, its peers are loopback addresses and sockets */
-
-static ngx_uint_t
-location_plain(ngx_http_upstream_srv_conf_t *uscf)
+ngx_int_t
+lines_locations_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 {
-    ngx_uint_t                   i, n;
-    ngx_http_upstream_server_t  *server;
+    const char        *why;
+    ngx_module_t      *proxy;
+    lines_location_t  *location;
 
-    if (uscf == NULL || uscf->servers == NULL) {
-        return 1;
+    if (lmcf->locations == NULL) {
+        return NGX_OK;
     }
 
-    server = uscf->servers->elts;
+    lmcf->carrier_ctx = location_server(cf, lmcf->locations);
 
-    for (i = 0; i < uscf->servers->nelts; i++) {
-        for (n = 0; n < server[i].naddrs; n++) {
-            if (!lines_guard_is_local(server[i].addrs[n].sockaddr)) {
-                return 0;
-            }
+    if (lmcf->carrier_ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    proxy = lines_find_module(cf, "ngx_http_proxy_module");
+
+    if (proxy) {
+        lmcf->proxy = proxy->ctx_index;
+        lmcf->proxy_handler = location_handler(cf, proxy);
+    }
+
+    for (location = lmcf->locations; location; location = location->next) {
+
+        why = location_judge(lmcf, location,
+                             location_find(lmcf->carrier_ctx, location));
+        if (why) {
+            location_refuse(cf, location, why);
+            return NGX_ERROR;
         }
     }
 
-    return 1;
-}
-
-
-/*
- * The handler is private to the proxy module: what "proxy_pass" makes of a
- * location of nobody's tells.  With a variable, it makes no upstream.
- */
-
-static ngx_http_handler_pt
-location_handler(ngx_conf_t *cf, ngx_module_t *module)
-{
-    void                     **loc_conf, *conf;
-    ngx_conf_t                 own;
-    ngx_command_t             *cmd;
-    ngx_http_module_t         *ctx;
-    ngx_http_conf_ctx_t        http;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    static ngx_str_t  words[] = {
-        ngx_string("proxy_pass"), ngx_string("http://$uri")
-    };
-
-    loc_conf = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
-    clcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_core_loc_conf_t));
-
-    http = *(ngx_http_conf_ctx_t *) cf->ctx;
-    http.loc_conf = loc_conf;
-
-    own = *cf;
-    own.ctx = &http;
-    own.args = &(ngx_array_t) { .elts = words, .nelts = 2 };
-
-    ctx = module->ctx;
-    conf = ctx->create_loc_conf(&own);
-
-    if (loc_conf == NULL || clcf == NULL || conf == NULL) {
-        return NULL;
-    }
-
-    loc_conf[ngx_http_core_module.ctx_index] = clcf;
-    loc_conf[module->ctx_index] = conf;
-
-    for (cmd = module->commands; cmd->name.len; cmd++) {
-
-        if (lines_is(&cmd->name, "proxy_pass")
-            && cmd->set(&own, cmd, conf) == NGX_CONF_OK)
-        {
-            return clcf->handler;
-        }
-    }
-
-    return NULL;
-}
-
-
-static void
-location_refuse(ngx_conf_t *cf, lines_location_t *location, const char *why)
-{
-    ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"%V\": \"%V\" %s in %s:%ui",
-                  &location->name, &location->uri, why, location->file,
-                  location->line);
+    return lines_guard_init(cf);
 }

@@ -6,14 +6,6 @@
 #define LINES_METRICS_PUBLISH  1000
 
 
-static ngx_int_t metrics_log_handler(ngx_http_request_t *r);
-static ngx_uint_t metrics_find(lines_metrics_registry_t *registry,
-    ngx_str_t *name);
-static ngx_uint_t metrics_code(ngx_http_request_t *r);
-static void metrics_timer_handler(ngx_event_t *ev);
-static void metrics_publish(lines_main_conf_t *lmcf);
-
-
 /* the classes come last, by their first digit from 1 */
 
 #define code(text)  ngx_string(#text)
@@ -66,18 +58,161 @@ lines_metrics_init_area(ngx_slab_pool_t *shpool)
 }
 
 
-ngx_int_t
-lines_metrics_init(ngx_conf_t *cf)
+static ngx_uint_t
+metrics_find(lines_metrics_registry_t *registry, ngx_str_t *name)
 {
-    return lines_add_handler(cf, NGX_HTTP_LOG_PHASE, metrics_log_handler,
-                             NULL);
+    ngx_uint_t  i, count;
+
+    count = registry->count;
+    ngx_memory_barrier();
+
+    for (i = 1; i < count; i++) {
+        if (registry->names[i].len == name->len
+            && ngx_memcmp(registry->names[i].data, name->data, name->len) == 0)
+        {
+            return i;
+        }
+    }
+
+    return 0;
 }
 
 
-ngx_int_t
+ngx_uint_t
+lines_metrics_name(lines_metrics_registry_e registry, ngx_str_t *a,
+    ngx_str_t *b)
+{
+    u_char                     buffer[LINES_METRICS_NAME_LEN + 1];
+    ngx_str_t                  name;
+    ngx_uint_t                 n;
+    lines_metrics_registry_t  *reg;
+
+    name.data = buffer;
+    name.len = ngx_snprintf(buffer, sizeof(buffer), b ? "%V %V" : "%V", a, b)
+               - buffer;
+
+    if (name.len == 0 || name.len > LINES_METRICS_NAME_LEN) {
+        return 0;
+    }
+
+    reg = &metrics_area->registries[registry];
+    n = metrics_find(reg, &name);
+
+    if (n || reg->count == LINES_METRICS_NAMES) {
+        return n;
+    }
+
+    ngx_shmtx_lock(&metrics_shpool->mutex);
+
+    n = metrics_find(reg, &name);
+
+    if (n == 0 && reg->count < LINES_METRICS_NAMES) {
+        n = reg->count;
+
+        reg->names[n].len = (u_char) name.len;
+        ngx_memcpy(reg->names[n].data, name.data, name.len);
+
+        /* a reader that sees the number sees the name */
+        ngx_memory_barrier();
+        reg->count = n + 1;
+    }
+
+    ngx_shmtx_unlock(&metrics_shpool->mutex);
+
+    return n;
+}
+
+
+static ngx_uint_t
+metrics_code(ngx_http_request_t *r)
+{
+    ngx_int_t   status;
+    ngx_uint_t  i;
+
+    status = r->err_status ? r->err_status : r->headers_out.status;
+
+    if (status == 0 && r->http_version == NGX_HTTP_VERSION_9) {
+        status = 200;
+    }
+
+    if (status < 100 || status > 599) {
+        return LINES_METRICS_SINGLE;
+    }
+
+    for (i = 0; i < LINES_METRICS_SINGLE; i++) {
+        if (ngx_atoi(lines_metrics_codes[i].data, 3) == status) {
+            return i;
+        }
+    }
+
+    return LINES_METRICS_SINGLE + status / 100;
+}
+
+
+#define metrics_delta(counter, field)                                         \
+    lines_metrics_add(counter, status.field - metrics_published.field)
+
+
+static void
+metrics_publish(lines_main_conf_t *lmcf)
+{
+    ngx_uint_t            i;
+    lines_redis_status_t  status;
+
+    lines_redis_status(lmcf->redis, &status);
+
+    metrics_delta(redis_commands, commands);
+    metrics_delta(redis_errors, errors);
+    metrics_delta(redis_disk, disk);
+    metrics_delta(redis_timeouts, timeouts);
+    metrics_delta(redis_late, late);
+    metrics_delta(redis_refused, refused);
+    metrics_delta(redis_resends, resends);
+    metrics_delta(redis_repeats, repeats);
+    metrics_delta(redis_reconnects, reconnects);
+
+    for (i = 0; i < LINES_REDIS_LATENCIES; i++) {
+        metrics_delta(redis_latency.buckets[i], latency[i]);
+    }
+
+    metrics_delta(redis_latency.sum, latency_sum);
+
+    if (status.away && !metrics_published.away) {
+        lines_metrics_inc(redis_opened);
+    }
+
+    if (metrics_worker->pid == (ngx_atomic_uint_t) ngx_pid) {
+        metrics_worker->redis_connected = status.connected;
+        metrics_worker->redis_away = status.away;
+        metrics_worker->redis_probing = status.probing;
+        metrics_worker->redis_inflight = status.inflight;
+    }
+
+    metrics_published = status;
+
+    /* a warning goes once its cause has gone */
+
+    if (status.settings || status.evicts || status.no_aof) {
+        lines_redis_review(lmcf->redis);
+    }
+}
+
+
+static void
+metrics_timer_handler(ngx_event_t *ev)
+{
+    metrics_publish(ev->data);
+
+    if (!ngx_exiting) {
+        ngx_add_timer(ev, LINES_METRICS_PUBLISH);
+    }
+}
+
+
+void
 lines_metrics_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
-    metrics_area  = lines_zone_area(lmcf, LINES_ZONE_METRICS);
+    metrics_area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
     metrics_shpool = lines_zone_pool(lmcf);
 
     lines_metrics = &metrics_area->slots[ngx_worker % LINES_METRICS_SLOTS];
@@ -95,8 +230,6 @@ lines_metrics_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     metrics_timer.cancelable = 1;
 
     ngx_add_timer(&metrics_timer, 100);
-
-    return NGX_OK;
 }
 
 
@@ -181,152 +314,9 @@ metrics_log_handler(ngx_http_request_t *r)
 }
 
 
-ngx_uint_t
-lines_metrics_name(lines_metrics_registry_e registry, ngx_str_t *a,
-    ngx_str_t *b)
+ngx_int_t
+lines_metrics_init(ngx_conf_t *cf)
 {
-    u_char                     buffer[LINES_METRICS_NAME_LEN + 1];
-    ngx_str_t                  name;
-    ngx_uint_t                 n;
-    lines_metrics_registry_t  *reg;
-
-    name.data = buffer;
-    name.len = ngx_snprintf(buffer, sizeof(buffer), b ? "%V %V" : "%V", a, b)
-               - buffer;
-
-    if (name.len == 0 || name.len > LINES_METRICS_NAME_LEN) {
-        return 0;
-    }
-
-    reg = &metrics_area->registries[registry];
-    n = metrics_find(reg, &name);
-
-    if (n || reg->count == LINES_METRICS_NAMES) {
-        return n;
-    }
-
-    ngx_shmtx_lock(&metrics_shpool->mutex);
-
-    n = metrics_find(reg, &name);
-
-    if (n == 0 && reg->count < LINES_METRICS_NAMES) {
-        n = reg->count;
-
-        reg->names[n].len = (u_char) name.len;
-        ngx_memcpy(reg->names[n].data, name.data, name.len);
-
-        /* a reader that sees the number sees the name */
-        ngx_memory_barrier();
-        reg->count = n + 1;
-    }
-
-    ngx_shmtx_unlock(&metrics_shpool->mutex);
-
-    return n;
-}
-
-
-static ngx_uint_t
-metrics_find(lines_metrics_registry_t *registry, ngx_str_t *name)
-{
-    ngx_uint_t  i, count;
-
-    count = registry->count;
-    ngx_memory_barrier();
-
-    for (i = 1; i < count; i++) {
-        if (registry->names[i].len == name->len
-            && ngx_memcmp(registry->names[i].data, name->data, name->len) == 0)
-        {
-            return i;
-        }
-    }
-
-    return 0;
-}
-
-
-static ngx_uint_t
-metrics_code(ngx_http_request_t *r)
-{
-    ngx_int_t   status;
-    ngx_uint_t  i;
-
-    status = r->err_status ? r->err_status : r->headers_out.status;
-
-    if (status == 0 && r->http_version == NGX_HTTP_VERSION_9) {
-        status = 200;
-    }
-
-    if (status < 100 || status > 599) {
-        return LINES_METRICS_SINGLE;
-    }
-
-    for (i = 0; i < LINES_METRICS_SINGLE; i++) {
-        if (ngx_atoi(lines_metrics_codes[i].data, 3) == status) {
-            return i;
-        }
-    }
-
-    return LINES_METRICS_SINGLE + status / 100;
-}
-
-
-static void
-metrics_timer_handler(ngx_event_t *ev)
-{
-    metrics_publish(ev->data);
-
-    if (!ngx_exiting) {
-        ngx_add_timer(ev, LINES_METRICS_PUBLISH);
-    }
-}
-
-
-#define metrics_delta(counter, field)                                         \
-    lines_metrics_add(counter, status.field - metrics_published.field)
-
-
-static void
-metrics_publish(lines_main_conf_t *lmcf)
-{
-    ngx_uint_t            i;
-    lines_redis_status_t  status;
-
-    lines_redis_status(lmcf->redis, &status);
-
-    metrics_delta(redis_commands, commands);
-    metrics_delta(redis_errors, errors);
-    metrics_delta(redis_disk, disk);
-    metrics_delta(redis_timeouts, timeouts);
-    metrics_delta(redis_late, late);
-    metrics_delta(redis_refused, refused);
-    metrics_delta(redis_resends, resends);
-    metrics_delta(redis_repeats, repeats);
-    metrics_delta(redis_reconnects, reconnects);
-
-    for (i = 0; i < LINES_REDIS_LATENCIES; i++) {
-        metrics_delta(redis_latency.buckets[i], latency[i]);
-    }
-
-    metrics_delta(redis_latency.sum, latency_sum);
-
-    if (status.away && !metrics_published.away) {
-        lines_metrics_inc(redis_opened);
-    }
-
-    if (metrics_worker->pid == (ngx_atomic_uint_t) ngx_pid) {
-        metrics_worker->redis_connected = status.connected;
-        metrics_worker->redis_away = status.away;
-        metrics_worker->redis_probing = status.probing;
-        metrics_worker->redis_inflight = status.inflight;
-    }
-
-    metrics_published = status;
-
-    /* a warning goes once its cause has gone */
-
-    if (status.settings || status.evicts || status.no_aof) {
-        lines_redis_review(lmcf->redis);
-    }
+    return lines_add_handler(cf, NGX_HTTP_LOG_PHASE, metrics_log_handler,
+                             NULL);
 }

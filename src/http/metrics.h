@@ -169,8 +169,7 @@ void *lines_metrics_init_area(ngx_slab_pool_t *shpool);
 /* postconfiguration: requests are counted in the log phase */
 ngx_int_t lines_metrics_init(ngx_conf_t *cf);
 
-ngx_int_t lines_metrics_init_process(ngx_cycle_t *cycle,
-    lines_main_conf_t *lmcf);
+void lines_metrics_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
 void lines_metrics_exit_process(lines_main_conf_t *lmcf);
 
 /*

@@ -3,13 +3,178 @@
 #include "http/headers.h"
 #include "http/router.h"
 #include "http/steps.h"
+#include "http/text.h"
 
 
-static ngx_int_t content_handler(ngx_http_request_t *r);
-static ngx_int_t route(ngx_http_request_t *r, lines_ctx_t *ctx);
-static lines_route_t *route_find(ngx_http_request_t *r, lines_api_t *api,
-    ngx_uint_t method, ngx_str_t *params, ngx_uint_t *methods);
-static ngx_uint_t match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params);
+static ngx_uint_t
+match(ngx_str_t path, ngx_str_t pattern, ngx_str_t *params)
+{
+    ngx_str_t  segment, name;
+
+    /* no row ends with a slash; of a path it would be lost below */
+
+    if (path.len && path.data[path.len - 1] == '/') {
+        return 0;
+    }
+
+    while (pattern.len) {
+        name = lines_split(&pattern, '/');
+        segment = lines_split(&path, '/');
+
+        if (segment.len && name.data[0] == ':') {
+            *params++ = segment;
+
+        } else if (!lines_same(&segment, &name)) {
+            return 0;
+        }
+    }
+
+    return path.len == 0;
+}
+
+
+/* the row of a method and the path under the location's prefix; or NULL, and
+   all methods that the path has */
+
+static lines_route_t *
+route_find(ngx_http_request_t *r, ngx_uint_t method, ngx_str_t *params,
+    ngx_uint_t *methods)
+{
+    ngx_str_t          path, *prefix;
+    lines_route_t     *found;
+    lines_loc_conf_t  *llcf;
+
+    *methods = 0;
+
+    ngx_str_set(&path, "");
+    llcf = lines_get_loc_conf(r);
+    prefix = &llcf->prefix;
+
+    if (prefix->len) {
+
+        /* after "rewrite ... break" the URI may be another's */
+
+        if (r->uri.len < prefix->len
+            || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
+        {
+            return NULL;
+        }
+
+        path.data = r->uri.data + prefix->len;
+        path.len = r->uri.len - prefix->len;
+    }
+
+    for (found = llcf->api->routes; found->steps; found++) {
+
+        if (match(path, found->path, params)) {
+
+            if (found->method == method) {
+                return found;
+            }
+
+            *methods |= found->method;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+lines_route_allow(ngx_http_request_t *r, ngx_str_t *allow)
+{
+    ngx_str_t   params[LINES_MAX_PARAMS];
+    ngx_uint_t  methods;
+
+    (void) route_find(r, 0, params, &methods);
+
+    if (methods == 0) {
+        return NGX_DECLINED;
+    }
+
+    if (lines_redis_format(r->pool, allow, "%s%s%s%s",
+                           methods & NGX_HTTP_GET ? ", GET, HEAD" : "",
+                           methods & NGX_HTTP_POST ? ", POST" : "",
+                           methods & NGX_HTTP_PUT ? ", PUT" : "",
+                           methods & NGX_HTTP_DELETE ? ", DELETE" : "")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* no comma before the first */
+
+    allow->data += 2;
+    allow->len -= 2;
+
+    return NGX_OK;
+}
+
+
+/* NGX_OK, or NGX_DONE where it answered 404 or 405 (with Allow) */
+
+static ngx_int_t
+route(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t       allow;
+    ngx_uint_t      methods;
+    lines_route_t  *found;
+
+    found = route_find(r, (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET
+                                                       : r->method,
+                       ctx->params, &methods);
+    if (found) {
+        ctx->route = found;
+        return NGX_OK;
+    }
+
+    if (methods == 0) {
+        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
+    }
+
+    if (lines_route_allow(r, &allow) != NGX_OK
+        || lines_add_header(r, "Allow", &allow) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_error(r, ctx, NGX_HTTP_NOT_ALLOWED, NULL,
+                       "Method not allowed");
+}
+
+
+static ngx_int_t
+content_handler(ngx_http_request_t *r)
+{
+    ngx_int_t     rc;
+    lines_ctx_t  *ctx;
+
+    ctx = lines_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->api = lines_get_loc_conf(r)->api;
+    ctx->resume = lines_run;
+
+    /* the steps end the request, now or later: nginx is told so at once */
+    r->main->count++;
+
+    rc = route(r, ctx);
+
+    if (rc == NGX_OK) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines route: %V %V", &ctx->api->name,
+                       &ctx->route->name);
+
+        ctx->first = 0;
+        ctx->step = ctx->route->steps;
+    }
+
+    lines_run(r, ctx, rc);
+
+    return NGX_DONE;
+}
 
 
 char *
@@ -117,190 +282,4 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
     }
 
     return NGX_CONF_OK;
-}
-
-
-static ngx_int_t
-content_handler(ngx_http_request_t *r)
-{
-    ngx_int_t     rc;
-    lines_ctx_t  *ctx;
-
-    ctx = lines_get_ctx(r);
-    if (ctx == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ctx->api = lines_get_loc_conf(r)->api;
-    ctx->resume = lines_run;
-
-    /* the steps end the request, now or later: nginx is told so at once */
-    r->main->count++;
-
-    rc = route(r, ctx);
-
-    if (rc == NGX_OK) {
-        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "lines route: %V %V", &ctx->api->name,
-                       &ctx->route->name);
-
-        ctx->first = 0;
-        ctx->step = ctx->route->steps;
-    }
-
-    lines_run(r, ctx, rc);
-
-    return NGX_DONE;
-}
-
-
-/* NGX_OK, or NGX_DONE where it answered 404 or 405 (with Allow) */
-
-static ngx_int_t
-route(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_str_t       allow;
-    ngx_uint_t      methods;
-    lines_route_t  *found;
-
-    found = route_find(r, ctx->api, (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET
-                                                                 : r->method,
-                       ctx->params, &methods);
-    if (found) {
-        ctx->route = found;
-        return NGX_OK;
-    }
-
-    if (methods == 0) {
-        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
-    }
-
-    if (lines_route_allow(r->pool, methods, &allow) != NGX_OK
-        || lines_add_header(r, "Allow", &allow) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_error(r, ctx, NGX_HTTP_NOT_ALLOWED, NULL,
-                       "Method not allowed");
-}
-
-
-ngx_uint_t
-lines_route_methods(ngx_http_request_t *r)
-{
-    ngx_str_t   params[LINES_MAX_PARAMS];
-    ngx_uint_t  methods;
-
-    (void) route_find(r, lines_get_loc_conf(r)->api, 0, params, &methods);
-
-    return methods;
-}
-
-
-/* the row of a method and the path under the location's prefix; or NULL, and
-   all methods that the path has */
-
-static lines_route_t *
-route_find(ngx_http_request_t *r, lines_api_t *api, ngx_uint_t method,
-    ngx_str_t *params, ngx_uint_t *methods)
-{
-    ngx_str_t       path, *prefix;
-    lines_route_t  *found;
-
-    *methods = 0;
-
-    ngx_str_set(&path, "");
-    prefix = &lines_get_loc_conf(r)->prefix;
-
-    if (prefix->len) {
-
-        /* after "rewrite ... break" the URI may be another's */
-
-        if (r->uri.len < prefix->len
-            || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
-        {
-            return NULL;
-        }
-
-        path.data = r->uri.data + prefix->len;
-        path.len = r->uri.len - prefix->len;
-    }
-
-    for (found = api->routes; found->steps; found++) {
-
-        if (match(&path, &found->path, params)) {
-
-            if (found->method == method) {
-                return found;
-            }
-
-            *methods |= found->method;
-        }
-    }
-
-    return NULL;
-}
-
-
-static ngx_uint_t
-match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params)
-{
-    u_char  *p, *last, *s, *end;
-
-    p = path->data;
-    last = p + path->len;
-    s = pattern->data;
-    end = s + pattern->len;
-
-    while (s < end) {
-
-        if (*s != ':') {
-            if (p == last || *p++ != *s++) {
-                return 0;
-            }
-
-            continue;
-        }
-
-        params->data = p;
-
-        while (p < last && *p != '/') {
-            p++;
-        }
-
-        params->len = p - params->data;
-
-        if (params++->len == 0) {
-            return 0;
-        }
-
-        while (s < end && *s != '/') {
-            s++;
-        }
-    }
-
-    return p == last;
-}
-
-
-ngx_int_t
-lines_route_allow(ngx_pool_t *pool, ngx_uint_t methods, ngx_str_t *allow)
-{
-    if (lines_redis_format(pool, allow, "%s%s%s%s",
-                           methods & NGX_HTTP_GET ? ", GET, HEAD" : "",
-                           methods & NGX_HTTP_POST ? ", POST" : "",
-                           methods & NGX_HTTP_PUT ? ", PUT" : "",
-                           methods & NGX_HTTP_DELETE ? ", DELETE" : "")
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    /* no comma before the first */
-
-    allow->data += 2;
-    allow->len -= 2;
-
-    return NGX_OK;
 }

@@ -52,13 +52,9 @@ struct lines_api_s {
 
 char *lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api);
 
-/* the methods that the API in r's location has for its path: NGX_HTTP_GET, …;
-   0: it has no such path */
-ngx_uint_t lines_route_methods(ngx_http_request_t *r);
-
-/* as in Allow */
-ngx_int_t lines_route_allow(ngx_pool_t *pool, ngx_uint_t methods,
-    ngx_str_t *allow);
+/* the methods that the API in r's location has for its path, as in Allow;
+   NGX_DECLINED: it has no such path */
+ngx_int_t lines_route_allow(ngx_http_request_t *r, ngx_str_t *allow);
 
 /* the API in blocks of the location; call it when the rest is merged */
 char *lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev,

@@ -22,105 +22,8 @@
 #define LINES_NO_PAGE     -2
 
 
-static ngx_int_t special_located(ngx_http_request_t *r);
-static ngx_int_t special_header_filter(ngx_http_request_t *r);
-static ngx_uint_t special_is_page(ngx_http_request_t *r);
-static ngx_int_t special_page(ngx_http_request_t *r, lines_api_t *api);
-static ngx_uint_t special_slash(ngx_http_request_t *r);
-static ngx_int_t special_not_found(ngx_http_request_t *r);
-static void special_finalize(ngx_http_request_t *r);
-static const char *special_message(ngx_uint_t status);
-static ngx_int_t headers_init(ngx_conf_t *cf);
-static ngx_int_t headers_filter(ngx_http_request_t *r);
-
-
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_header_filter_pt  headers_next;
-
-
-static ngx_http_module_t  headers_module_ctx = {
-    .postconfiguration = headers_init
-};
-
-
-ngx_module_t  ngx_http_lines_headers_module = {
-    NGX_MODULE_V1,
-    .ctx = &headers_module_ctx,
-    .type = NGX_HTTP_MODULE
-};
-
-
-ngx_int_t
-lines_special_init(ngx_conf_t *cf)
-{
-    ngx_http_next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = special_header_filter;
-
-    return lines_add_handler(cf, NGX_HTTP_REWRITE_PHASE, special_located, NULL);
-}
-
-
-/* an error_page may leave the location before anything of ours runs */
-
-static ngx_int_t
-special_located(ngx_http_request_t *r)
-{
-    lines_ctx_t  *ctx;
-
-    if (lines_get_loc_conf(r)->api == NULL || r != r->main) {
-        return NGX_DECLINED;
-    }
-
-    /* an error that was met before, and that others answer here now */
-
-    if (r->err_status >= NGX_HTTP_BAD_REQUEST) {
-        ngx_http_clear_last_modified(r);
-        r->headers_out.last_modified_time = LINES_NO_PAGE;
-    }
-
-    ctx = lines_get_ctx(r);
-
-    if (ctx == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ctx->met_api = 1;
-
-    return NGX_DECLINED;
-}
-
-
-static ngx_int_t
-special_header_filter(ngx_http_request_t *r)
-{
-    ngx_uint_t    page;
-    lines_ctx_t  *ctx;
-    lines_api_t  *api;
-
-    if (r != r->main) {
-        return ngx_http_next_header_filter(r);
-    }
-
-    page = special_is_page(r);
-
-    ctx = lines_find_ctx(r);
-    api = lines_get_loc_conf(r)->api;
-
-    if (ctx && ctx->answered) {
-        return ngx_http_next_header_filter(r);
-    }
-
-    if (api && special_slash(r)) {
-        return special_not_found(r);
-    }
-
-    if (ctx && ctx->refused_with == r->err_status) {
-        api = ctx->api;
-    }
-
-    return (api && page) ? special_page(r, api)
-                         : ngx_http_next_header_filter(r);
-}
 
 
 /*
@@ -140,6 +43,108 @@ special_is_page(ngx_http_request_t *r)
     return r->err_status >= NGX_HTTP_BAD_REQUEST
            && r->headers_out.last_modified_time == -1
            && r->headers_out.last_modified == NULL;
+}
+
+
+/* "/api" of "/api/": nginx would redirect, and clients would forget the body */
+
+static ngx_uint_t
+special_slash(ngx_http_request_t *r)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (r->err_status != NGX_HTTP_MOVED_PERMANENTLY
+        || r->headers_out.location == NULL)
+    {
+        return 0;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    return r->uri.len + 1 == clcf->name.len
+           && ngx_strncmp(r->uri.data, clcf->name.data, r->uri.len) == 0;
+}
+
+
+static void
+special_finalize(ngx_http_request_t *r)
+{
+    r->header_only = 0;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    /* the redirect has looked for one, too; after another's, there is none */
+
+    if (!r->internal) {
+        r->error_page = 0;
+    }
+
+    ngx_http_finalize_request(r, NGX_HTTP_NOT_FOUND);
+}
+
+
+/*
+ * The redirect is forgotten, its page is not sent, and once nginx is done with
+ * it, the request ends with 404 instead: as an error_page would have it.
+ */
+
+static ngx_int_t
+special_not_found(ngx_http_request_t *r)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = lines_get_ctx(r);
+
+    if (ctx == NULL || ngx_http_post_request(r, NULL) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_clean_header(r);
+    r->err_status = 0;
+
+    ctx->met_api = 1;
+
+    r->header_only = 1;
+    r->main->count++;
+    r->write_event_handler = special_finalize;
+
+    return NGX_DONE;
+}
+
+
+static const char *
+special_message(ngx_uint_t status)
+{
+    ngx_uint_t  i;
+
+    static const struct {
+        ngx_uint_t   status;
+        const char  *message;
+    } messages[] = {
+        { NGX_HTTP_UNAUTHORIZED, "Unauthorized" },
+        { NGX_HTTP_FORBIDDEN, "Forbidden" },
+        { NGX_HTTP_NOT_FOUND, "Not found" },
+        { NGX_HTTP_NOT_ALLOWED, "Method not allowed" },
+        { NGX_HTTP_LENGTH_REQUIRED, "Content-Length is required" },
+        { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "Request body is too large" },
+        { NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, "Unsupported media type" },
+        { NGX_HTTP_MISDIRECTED_REQUEST,
+          "The server does not answer for this host" },
+        { NGX_HTTP_TOO_MANY_REQUESTS, "Too many requests" },
+        { NGX_HTTP_NOT_IMPLEMENTED, "Not implemented" },
+        { NGX_HTTP_BAD_GATEWAY, "Bad gateway" },
+        { NGX_HTTP_SERVICE_UNAVAILABLE, "Service temporarily unavailable" },
+        { NGX_HTTP_GATEWAY_TIME_OUT, "Gateway timeout" }
+    };
+
+    for (i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
+        if (messages[i].status == status) {
+            return messages[i].message;
+        }
+    }
+
+    return status < NGX_HTTP_INTERNAL_SERVER_ERROR
+           ? "Bad request"
+           : "Internal server error";
 }
 
 
@@ -202,121 +207,76 @@ special_page(ngx_http_request_t *r, lines_api_t *api)
 }
 
 
-/* "/api" of "/api/": nginx would redirect, and clients would forget the body */
-
-static ngx_uint_t
-special_slash(ngx_http_request_t *r)
+static ngx_int_t
+special_header_filter(ngx_http_request_t *r)
 {
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_uint_t    page;
+    lines_ctx_t  *ctx;
+    lines_api_t  *api;
 
-    if (r->err_status != NGX_HTTP_MOVED_PERMANENTLY
-        || r->headers_out.location == NULL)
-    {
-        return 0;
+    if (r != r->main) {
+        return ngx_http_next_header_filter(r);
     }
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    page = special_is_page(r);
 
-    return r->uri.len + 1 == clcf->name.len
-           && ngx_strncmp(r->uri.data, clcf->name.data, r->uri.len) == 0;
+    ctx = lines_find_ctx(r);
+    api = lines_get_loc_conf(r)->api;
+
+    if (ctx && ctx->answered) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    if (api && special_slash(r)) {
+        return special_not_found(r);
+    }
+
+    if (ctx && ctx->refused_with == r->err_status) {
+        api = ctx->api;
+    }
+
+    return (api && page) ? special_page(r, api)
+                         : ngx_http_next_header_filter(r);
 }
 
 
-/*
- * The redirect is forgotten, its page is not sent, and once nginx is done with
- * it, the request ends with 404 instead: as an error_page would have it.
- */
+/* an error_page may leave the location before anything of ours runs */
 
 static ngx_int_t
-special_not_found(ngx_http_request_t *r)
+special_located(ngx_http_request_t *r)
 {
     lines_ctx_t  *ctx;
 
-    ctx = lines_get_ctx(r);
-
-    if (ctx == NULL || ngx_http_post_request(r, NULL) != NGX_OK) {
-        return NGX_ERROR;
+    if (lines_get_loc_conf(r)->api == NULL || r != r->main) {
+        return NGX_DECLINED;
     }
 
-    ngx_http_clean_header(r);
-    r->err_status = 0;
+    /* an error that was met before, and that others answer here now */
+
+    if (r->err_status >= NGX_HTTP_BAD_REQUEST) {
+        ngx_http_clear_last_modified(r);
+        r->headers_out.last_modified_time = LINES_NO_PAGE;
+    }
+
+    ctx = lines_get_ctx(r);
+
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     ctx->met_api = 1;
 
-    r->header_only = 1;
-    r->main->count++;
-    r->write_event_handler = special_finalize;
-
-    return NGX_DONE;
+    return NGX_DECLINED;
 }
 
 
-static void
-special_finalize(ngx_http_request_t *r)
+ngx_int_t
+lines_special_init(ngx_conf_t *cf)
 {
-    r->header_only = 0;
-    r->write_event_handler = ngx_http_request_empty_handler;
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = special_header_filter;
 
-    /* the redirect has looked for one, too; after another's, there is none */
-
-    if (!r->internal) {
-        r->error_page = 0;
-    }
-
-    ngx_http_finalize_request(r, NGX_HTTP_NOT_FOUND);
-}
-
-
-static const char *
-special_message(ngx_uint_t status)
-{
-    ngx_uint_t  i;
-
-    static const struct {
-        ngx_uint_t   status;
-        const char  *message;
-    } messages[] = {
-        { NGX_HTTP_UNAUTHORIZED, "Unauthorized" },
-        { NGX_HTTP_FORBIDDEN, "Forbidden" },
-        { NGX_HTTP_NOT_FOUND, "Not found" },
-        { NGX_HTTP_NOT_ALLOWED, "Method not allowed" },
-        { NGX_HTTP_LENGTH_REQUIRED, "Content-Length is required" },
-        { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "Request body is too large" },
-        { NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, "Unsupported media type" },
-        { NGX_HTTP_MISDIRECTED_REQUEST,
-          "The server does not answer for this host" },
-        { NGX_HTTP_TOO_MANY_REQUESTS, "Too many requests" },
-        { NGX_HTTP_NOT_IMPLEMENTED, "Not implemented" },
-        { NGX_HTTP_BAD_GATEWAY, "Bad gateway" },
-        { NGX_HTTP_SERVICE_UNAVAILABLE, "Service temporarily unavailable" },
-        { NGX_HTTP_GATEWAY_TIME_OUT, "Gateway timeout" }
-    };
-
-    for (i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
-        if (messages[i].status == status) {
-            return messages[i].message;
-        }
-    }
-
-    return status < NGX_HTTP_INTERNAL_SERVER_ERROR
-           ? "Bad request"
-           : "Internal server error";
-}
-
-
-static ngx_int_t
-headers_init(ngx_conf_t *cf)
-{
-    lines_main_conf_t  *lmcf;
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
-
-    if (lmcf->used) {
-        headers_next = ngx_http_top_header_filter;
-        ngx_http_top_header_filter = headers_filter;
-    }
-
-    return NGX_OK;
+    return lines_add_handler(cf, NGX_HTTP_REWRITE_PHASE, special_located, NULL);
 }
 
 
@@ -391,3 +351,31 @@ headers_filter(ngx_http_request_t *r)
 
     return headers_next(r);
 }
+
+
+static ngx_int_t
+headers_init(ngx_conf_t *cf)
+{
+    lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->used) {
+        headers_next = ngx_http_top_header_filter;
+        ngx_http_top_header_filter = headers_filter;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_http_module_t  headers_module_ctx = {
+    .postconfiguration = headers_init
+};
+
+
+ngx_module_t  ngx_http_lines_headers_module = {
+    NGX_MODULE_V1,
+    .ctx = &headers_module_ctx,
+    .type = NGX_HTTP_MODULE
+};

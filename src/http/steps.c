@@ -8,9 +8,30 @@
                       / sizeof(lines_step_pt))
 
 
-static ngx_int_t watch_client(ngx_http_request_t *r);
-static void phase_resume(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc);
+/*
+ * A request that waits is told when its client leaves, also where that was
+ * heard of together with the request, and comes to no event of its own.
+ * NGX_ERROR where the connection cannot be watched.
+ */
+
+static ngx_int_t
+watch_client(ngx_http_request_t *r)
+{
+    ngx_event_t  *rev;
+
+    /* as limit_req does while it delays */
+
+    rev = r->connection->read;
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    if (rev->ready) {
+        ngx_post_event(rev, &ngx_posted_events);
+        return NGX_OK;
+    }
+
+    return ngx_handle_read_event(rev, 0);
+}
 
 
 void
@@ -78,32 +99,6 @@ lines_again_from(lines_ctx_t *ctx, lines_step_pt step)
 }
 
 
-/*
- * A request that waits is told when its client leaves, also where that was
- * heard of together with the request, and comes to no event of its own.
- * NGX_ERROR where the connection cannot be watched.
- */
-
-static ngx_int_t
-watch_client(ngx_http_request_t *r)
-{
-    ngx_event_t  *rev;
-
-    /* as limit_req does while it delays */
-
-    rev = r->connection->read;
-
-    r->read_event_handler = ngx_http_test_reading;
-
-    if (rev->ready) {
-        ngx_post_event(rev, &ngx_posted_events);
-        return NGX_OK;
-    }
-
-    return ngx_handle_read_event(rev, 0);
-}
-
-
 void
 lines_resume(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
@@ -118,21 +113,6 @@ lines_resume(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
     }
 
     ngx_http_run_posted_requests(c);
-}
-
-
-ngx_int_t
-lines_phase_wait(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ctx->resume = phase_resume;
-
-    if (watch_client(r) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    return NGX_AGAIN;
 }
 
 
@@ -151,6 +131,21 @@ phase_resume(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
     }
 
     lines_finalize(r, ctx, rc);
+}
+
+
+ngx_int_t
+lines_phase_wait(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ctx->resume = phase_resume;
+
+    if (watch_client(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    return NGX_AGAIN;
 }
 
 

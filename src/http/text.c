@@ -5,9 +5,6 @@
 #include "http/text.h"
 
 
-static void json_free(void *data);
-
-
 ngx_uint_t
 lines_same(ngx_str_t *a, ngx_str_t *b)
 {
@@ -19,12 +16,9 @@ lines_same(ngx_str_t *a, ngx_str_t *b)
 ngx_uint_t
 lines_is(ngx_str_t *value, const char *text)
 {
-    size_t  len;
+    ngx_str_t  s = { ngx_strlen(text), (u_char *) text };
 
-    len = ngx_strlen(text);
-
-    return value->len == len
-           && (len == 0 || ngx_strncmp(value->data, text, len) == 0);
+    return lines_same(value, &s);
 }
 
 
@@ -154,6 +148,13 @@ lines_json_string(ngx_pool_t *pool, ngx_str_t *value)
 }
 
 
+static void
+json_free(void *data)
+{
+    json_decref(data);
+}
+
+
 ngx_int_t
 lines_json_parse(ngx_pool_t *pool, ngx_str_t *text, size_t flags,
     json_t **json, json_error_t *error)
@@ -180,11 +181,4 @@ lines_json_parse(ngx_pool_t *pool, ngx_str_t *text, size_t flags,
     cln->data = *json;
 
     return NGX_OK;
-}
-
-
-static void
-json_free(void *data)
-{
-    json_decref(data);
 }

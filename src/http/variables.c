@@ -3,10 +3,47 @@
 #include "http/variables.h"
 
 
-static ngx_int_t variable_time(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t variable_text(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
+/* an id is there, asked for anywhere: it may go to any upstream */
+
+static ngx_int_t
+variable_text(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_uint_t    id;
+    lines_ctx_t  *ctx;
+
+    id = (data == offsetof(lines_ctx_t, request_id));
+    ctx = id ? lines_get_ctx(r->main) : lines_find_ctx(r->main);
+
+    if (ctx == NULL) {
+        return id ? NGX_ERROR : lines_variable_str(v, NULL);
+    }
+
+    return lines_variable_str(v, (ngx_str_t *) ((u_char *) ctx + data));
+}
+
+
+static ngx_int_t
+variable_time(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_str_t     value;
+    ngx_msec_t    ms;
+    lines_ctx_t  *ctx;
+
+    ctx = lines_find_ctx(r->main);
+
+    if (ctx == NULL) {
+        return lines_variable_str(v, NULL);
+    }
+
+    ms = *(ngx_msec_t *) ((u_char *) ctx + data);
+
+    return lines_redis_format(r->pool, &value, "%T.%03M", (time_t) (ms / 1000),
+                              ms % 1000) == NGX_OK
+           ? lines_variable_str(v, &value)
+           : NGX_ERROR;
+}
 
 
 static ngx_http_variable_t  variable_list[] = {
@@ -86,47 +123,4 @@ lines_variable_str(ngx_http_variable_value_t *v, ngx_str_t *value)
     v->not_found = 0;
 
     return NGX_OK;
-}
-
-
-/* an id is there, asked for anywhere: it may go to any upstream */
-
-static ngx_int_t
-variable_text(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
-{
-    ngx_uint_t    id;
-    lines_ctx_t  *ctx;
-
-    id = (data == offsetof(lines_ctx_t, request_id));
-    ctx = id ? lines_get_ctx(r->main) : lines_find_ctx(r->main);
-
-    if (ctx == NULL) {
-        return id ? NGX_ERROR : lines_variable_str(v, NULL);
-    }
-
-    return lines_variable_str(v, (ngx_str_t *) ((u_char *) ctx + data));
-}
-
-
-static ngx_int_t
-variable_time(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
-{
-    ngx_str_t     value;
-    ngx_msec_t    ms;
-    lines_ctx_t  *ctx;
-
-    ctx = lines_find_ctx(r->main);
-
-    if (ctx == NULL) {
-        return lines_variable_str(v, NULL);
-    }
-
-    ms = *(ngx_msec_t *) ((u_char *) ctx + data);
-
-    return lines_redis_format(r->pool, &value, "%T.%03M", (time_t) (ms / 1000),
-                              ms % 1000) == NGX_OK
-           ? lines_variable_str(v, &value)
-           : NGX_ERROR;
 }

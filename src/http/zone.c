@@ -6,11 +6,6 @@
 #define LINES_ZONE_SIZE  (16 * 1024 * 1024)
 
 
-static ngx_int_t zone_add(ngx_conf_t *cf, lines_main_conf_t *lmcf,
-    ngx_str_t *name, size_t size);
-static ngx_int_t zone_init(ngx_shm_zone_t *shm_zone, void *data);
-
-
 /* what each area starts with; a room that keeps nothing has no entry */
 
 static lines_zone_init_pt  zone_inits[LINES_ZONE_AREAS];
@@ -20,76 +15,6 @@ void
 lines_zone_register(lines_zone_area_e area, lines_zone_init_pt init)
 {
     zone_inits[area] = init;
-}
-
-
-char *
-lines_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    lines_main_conf_t *lmcf = conf;
-
-    ssize_t     size;
-    ngx_str_t  *value, name, s;
-
-    if (lmcf->shm_zone) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    s = value[1];
-    name = lines_split(&s, ':');
-
-    if (name.len == 0 || name.len == value[1].len) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\" in \"lines_zone\", it must "
-                           "be NAME:SIZE", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    size = ngx_parse_size(&s);
-
-    if (size == NGX_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid size \"%V\" in \"lines_zone\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (size < 1024 * 1024) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone \"%V\" in \"lines_zone\" is too small, "
-                           "it needs 1m at least", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    return zone_add(cf, lmcf, &name, size) == NGX_OK ? NGX_CONF_OK
-                                                     : NGX_CONF_ERROR;
-}
-
-
-ngx_int_t
-lines_zone_default(ngx_conf_t *cf, lines_main_conf_t *lmcf)
-{
-    ngx_str_t  name = ngx_string("lines");
-
-    return lmcf->shm_zone ? NGX_OK
-                          : zone_add(cf, lmcf, &name, LINES_ZONE_SIZE);
-}
-
-
-static ngx_int_t
-zone_add(ngx_conf_t *cf, lines_main_conf_t *lmcf, ngx_str_t *name, size_t size)
-{
-    lmcf->shm_zone = ngx_shared_memory_add(cf, name, size,
-                                           &ngx_http_lines_module);
-    if (lmcf->shm_zone == NULL) {
-        return NGX_ERROR;
-    }
-
-    lmcf->shm_zone->init = zone_init;
-    lmcf->shm_zone->data = lmcf;
-
-    return NGX_OK;
 }
 
 
@@ -146,6 +71,76 @@ zone_init(ngx_shm_zone_t *shm_zone, void *data)
     lmcf->configured = ++zone->configured;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+zone_add(ngx_conf_t *cf, lines_main_conf_t *lmcf, ngx_str_t *name, size_t size)
+{
+    lmcf->shm_zone = ngx_shared_memory_add(cf, name, size,
+                                           &ngx_http_lines_module);
+    if (lmcf->shm_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    lmcf->shm_zone->init = zone_init;
+    lmcf->shm_zone->data = lmcf;
+
+    return NGX_OK;
+}
+
+
+char *
+lines_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    lines_main_conf_t *lmcf = conf;
+
+    ssize_t     size;
+    ngx_str_t  *value, name, s;
+
+    if (lmcf->shm_zone) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    s = value[1];
+    name = lines_split(&s, ':');
+
+    if (name.len == 0 || name.len == value[1].len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"lines_zone\", it must "
+                           "be NAME:SIZE", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    size = ngx_parse_size(&s);
+
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size \"%V\" in \"lines_zone\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (size < 1024 * 1024) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" in \"lines_zone\" is too small, "
+                           "it needs 1m at least", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    return zone_add(cf, lmcf, &name, size) == NGX_OK ? NGX_CONF_OK
+                                                     : NGX_CONF_ERROR;
+}
+
+
+ngx_int_t
+lines_zone_default(ngx_conf_t *cf, lines_main_conf_t *lmcf)
+{
+    ngx_str_t  name = ngx_string("lines");
+
+    return lmcf->shm_zone ? NGX_OK
+                          : zone_add(cf, lmcf, &name, LINES_ZONE_SIZE);
 }
 
 

@@ -80,20 +80,6 @@ typedef struct {
 } concurrency_claim_t;
 
 
-static ngx_int_t concurrency_precontent(ngx_http_request_t *r);
-static ngx_uint_t concurrency_claimed(ngx_http_request_t *r, ngx_str_t *key);
-static ngx_int_t concurrency_hold(concurrency_claim_t *claim, ngx_uint_t most);
-static ngx_int_t concurrency_try(concurrency_claim_t *claim, uint32_t hash,
-    ngx_uint_t most);
-static void concurrency_release(void *data);
-static void concurrency_free(concurrency_hold_t *hold);
-static void concurrency_empty(concurrency_owner_t *owner);
-static ngx_uint_t concurrency_bury(void);
-static ngx_int_t concurrency_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *key);
-static ngx_uint_t concurrency_level(void);
-
-
 ngx_str_t  lines_concurrency_outcomes[LINES_METRICS_CONCURRENCY] = {
     ngx_string("refused"),
     ngx_string("refused_dry_run"),
@@ -210,11 +196,67 @@ lines_concurrency_init_area(ngx_slab_pool_t *shpool)
 }
 
 
+static ngx_int_t
+concurrency_precontent(ngx_http_request_t *r)
+{
+    ngx_int_t     rc;
+    lines_ctx_t  *ctx;
+
+    /* an API authenticates by itself, in a step; what stands for a request, or
+       is a part of its answer, has no say in whether it may be served */
+
+    ctx = (r == r->main) ? lines_find_ctx(r) : NULL;
+
+    if (ctx == NULL || lines_get_loc_conf(r)->api) {
+        return NGX_DECLINED;
+    }
+
+    rc = lines_concurrency_take(r, ctx);
+
+    return rc == NGX_OK ? NGX_DECLINED : lines_phase_done(r, ctx, rc);
+}
+
+
 ngx_int_t
 lines_concurrency_init(ngx_conf_t *cf)
 {
     return lines_add_handler(cf, NGX_HTTP_PRECONTENT_PHASE,
                              concurrency_precontent, NULL);
+}
+
+
+static void
+concurrency_free(concurrency_hold_t *hold)
+{
+    concurrency_area_t  *area;
+    concurrency_node_t  *node;
+
+    area = keeper.area;
+    node = hold->node;
+
+    hold->serial = 0;
+
+    ngx_queue_remove(&hold->queue);
+    ngx_queue_insert_head(&area->holds, &hold->queue);
+
+    area->held--;
+
+    if (--node->count == 0) {
+        ngx_rbtree_delete(&area->rbtree, &node->node.node);
+        ngx_queue_insert_head(&area->nodes, &node->spare);
+    }
+}
+
+
+static void
+concurrency_empty(concurrency_owner_t *owner)
+{
+    while (!ngx_queue_empty(&owner->holds)) {
+        concurrency_free(ngx_queue_data(ngx_queue_head(&owner->holds),
+                                        concurrency_hold_t, queue));
+    }
+
+    owner->pid = 0;
 }
 
 
@@ -259,27 +301,6 @@ lines_concurrency_exit_process(void)
 }
 
 
-static ngx_int_t
-concurrency_precontent(ngx_http_request_t *r)
-{
-    ngx_int_t     rc;
-    lines_ctx_t  *ctx;
-
-    /* an API authenticates by itself, in a step; what stands for a request, or
-       is a part of its answer, has no say in whether it may be served */
-
-    ctx = (r == r->main) ? lines_find_ctx(r) : NULL;
-
-    if (ctx == NULL || lines_get_loc_conf(r)->api) {
-        return NGX_DECLINED;
-    }
-
-    rc = lines_concurrency_take(r, ctx);
-
-    return rc == NGX_OK ? NGX_DECLINED : lines_phase_done(r, ctx, rc);
-}
-
-
 ngx_int_t
 lines_counted_as(lines_ctx_t *ctx, ngx_str_t *value)
 {
@@ -298,6 +319,233 @@ lines_counted_as(lines_ctx_t *ctx, ngx_str_t *value)
                                      sizeof(hex), hex)
                   == NGX_OK)
            ? NGX_OK : NGX_DECLINED;
+}
+
+
+static void
+concurrency_release(void *data)
+{
+    concurrency_claim_t *claim = data;
+
+    concurrency_hold_t  *hold;
+
+    hold = claim->hold;
+
+    if (hold == NULL || keeper.owner == NULL) {
+        return;
+    }
+
+    claim->hold = NULL;
+
+    ngx_shmtx_lock(&keeper.shpool->mutex);
+
+    if (hold->owner == (uint32_t) ngx_process_slot
+        && hold->serial == claim->serial)
+    {
+        concurrency_free(hold);
+    }
+
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
+}
+
+
+/* flag: a request, or who it is made for, counts already; they share a pool */
+
+static ngx_uint_t
+concurrency_claimed(ngx_http_request_t *r, ngx_str_t *key)
+{
+    ngx_pool_cleanup_t   *cln;
+    concurrency_claim_t  *claim;
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler == concurrency_release) {
+            claim = cln->data;
+
+            if (claim->hold && lines_same(&claim->key, key)) {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+/*
+ * A worker that was killed has its place taken, as a rule: not so an old one
+ * after a reload.  Flag: something was given back.
+ */
+
+static ngx_uint_t
+concurrency_bury(void)
+{
+    ngx_uint_t            i, held;
+    concurrency_area_t   *area;
+    concurrency_owner_t  *owner;
+
+    area = keeper.area;
+
+    if (lines_zone_since(area->buried) < LINES_CONCURRENCY_BURY) {
+        return 0;
+    }
+
+    area->buried = ngx_current_msec;
+    held = area->held;
+
+    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
+        owner = &area->owners[i];
+
+        if (owner->pid && kill(owner->pid, 0) == -1 && ngx_errno == NGX_ESRCH) {
+            concurrency_empty(owner);
+        }
+    }
+
+    return area->held != held;
+}
+
+
+static ngx_int_t
+concurrency_try(concurrency_claim_t *claim, uint32_t hash, ngx_uint_t most)
+{
+    ngx_queue_t         *q;
+    concurrency_area_t  *area;
+    concurrency_hold_t  *hold;
+    concurrency_node_t  *node;
+
+    area = keeper.area;
+
+    node = (concurrency_node_t *) ngx_str_rbtree_lookup(&area->rbtree,
+                                                        &claim->key, hash);
+
+    if (node && node->count >= most) {
+        return NGX_BUSY;
+    }
+
+    if (ngx_queue_empty(&area->holds)
+        || (node == NULL && ngx_queue_empty(&area->nodes)))
+    {
+        return NGX_DECLINED;
+    }
+
+    if (node == NULL) {
+        q = ngx_queue_head(&area->nodes);
+        ngx_queue_remove(q);
+
+        node = ngx_queue_data(q, concurrency_node_t, spare);
+
+        ngx_memcpy(node->text, claim->key.data, claim->key.len);
+
+        node->count = 0;
+        node->node.node.key = hash;
+        node->node.str.len = claim->key.len;
+        node->node.str.data = node->text;
+
+        ngx_rbtree_insert(&area->rbtree, &node->node.node);
+    }
+
+    q = ngx_queue_head(&area->holds);
+    ngx_queue_remove(q);
+    ngx_queue_insert_head(&keeper.owner->holds, q);
+
+    if (++area->serial == 0) {
+        area->serial = 1;
+    }
+
+    hold = ngx_queue_data(q, concurrency_hold_t, queue);
+
+    hold->node = node;
+    hold->owner = ngx_process_slot;
+    hold->serial = area->serial;
+
+    node->count++;
+    area->held++;
+
+    claim->hold = hold;
+    claim->serial = hold->serial;
+
+    return NGX_OK;
+}
+
+
+/* NGX_OK: it counts; NGX_BUSY: as many do as may; NGX_DECLINED: no place */
+
+static ngx_int_t
+concurrency_hold(concurrency_claim_t *claim, ngx_uint_t most)
+{
+    uint32_t   hash;
+    ngx_int_t  rc;
+
+    hash = ngx_murmur_hash2(claim->key.data, claim->key.len);
+
+    ngx_shmtx_lock(&keeper.shpool->mutex);
+
+    rc = concurrency_try(claim, hash, most);
+
+    if (rc != NGX_OK && concurrency_bury()) {
+        rc = concurrency_try(claim, hash, most);
+    }
+
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
+
+    return rc;
+}
+
+
+/* one of many is a warning */
+
+static ngx_uint_t
+concurrency_level(void)
+{
+    if (keeper.warned
+        && ngx_time() - keeper.warned < LINES_CONCURRENCY_WARNING)
+    {
+        return NGX_LOG_INFO;
+    }
+
+    keeper.warned = ngx_time();
+
+    return NGX_LOG_WARN;
+}
+
+
+/* as limit_reject() */
+
+static ngx_int_t
+concurrency_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key)
+{
+    ngx_uint_t         level;
+    lines_api_t       *dialect;
+    lines_loc_conf_t  *llcf;
+
+    llcf = lines_get_loc_conf(r);
+    level = concurrency_level();
+
+    ctx->crowded = 1;
+
+    lines_metrics_inc(concurrency[LINES_CONCURRENCY_REFUSED]);
+
+    ngx_log_error(level, r->connection->log, 0,
+                  "lines: too many requests at once of \"%V\"", key);
+
+    dialect = llcf->api ? llcf->api : llcf->dialect;
+
+    if (dialect == NULL
+        || lines_has_error_page(r, NGX_HTTP_TOO_MANY_REQUESTS))
+    {
+        ctx->rc = NGX_HTTP_TOO_MANY_REQUESTS;
+
+        return lines_retry_after(r, LINES_CONCURRENCY_RETRY) == NGX_OK
+               ? NGX_DONE : NGX_ERROR;
+    }
+
+    ctx->api = dialect;
+    ctx->retry_after = LINES_CONCURRENCY_RETRY;
+
+    return lines_error(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS,
+                       "concurrency_limit_reached",
+                       "Too many requests at once: wait for some to be "
+                       "answered");
 }
 
 
@@ -379,268 +627,6 @@ lines_concurrency_take(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     return NGX_OK;
-}
-
-
-/* flag: a request, or who it is made for, counts already; they share a pool */
-
-static ngx_uint_t
-concurrency_claimed(ngx_http_request_t *r, ngx_str_t *key)
-{
-    ngx_pool_cleanup_t   *cln;
-    concurrency_claim_t  *claim;
-
-    for (cln = r->pool->cleanup; cln; cln = cln->next) {
-
-        if (cln->handler == concurrency_release) {
-            claim = cln->data;
-
-            if (claim->hold && lines_same(&claim->key, key)) {
-                return 1;
-            }
-        }
-    }
-
-    return 0;
-}
-
-
-/* NGX_OK: it counts; NGX_BUSY: as many do as may; NGX_DECLINED: no place */
-
-static ngx_int_t
-concurrency_hold(concurrency_claim_t *claim, ngx_uint_t most)
-{
-    uint32_t   hash;
-    ngx_int_t  rc;
-
-    hash = ngx_murmur_hash2(claim->key.data, claim->key.len);
-
-    ngx_shmtx_lock(&keeper.shpool->mutex);
-
-    rc = concurrency_try(claim, hash, most);
-
-    if (rc != NGX_OK && concurrency_bury()) {
-        rc = concurrency_try(claim, hash, most);
-    }
-
-    ngx_shmtx_unlock(&keeper.shpool->mutex);
-
-    return rc;
-}
-
-
-static ngx_int_t
-concurrency_try(concurrency_claim_t *claim, uint32_t hash, ngx_uint_t most)
-{
-    ngx_queue_t         *q;
-    concurrency_area_t  *area;
-    concurrency_hold_t  *hold;
-    concurrency_node_t  *node;
-
-    area = keeper.area;
-
-    node = (concurrency_node_t *) ngx_str_rbtree_lookup(&area->rbtree,
-                                                        &claim->key, hash);
-
-    if (node && node->count >= most) {
-        return NGX_BUSY;
-    }
-
-    if (ngx_queue_empty(&area->holds)
-        || (node == NULL && ngx_queue_empty(&area->nodes)))
-    {
-        return NGX_DECLINED;
-    }
-
-    if (node == NULL) {
-        q = ngx_queue_head(&area->nodes);
-        ngx_queue_remove(q);
-
-        node = ngx_queue_data(q, concurrency_node_t, spare);
-
-        ngx_memcpy(node->text, claim->key.data, claim->key.len);
-
-        node->count = 0;
-        node->node.node.key = hash;
-        node->node.str.len = claim->key.len;
-        node->node.str.data = node->text;
-
-        ngx_rbtree_insert(&area->rbtree, &node->node.node);
-    }
-
-    q = ngx_queue_head(&area->holds);
-    ngx_queue_remove(q);
-    ngx_queue_insert_head(&keeper.owner->holds, q);
-
-    if (++area->serial == 0) {
-        area->serial = 1;
-    }
-
-    hold = ngx_queue_data(q, concurrency_hold_t, queue);
-
-    hold->node = node;
-    hold->owner = ngx_process_slot;
-    hold->serial = area->serial;
-
-    node->count++;
-    area->held++;
-
-    claim->hold = hold;
-    claim->serial = hold->serial;
-
-    return NGX_OK;
-}
-
-
-static void
-concurrency_release(void *data)
-{
-    concurrency_claim_t *claim = data;
-
-    concurrency_hold_t  *hold;
-
-    hold = claim->hold;
-
-    if (hold == NULL || keeper.owner == NULL) {
-        return;
-    }
-
-    claim->hold = NULL;
-
-    ngx_shmtx_lock(&keeper.shpool->mutex);
-
-    if (hold->owner == (uint32_t) ngx_process_slot
-        && hold->serial == claim->serial)
-    {
-        concurrency_free(hold);
-    }
-
-    ngx_shmtx_unlock(&keeper.shpool->mutex);
-}
-
-
-static void
-concurrency_free(concurrency_hold_t *hold)
-{
-    concurrency_area_t  *area;
-    concurrency_node_t  *node;
-
-    area = keeper.area;
-    node = hold->node;
-
-    hold->serial = 0;
-
-    ngx_queue_remove(&hold->queue);
-    ngx_queue_insert_head(&area->holds, &hold->queue);
-
-    area->held--;
-
-    if (--node->count == 0) {
-        ngx_rbtree_delete(&area->rbtree, &node->node.node);
-        ngx_queue_insert_head(&area->nodes, &node->spare);
-    }
-}
-
-
-static void
-concurrency_empty(concurrency_owner_t *owner)
-{
-    while (!ngx_queue_empty(&owner->holds)) {
-        concurrency_free(ngx_queue_data(ngx_queue_head(&owner->holds),
-                                        concurrency_hold_t, queue));
-    }
-
-    owner->pid = 0;
-}
-
-
-/*
- * A worker that was killed has its place taken, as a rule: not so an old one
- * after a reload.  Flag: something was given back.
- */
-
-static ngx_uint_t
-concurrency_bury(void)
-{
-    ngx_uint_t            i, held;
-    concurrency_area_t   *area;
-    concurrency_owner_t  *owner;
-
-    area = keeper.area;
-
-    if (lines_zone_since(area->buried) < LINES_CONCURRENCY_BURY) {
-        return 0;
-    }
-
-    area->buried = ngx_current_msec;
-    held = area->held;
-
-    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
-        owner = &area->owners[i];
-
-        if (owner->pid && kill(owner->pid, 0) == -1 && ngx_errno == NGX_ESRCH) {
-            concurrency_empty(owner);
-        }
-    }
-
-    return area->held != held;
-}
-
-
-/* as limit_reject() */
-
-static ngx_int_t
-concurrency_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key)
-{
-    ngx_uint_t         level;
-    lines_api_t       *dialect;
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
-    level = concurrency_level();
-
-    ctx->crowded = 1;
-
-    lines_metrics_inc(concurrency[LINES_CONCURRENCY_REFUSED]);
-
-    ngx_log_error(level, r->connection->log, 0,
-                  "lines: too many requests at once of \"%V\"", key);
-
-    dialect = llcf->api ? llcf->api : llcf->dialect;
-
-    if (dialect == NULL
-        || lines_has_error_page(r, NGX_HTTP_TOO_MANY_REQUESTS))
-    {
-        ctx->rc = NGX_HTTP_TOO_MANY_REQUESTS;
-
-        return lines_retry_after(r, LINES_CONCURRENCY_RETRY) == NGX_OK
-               ? NGX_DONE : NGX_ERROR;
-    }
-
-    ctx->api = dialect;
-    ctx->retry_after = LINES_CONCURRENCY_RETRY;
-
-    return lines_error(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS,
-                       "concurrency_limit_reached",
-                       "Too many requests at once: wait for some to be "
-                       "answered");
-}
-
-
-/* one of many is a warning */
-
-static ngx_uint_t
-concurrency_level(void)
-{
-    if (keeper.warned
-        && ngx_time() - keeper.warned < LINES_CONCURRENCY_WARNING)
-    {
-        return NGX_LOG_INFO;
-    }
-
-    keeper.warned = ngx_time();
-
-    return NGX_LOG_WARN;
 }
 
 

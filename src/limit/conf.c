@@ -13,15 +13,6 @@
 #include "limit/limit.h"
 
 
-static char *limit_set_rate(ngx_conf_t *cf, ngx_str_t *value, void *field);
-static char *limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field);
-static ngx_int_t limit_identify(ngx_conf_t *cf, lines_limit_t *limit);
-static ngx_int_t limit_register(ngx_conf_t *cf, lines_limit_t **limit);
-static lines_limit_t *limit_find(ngx_array_t *limits, ngx_str_t *id);
-static ngx_uint_t limit_same(lines_limit_t *a, lines_limit_t *b);
-static ngx_uint_t limit_asks(ngx_conf_t *cf);
-
-
 static ngx_conf_enum_t  limit_keys[] = {
     { ngx_string("tenant"), LINES_LIMIT_TENANT },
     { ngx_string("key"), LINES_LIMIT_KEY },
@@ -43,6 +34,66 @@ static ngx_conf_enum_t  limit_fails[] = {
     { ngx_string("closed"), LINES_FAIL_CLOSED },
     { ngx_null_string, 0 }
 };
+
+
+static char *
+limit_set_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    lines_limit_t *limit = field;
+
+    limit->text = *value;
+
+    return lines_rate_parse(value, &limit->rate) == NGX_OK
+           ? NGX_CONF_OK
+           : LINES_PARAM_INVALID;
+}
+
+
+static char *
+limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    lines_limit_t *limit = field;
+
+    ngx_conf_enum_t                   *word;
+    ngx_http_compile_complex_value_t   ccv;
+
+    limit->key = *value;
+
+    for (word = limit_keys; word->name.len; word++) {
+
+        if (lines_is(value, (char *) word->name.data)) {
+            limit->kind = word->value;
+            limit->name = word->name;
+            return NGX_CONF_OK;
+        }
+    }
+
+    limit->kind = LINES_LIMIT_VARIABLE;
+    ngx_str_set(&limit->name, "custom");
+
+    if (value->len < 2
+        || ngx_strlchr(value->data, value->data + value->len, '$') == NULL)
+    {
+        return LINES_PARAM_INVALID;
+    }
+
+    limit->variable = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+    if (limit->variable == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ccv = (ngx_http_compile_complex_value_t) {
+        .cf = cf, .value = &limit->key, .complex_value = limit->variable
+    };
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return LINES_PARAM_INVALID;
+    }
+
+    limit->identity = lines_names_identity(cf, limit->variable);
+
+    return NGX_CONF_OK;
+}
 
 
 static lines_param_t  limit_params[] = {
@@ -67,6 +118,114 @@ static lines_directive_t  limit_directive = {
     .name = "lines_rate_limit",
     .params = limit_params
 };
+
+
+/*
+ * A limit without a name is that of the place where it stands: the same on
+ * every node that has the same configuration.
+ */
+
+static ngx_int_t
+limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
+{
+    uint32_t                   crc;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (limit->id.len) {
+        limit->name = limit->id;
+        return NGX_OK;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    ngx_crc32_init(crc);
+    ngx_crc32_update(&crc, clcf->name.data, clcf->name.len);
+    ngx_crc32_update(&crc, limit->key.data, limit->key.len);
+    ngx_crc32_update(&crc, limit->text.data, limit->text.len);
+    ngx_crc32_final(crc);
+
+    return lines_redis_format(cf->pool, &limit->id, "%V-%08xD", &limit->name,
+                              crc);
+}
+
+
+static lines_limit_t *
+limit_find(ngx_array_t *limits, ngx_str_t *id)
+{
+    ngx_uint_t       i;
+    lines_limit_t  **p;
+
+    p = limits->elts;
+
+    for (i = 0; i < limits->nelts; i++) {
+        if (lines_same(&p[i]->id, id)) {
+            return p[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+limit_same(lines_limit_t *a, lines_limit_t *b)
+{
+    return lines_same(&a->key, &b->key)
+           && ngx_memcmp(&a->rate, &b->rate,
+                         offsetof(lines_limit_t, metric)
+                         - offsetof(lines_limit_t, rate))
+              == 0;
+}
+
+
+/* a name means one limit, wherever it is written: the first becomes *limit */
+
+static ngx_int_t
+limit_register(ngx_conf_t *cf, lines_limit_t **limit)
+{
+    lines_limit_t      *known, **p;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->limits == NULL) {
+        lmcf->limits = ngx_array_create(cf->pool, 4, sizeof(lines_limit_t *));
+        if (lmcf->limits == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    known = limit_find(lmcf->limits, &(*limit)->id);
+
+    if (known && limit_same(known, *limit)) {
+        *limit = known;
+        return NGX_OK;
+    }
+
+    if (known) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_rate_limit\" \"%V\" is written twice, "
+                           "with different parameters", &known->id);
+        return NGX_ERROR;
+    }
+
+    if (lmcf->limits->nelts == LINES_LIMITS_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "too many different \"lines_rate_limit\" "
+                           "directives, at most %d are possible",
+                           LINES_LIMITS_MAX);
+        return NGX_ERROR;
+    }
+
+    p = ngx_array_push(lmcf->limits);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    *p = *limit;
+
+    return NGX_OK;
+}
 
 
 char *
@@ -146,174 +305,6 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     lmcf->used = 1;
 
     return NGX_CONF_OK;
-}
-
-
-static char *
-limit_set_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    lines_limit_t *limit = field;
-
-    limit->text = *value;
-
-    return lines_rate_parse(value, &limit->rate) == NGX_OK
-           ? NGX_CONF_OK
-           : LINES_PARAM_INVALID;
-}
-
-
-static char *
-limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    lines_limit_t *limit = field;
-
-    ngx_conf_enum_t                   *word;
-    ngx_http_compile_complex_value_t   ccv;
-
-    limit->key = *value;
-
-    for (word = limit_keys; word->name.len; word++) {
-
-        if (lines_is(value, (char *) word->name.data)) {
-            limit->kind = word->value;
-            limit->name = word->name;
-            return NGX_CONF_OK;
-        }
-    }
-
-    limit->kind = LINES_LIMIT_VARIABLE;
-    ngx_str_set(&limit->name, "custom");
-
-    if (value->len < 2
-        || ngx_strlchr(value->data, value->data + value->len, '$') == NULL)
-    {
-        return LINES_PARAM_INVALID;
-    }
-
-    limit->variable = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
-    if (limit->variable == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ccv = (ngx_http_compile_complex_value_t) {
-        .cf = cf, .value = &limit->key, .complex_value = limit->variable
-    };
-
-    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
-        return LINES_PARAM_INVALID;
-    }
-
-    limit->identity = lines_names_identity(cf, limit->variable);
-
-    return NGX_CONF_OK;
-}
-
-
-/*
- * A limit without a name is that of the place where it stands: the same on
- * every node that has the same configuration.
- */
-
-static ngx_int_t
-limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
-{
-    uint32_t                   crc;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    if (limit->id.len) {
-        limit->name = limit->id;
-        return NGX_OK;
-    }
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    ngx_crc32_init(crc);
-    ngx_crc32_update(&crc, clcf->name.data, clcf->name.len);
-    ngx_crc32_update(&crc, limit->key.data, limit->key.len);
-    ngx_crc32_update(&crc, limit->text.data, limit->text.len);
-    ngx_crc32_final(crc);
-
-    return lines_redis_format(cf->pool, &limit->id, "%V-%08xD", &limit->name,
-                              crc);
-}
-
-
-/* a name means one limit, wherever it is written: the first becomes *limit */
-
-static ngx_int_t
-limit_register(ngx_conf_t *cf, lines_limit_t **limit)
-{
-    lines_limit_t      *known, **p;
-    lines_main_conf_t  *lmcf;
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
-
-    if (lmcf->limits == NULL) {
-        lmcf->limits = ngx_array_create(cf->pool, 4, sizeof(lines_limit_t *));
-        if (lmcf->limits == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    known = limit_find(lmcf->limits, &(*limit)->id);
-
-    if (known && limit_same(known, *limit)) {
-        *limit = known;
-        return NGX_OK;
-    }
-
-    if (known) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_rate_limit\" \"%V\" is written twice, "
-                           "with different parameters", &known->id);
-        return NGX_ERROR;
-    }
-
-    if (lmcf->limits->nelts == LINES_LIMITS_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "too many different \"lines_rate_limit\" "
-                           "directives, at most %d are possible",
-                           LINES_LIMITS_MAX);
-        return NGX_ERROR;
-    }
-
-    p = ngx_array_push(lmcf->limits);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    *p = *limit;
-
-    return NGX_OK;
-}
-
-
-static lines_limit_t *
-limit_find(ngx_array_t *limits, ngx_str_t *id)
-{
-    ngx_uint_t       i;
-    lines_limit_t  **p;
-
-    p = limits->elts;
-
-    for (i = 0; i < limits->nelts; i++) {
-        if (lines_same(&p[i]->id, id)) {
-            return p[i];
-        }
-    }
-
-    return NULL;
-}
-
-
-static ngx_uint_t
-limit_same(lines_limit_t *a, lines_limit_t *b)
-{
-    return lines_same(&a->key, &b->key)
-           && ngx_memcmp(&a->rate, &b->rate,
-                         offsetof(lines_limit_t, metric)
-                         - offsetof(lines_limit_t, rate))
-              == 0;
 }
 
 

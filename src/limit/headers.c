@@ -23,55 +23,69 @@
      + sizeof(", \"\";q=;w=") - 1)
 
 
-static lines_limit_result_t *limit_worst(lines_limit_state_t *state);
-static ngx_int_t limit_header_filter(ngx_http_request_t *r);
-static ngx_int_t limit_add_headers(ngx_http_request_t *r,
-    lines_limit_state_t *state);
-static ngx_int_t limit_add_x_headers(ngx_http_request_t *r,
-    lines_limit_result_t *result);
-static ngx_int_t limit_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t remaining);
-
-
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 
 
-static ngx_http_variable_t  limit_variables[] = {
+/* the result that says most: the rejection, else the scarcest; or NULL */
 
-    { ngx_string("lines_limit_status"), NULL, limit_variable, 0,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("lines_limit_remaining"), NULL, limit_variable, 1,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-      ngx_http_null_variable
-};
-
-
-ngx_int_t
-lines_limit_filter_init(ngx_conf_t *cf)
+static lines_limit_result_t *
+limit_worst(lines_limit_state_t *state)
 {
-    ngx_http_next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = limit_header_filter;
+    ngx_uint_t             i;
+    lines_limit_result_t  *worst, *result;
 
-    return NGX_OK;
+    worst = state->rejected;
+
+    for (i = 0; i < state->nresults && state->rejected == NULL; i++) {
+        result = &state->results[i];
+
+        if (result->by == LINES_LIMIT_PENDING) {
+            continue;
+        }
+
+        if (lines_limit_known(result)
+            && result->verdict == LINES_LIMIT_DRY_REJECTED)
+        {
+            return result;
+        }
+
+        if (worst == NULL
+            || (lines_limit_known(result)
+                && (!lines_limit_known(worst)
+                    || result->remaining < worst->remaining)))
+        {
+            worst = result;
+        }
+    }
+
+    return worst;
 }
 
 
 static ngx_int_t
-limit_header_filter(ngx_http_request_t *r)
+limit_add_x_headers(ngx_http_request_t *r, lines_limit_result_t *result)
 {
-    lines_ctx_t          *ctx;
-    lines_limit_state_t  *state;
+    ngx_str_t   value;
+    ngx_uint_t  i;
 
-    ctx = (r == r->main) ? lines_find_ctx(r) : NULL;
-    state = ctx ? ctx->limit : NULL;
+    const struct {
+        const char  *name;
+        ngx_uint_t   n;
+    } headers[] = {
+        { "X-RateLimit-Limit", result->rate.burst },
+        { "X-RateLimit-Remaining", result->remaining },
+        { "X-RateLimit-Reset", lines_seconds(result->reset) }
+    };
 
-    if (state && state->nresults && limit_add_headers(r, state) != NGX_OK) {
-        return NGX_ERROR;
+    for (i = 0; i < 3; i++) {
+        if (lines_redis_format(r->pool, &value, "%ui", headers[i].n) != NGX_OK
+            || lines_add_header(r, headers[i].name, &value) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
-    return ngx_http_next_header_filter(r);
+    return NGX_OK;
 }
 
 
@@ -137,36 +151,29 @@ limit_add_headers(ngx_http_request_t *r, lines_limit_state_t *state)
 
 
 static ngx_int_t
-limit_add_x_headers(ngx_http_request_t *r, lines_limit_result_t *result)
+limit_header_filter(ngx_http_request_t *r)
 {
-    ngx_str_t   value;
-    ngx_uint_t  i;
+    lines_ctx_t          *ctx;
+    lines_limit_state_t  *state;
 
-    const struct {
-        const char  *name;
-        ngx_uint_t   n;
-    } headers[] = {
-        { "X-RateLimit-Limit", result->rate.burst },
-        { "X-RateLimit-Remaining", result->remaining },
-        { "X-RateLimit-Reset", lines_seconds(result->reset) }
-    };
+    ctx = (r == r->main) ? lines_find_ctx(r) : NULL;
+    state = ctx ? ctx->limit : NULL;
 
-    for (i = 0; i < 3; i++) {
-        if (lines_redis_format(r->pool, &value, "%ui", headers[i].n) != NGX_OK
-            || lines_add_header(r, headers[i].name, &value) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    if (state && state->nresults && limit_add_headers(r, state) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return ngx_http_next_header_filter(r);
 }
 
 
 ngx_int_t
-lines_limit_add_variables(ngx_conf_t *cf)
+lines_limit_filter_init(ngx_conf_t *cf)
 {
-    return lines_add_variables(cf, limit_variables);
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = limit_header_filter;
+
+    return NGX_OK;
 }
 
 
@@ -200,37 +207,20 @@ limit_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 }
 
 
-/* the result that says most: the rejection, else the scarcest; or NULL */
+static ngx_http_variable_t  limit_variables[] = {
 
-static lines_limit_result_t *
-limit_worst(lines_limit_state_t *state)
+    { ngx_string("lines_limit_status"), NULL, limit_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("lines_limit_remaining"), NULL, limit_variable, 1,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
+ngx_int_t
+lines_limit_add_variables(ngx_conf_t *cf)
 {
-    ngx_uint_t             i;
-    lines_limit_result_t  *worst, *result;
-
-    worst = state->rejected;
-
-    for (i = 0; i < state->nresults && state->rejected == NULL; i++) {
-        result = &state->results[i];
-
-        if (result->by == LINES_LIMIT_PENDING) {
-            continue;
-        }
-
-        if (lines_limit_known(result)
-            && result->verdict == LINES_LIMIT_DRY_REJECTED)
-        {
-            return result;
-        }
-
-        if (worst == NULL
-            || (lines_limit_known(result)
-                && (!lines_limit_known(worst)
-                    || result->remaining < worst->remaining)))
-        {
-            worst = result;
-        }
-    }
-
-    return worst;
+    return lines_add_variables(cf, limit_variables);
 }

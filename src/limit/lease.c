@@ -71,22 +71,6 @@ typedef struct {
 } lines_lease_call_t;
 
 
-static void keeper_handler(ngx_event_t *ev);
-static void keeper_return(void);
-static ngx_int_t keeper_plans(void *data, lines_plan_rates_reply_t *reply);
-static ngx_int_t keeper_plan(ngx_pool_t *pool, lines_limit_t *limit,
-    ngx_str_t *field, ngx_str_t *value);
-
-static ngx_int_t lease_renewed(void *data, lines_gcra_reply_t *reply);
-static ngx_int_t lease_parse(lines_gcra_reply_t *reply, lines_rate_t *rate,
-    lines_gcra_t *gcra);
-static lines_lease_node_t *lease_lock(ngx_str_t *key);
-static lines_lease_node_t *lease_create(ngx_str_t *key, uint32_t hash);
-static ngx_uint_t lease_want(lines_lease_node_t *node);
-static void lease_hold(lines_lease_node_t *node, ngx_uint_t tokens);
-static void lease_set_key(lines_lease_call_t *call, ngx_str_t *key);
-
-
 /* what each worker does in the background */
 
 static struct {
@@ -128,87 +112,130 @@ lines_lease_init(ngx_slab_pool_t *shpool)
 }
 
 
-ngx_int_t
-lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+static ngx_uint_t
+lease_want(lines_lease_node_t *node)
 {
-    ngx_uint_t       i;
-    lines_limit_t  **limit;
+    ngx_uint_t  want;
 
-    keeper.area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
-    keeper.shpool = lines_zone_pool(lmcf);
+    want = ngx_max(node->usual, node->count);
 
-    if (lmcf->limits == NULL) {
-        return NGX_OK;
+    /* one request in a window is not worth a lease */
+
+    if (want < 2) {
+        return 0;
     }
 
-    limit = lmcf->limits->elts;
-
-    for (i = 0; i < lmcf->limits->nelts; i++) {
-        limit[i]->metric = lines_metrics_name(LINES_METRICS_LIMIT,
-                                              &limit[i]->id, NULL);
-    }
-
-    keeper.lmcf = lmcf;
-
-    lines_caller_init(&keeper.caller, lmcf->redis, NULL, cycle->log);
-
-    keeper.timer.handler = keeper_handler;
-    keeper.timer.data = &keeper;
-    keeper.timer.log = cycle->log;
-    keeper.timer.cancelable = 1;
-
-    ngx_add_timer(&keeper.timer, LINES_KEEPER_INTERVAL);
-
-    return NGX_OK;
+    return ngx_min(want, lines_lease_max(&node->rate));
 }
 
 
-void
-lines_lease_exit_process(lines_main_conf_t *lmcf)
+/* so many tokens from now on */
+
+static void
+lease_hold(lines_lease_node_t *node, ngx_uint_t tokens)
 {
-    if (lmcf->limits == NULL) {
-        return;
+    if (tokens && node->tokens == 0) {
+        ngx_queue_insert_tail(&keeper.area->holding, &node->holding);
+        node->used = ngx_current_msec;
+
+    } else if (tokens == 0 && node->tokens) {
+        ngx_queue_remove(&node->holding);
     }
 
-    lines_caller_detach(&keeper.caller);
+    keeper.area->tokens += tokens - node->tokens;
+    node->tokens = tokens;
+}
 
-    if (keeper.timer.timer_set) {
-        ngx_del_timer(&keeper.timer);
+
+/* in place of those that were used least, whose tokens are lost: too few */
+
+static lines_lease_node_t *
+lease_create(ngx_str_t *key, uint32_t hash)
+{
+    ngx_uint_t           tries;
+    lines_lease_area_t  *area;
+    lines_lease_node_t  *node;
+
+    area = keeper.area;
+
+    for (tries = 0; tries < 4 && key->len <= LINES_LEASE_KEY_MAX; tries++) {
+
+        if (area->buckets < area->buckets_max) {
+            node = ngx_slab_calloc_locked(keeper.shpool,
+                                          offsetof(lines_lease_node_t, data)
+                                          + key->len);
+            if (node) {
+                ngx_memcpy(node->data, key->data, key->len);
+
+                node->node.node.key = hash;
+                node->node.str.len = key->len;
+                node->node.str.data = node->data;
+                node->window = ngx_current_msec;
+
+                ngx_rbtree_insert(&area->rbtree, &node->node.node);
+                area->buckets++;
+
+                return node;
+            }
+        }
+
+        if (ngx_queue_empty(&area->lru)) {
+            break;
+        }
+
+        node = ngx_queue_data(ngx_queue_last(&area->lru), lines_lease_node_t,
+                              lru);
+
+        lease_hold(node, 0);
+
+        ngx_queue_remove(&node->lru);
+        ngx_rbtree_delete(&area->rbtree, &node->node.node);
+        area->buckets--;
+
+        ngx_slab_free_locked(keeper.shpool, node);
     }
 
-    if (keeper.plans) {
-        ngx_destroy_pool(keeper.plans);
-        keeper.plans = NULL;
+    return NULL;
+}
+
+
+/* made where there is none; NULL without memory: to be unlocked even so */
+
+static lines_lease_node_t *
+lease_lock(ngx_str_t *key)
+{
+    uint32_t             hash;
+    lines_lease_area_t  *area;
+    lines_lease_node_t  *node;
+
+    area = keeper.area;
+    hash = ngx_murmur_hash2(key->data, key->len);
+
+    ngx_shmtx_lock(&keeper.shpool->mutex);
+
+    node = (lines_lease_node_t *) ngx_str_rbtree_lookup(&area->rbtree, key,
+                                                        hash);
+    if (node) {
+        ngx_queue_remove(&node->lru);
+
+    } else {
+        node = lease_create(key, hash);
     }
+
+    if (node) {
+        ngx_queue_insert_head(&area->lru, &node->lru);
+    }
+
+    return node;
 }
 
 
 static void
-keeper_handler(ngx_event_t *ev)
+lease_set_key(lines_lease_call_t *call, ngx_str_t *key)
 {
-    lines_redis_status_t  status;
-
-    if (ngx_exiting || keeper.lmcf->redis == NULL) {
-        return;
-    }
-
-    lines_redis_status(keeper.lmcf->redis, &status);
-
-    if (status.connected) {
-        keeper_return();
-    }
-
-    if (status.connected
-        && !keeper.asking
-        && ngx_current_msec - keeper.asked >= LINES_KEEPER_PLANS
-        && lines_try_plan_rates(&keeper.caller, keeper_plans, NULL)
-           == NGX_AGAIN)
-    {
-        keeper.asking = 1;
-        keeper.asked = ngx_current_msec;
-    }
-
-    ngx_add_timer(ev, LINES_KEEPER_INTERVAL);
+    call->key.len = key->len;
+    call->key.data = call->data;
+    ngx_memcpy(call->data, key->data, key->len);
 }
 
 
@@ -288,6 +315,49 @@ keeper_return(void)
 }
 
 
+static ngx_int_t
+keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
+    ngx_str_t *value)
+{
+    ngx_str_t  *plan, rest, interval;
+    ngx_uint_t  i;
+
+    rest = *value;
+    interval = lines_word(&rest);
+
+    if (interval.len == value->len
+        || field->len <= limit->id.len
+        || field->data[limit->id.len] != ' '
+        || ngx_strncmp(field->data, limit->id.data, limit->id.len) != 0)
+    {
+        return NGX_OK;
+    }
+
+    if (limit->plans == NULL) {
+        limit->plans = ngx_array_create(pool, 12, sizeof(ngx_str_t));
+    }
+
+    plan = limit->plans ? ngx_array_push_n(limit->plans, 3) : NULL;
+    if (plan == NULL) {
+        return NGX_ERROR;
+    }
+
+    plan[0].data = field->data + limit->id.len + 1;
+    plan[0].len = field->len - limit->id.len - 1;
+    plan[1] = interval;
+    plan[2] = lines_word(&rest);
+
+    for (i = 0; i < 3; i++) {
+        plan[i].data = ngx_pstrdup(pool, &plan[i]);
+        if (plan[i].data == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 /*
  * Replaces what was known: fields are "LIMIT PLAN", values "INTERVAL BURST
  * TEXT".
@@ -336,46 +406,87 @@ keeper_plans(void *data, lines_plan_rates_reply_t *reply)
 }
 
 
-static ngx_int_t
-keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
-    ngx_str_t *value)
+static void
+keeper_handler(ngx_event_t *ev)
 {
-    ngx_str_t  *plan, rest, interval;
-    ngx_uint_t  i;
+    lines_redis_status_t  status;
 
-    rest = *value;
-    interval = lines_word(&rest);
+    if (ngx_exiting || keeper.lmcf->redis == NULL) {
+        return;
+    }
 
-    if (interval.len == value->len
-        || field->len <= limit->id.len
-        || field->data[limit->id.len] != ' '
-        || ngx_strncmp(field->data, limit->id.data, limit->id.len) != 0)
+    lines_redis_status(keeper.lmcf->redis, &status);
+
+    if (status.connected) {
+        keeper_return();
+    }
+
+    if (status.connected
+        && !keeper.asking
+        && ngx_current_msec - keeper.asked >= LINES_KEEPER_PLANS
+        && lines_try_plan_rates(&keeper.caller, keeper_plans, NULL)
+           == NGX_AGAIN)
     {
+        keeper.asking = 1;
+        keeper.asked = ngx_current_msec;
+    }
+
+    ngx_add_timer(ev, LINES_KEEPER_INTERVAL);
+}
+
+
+ngx_int_t
+lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+{
+    ngx_uint_t       i;
+    lines_limit_t  **limit;
+
+    keeper.area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
+    keeper.shpool = lines_zone_pool(lmcf);
+
+    if (lmcf->limits == NULL) {
         return NGX_OK;
     }
 
-    if (limit->plans == NULL) {
-        limit->plans = ngx_array_create(pool, 12, sizeof(ngx_str_t));
+    limit = lmcf->limits->elts;
+
+    for (i = 0; i < lmcf->limits->nelts; i++) {
+        limit[i]->metric = lines_metrics_name(LINES_METRICS_LIMIT,
+                                              &limit[i]->id, NULL);
     }
 
-    plan = limit->plans ? ngx_array_push_n(limit->plans, 3) : NULL;
-    if (plan == NULL) {
-        return NGX_ERROR;
-    }
+    keeper.lmcf = lmcf;
 
-    plan[0].data = field->data + limit->id.len + 1;
-    plan[0].len = field->len - limit->id.len - 1;
-    plan[1] = interval;
-    plan[2] = lines_word(&rest);
+    lines_caller_init(&keeper.caller, lmcf->redis, NULL, cycle->log);
 
-    for (i = 0; i < 3; i++) {
-        plan[i].data = ngx_pstrdup(pool, &plan[i]);
-        if (plan[i].data == NULL) {
-            return NGX_ERROR;
-        }
-    }
+    keeper.timer.handler = keeper_handler;
+    keeper.timer.data = &keeper;
+    keeper.timer.log = cycle->log;
+    keeper.timer.cancelable = 1;
+
+    ngx_add_timer(&keeper.timer, LINES_KEEPER_INTERVAL);
 
     return NGX_OK;
+}
+
+
+void
+lines_lease_exit_process(lines_main_conf_t *lmcf)
+{
+    if (lmcf->limits == NULL) {
+        return;
+    }
+
+    lines_caller_detach(&keeper.caller);
+
+    if (keeper.timer.timer_set) {
+        ngx_del_timer(&keeper.timer);
+    }
+
+    if (keeper.plans) {
+        ngx_destroy_pool(keeper.plans);
+        keeper.plans = NULL;
+    }
 }
 
 
@@ -457,6 +568,37 @@ lines_lease_take(ngx_str_t *key, lines_rate_t *rate, lines_gcra_t *gcra,
 }
 
 
+static ngx_int_t
+lease_parse(lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra)
+{
+    double  interval;
+
+    if (reply == NULL
+        || reply->granted < 0
+        || reply->remaining < 0
+        || reply->retry < 0
+        || reply->burst <= 0
+        || reply->burst > LINES_BURST_MAX
+        || reply->interval.len == 0)
+    {
+        return NGX_ERROR;
+    }
+
+    interval = strtod((char *) reply->interval.data, NULL);
+
+    /* what is multiplied here must be a time */
+
+    if (!(interval > 0 && interval <= LINES_INTERVAL_MAX)) {
+        return NGX_ERROR;
+    }
+
+    *rate = (lines_rate_t) { interval, reply->burst };
+    *gcra = (lines_gcra_t) { reply->granted, reply->remaining, reply->retry };
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 lines_lease_answered(ngx_str_t *key, lines_gcra_reply_t *reply,
     lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t renewal)
@@ -511,37 +653,6 @@ lines_lease_answered(ngx_str_t *key, lines_gcra_reply_t *reply,
 }
 
 
-static ngx_int_t
-lease_parse(lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra)
-{
-    double  interval;
-
-    if (reply == NULL
-        || reply->granted < 0
-        || reply->remaining < 0
-        || reply->retry < 0
-        || reply->burst <= 0
-        || reply->burst > LINES_BURST_MAX
-        || reply->interval.len == 0)
-    {
-        return NGX_ERROR;
-    }
-
-    interval = strtod((char *) reply->interval.data, NULL);
-
-    /* what is multiplied here must be a time */
-
-    if (!(interval > 0 && interval <= LINES_INTERVAL_MAX)) {
-        return NGX_ERROR;
-    }
-
-    *rate = (lines_rate_t) { interval, reply->burst };
-    *gcra = (lines_gcra_t) { reply->granted, reply->remaining, reply->retry };
-
-    return NGX_OK;
-}
-
-
 void
 lines_lease_local(ngx_str_t *key, lines_rate_t *rate, lines_gcra_t *gcra)
 {
@@ -581,6 +692,26 @@ lines_lease_local_give(ngx_str_t *key, lines_rate_t *rate)
 }
 
 
+static ngx_int_t
+lease_renewed(void *data, lines_gcra_reply_t *reply)
+{
+    lines_lease_call_t *call = data;
+
+    lines_rate_t  rate;
+    lines_gcra_t  gcra;
+
+    call->busy = 0;
+
+    if (lines_lease_answered(&call->key, reply, &rate, &gcra, 1) == NGX_OK) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, keeper.timer.log, 0,
+                       "lines lease: \"%V\" renewed by %ui, %ui remain",
+                       &call->key, gcra.granted, gcra.remaining);
+    }
+
+    return NGX_OK;
+}
+
+
 void
 lines_lease_renew(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t tokens)
 {
@@ -609,26 +740,6 @@ lines_lease_renew(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t tokens)
     }
 
     (void) lines_lease_answered(key, NULL, &rate, &gcra, 1);
-}
-
-
-static ngx_int_t
-lease_renewed(void *data, lines_gcra_reply_t *reply)
-{
-    lines_lease_call_t *call = data;
-
-    lines_rate_t  rate;
-    lines_gcra_t  gcra;
-
-    call->busy = 0;
-
-    if (lines_lease_answered(&call->key, reply, &rate, &gcra, 1) == NGX_OK) {
-        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, keeper.timer.log, 0,
-                       "lines lease: \"%V\" renewed by %ui, %ui remain",
-                       &call->key, gcra.granted, gcra.remaining);
-    }
-
-    return NGX_OK;
 }
 
 
@@ -685,131 +796,4 @@ lines_lease_status(ngx_uint_t *tokens, ngx_uint_t *buckets)
 {
     *tokens = keeper.area->tokens;
     *buckets = keeper.area->buckets;
-}
-
-
-/* made where there is none; NULL without memory: to be unlocked even so */
-
-static lines_lease_node_t *
-lease_lock(ngx_str_t *key)
-{
-    uint32_t             hash;
-    lines_lease_area_t  *area;
-    lines_lease_node_t  *node;
-
-    area = keeper.area;
-    hash = ngx_murmur_hash2(key->data, key->len);
-
-    ngx_shmtx_lock(&keeper.shpool->mutex);
-
-    node = (lines_lease_node_t *) ngx_str_rbtree_lookup(&area->rbtree, key,
-                                                        hash);
-    if (node) {
-        ngx_queue_remove(&node->lru);
-
-    } else {
-        node = lease_create(key, hash);
-    }
-
-    if (node) {
-        ngx_queue_insert_head(&area->lru, &node->lru);
-    }
-
-    return node;
-}
-
-
-/* in place of those that were used least, whose tokens are lost: too few */
-
-static lines_lease_node_t *
-lease_create(ngx_str_t *key, uint32_t hash)
-{
-    ngx_uint_t           tries;
-    lines_lease_area_t  *area;
-    lines_lease_node_t  *node;
-
-    area = keeper.area;
-
-    for (tries = 0; tries < 4 && key->len <= LINES_LEASE_KEY_MAX; tries++) {
-
-        if (area->buckets < area->buckets_max) {
-            node = ngx_slab_calloc_locked(keeper.shpool,
-                                          offsetof(lines_lease_node_t, data)
-                                          + key->len);
-            if (node) {
-                ngx_memcpy(node->data, key->data, key->len);
-
-                node->node.node.key = hash;
-                node->node.str.len = key->len;
-                node->node.str.data = node->data;
-                node->window = ngx_current_msec;
-
-                ngx_rbtree_insert(&area->rbtree, &node->node.node);
-                area->buckets++;
-
-                return node;
-            }
-        }
-
-        if (ngx_queue_empty(&area->lru)) {
-            break;
-        }
-
-        node = ngx_queue_data(ngx_queue_last(&area->lru), lines_lease_node_t,
-                              lru);
-
-        lease_hold(node, 0);
-
-        ngx_queue_remove(&node->lru);
-        ngx_rbtree_delete(&area->rbtree, &node->node.node);
-        area->buckets--;
-
-        ngx_slab_free_locked(keeper.shpool, node);
-    }
-
-    return NULL;
-}
-
-
-static ngx_uint_t
-lease_want(lines_lease_node_t *node)
-{
-    ngx_uint_t  want;
-
-    want = ngx_max(node->usual, node->count);
-
-    /* one request in a window is not worth a lease */
-
-    if (want < 2) {
-        return 0;
-    }
-
-    return ngx_min(want, lines_lease_max(&node->rate));
-}
-
-
-/* so many tokens from now on */
-
-static void
-lease_hold(lines_lease_node_t *node, ngx_uint_t tokens)
-{
-    if (tokens && node->tokens == 0) {
-        ngx_queue_insert_tail(&keeper.area->holding, &node->holding);
-        node->used = ngx_current_msec;
-
-    } else if (tokens == 0 && node->tokens) {
-        ngx_queue_remove(&node->holding);
-    }
-
-    keeper.area->tokens += tokens - node->tokens;
-    node->tokens = tokens;
-}
-
-
-static void
-lease_set_key(lines_lease_call_t *call, ngx_str_t *key)
-{
-    call->key.len = key->len;
-    call->key.data = call->data;
-    ngx_memcpy(call->data, key->data, key->len);
 }

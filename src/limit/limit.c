@@ -14,25 +14,6 @@
 #include "limit/limit.h"
 
 
-static ngx_int_t limit_preaccess(ngx_http_request_t *r);
-static ngx_int_t limit_precontent(ngx_http_request_t *r);
-static ngx_int_t limit_phase(ngx_http_request_t *r, ngx_uint_t kinds);
-
-static ngx_int_t limit_check(lines_ctx_t *ctx, ngx_uint_t kinds,
-    ngx_uint_t wait);
-static lines_limit_result_t *limit_add(lines_ctx_t *ctx, lines_limit_t *limit,
-    ngx_uint_t wait);
-static ngx_int_t limit_key(lines_ctx_t *ctx, lines_limit_t *limit,
-    ngx_uint_t wait, ngx_str_t *key, ngx_uint_t *late);
-static ngx_int_t limit_ask(lines_limit_result_t *result);
-static ngx_int_t limit_reply(void *data, lines_gcra_reply_t *reply);
-static void limit_alone(lines_limit_result_t *result);
-static void limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
-    lines_gcra_t *gcra);
-static ngx_int_t limit_conclude(lines_ctx_t *ctx);
-static ngx_int_t limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result);
-
-
 /* by who decides, and what */
 
 ngx_str_t  lines_limit_outcomes[] = {
@@ -48,106 +29,109 @@ ngx_str_t  lines_limit_outcomes[] = {
 };
 
 
-ngx_int_t
-lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
+static void
+limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
+    lines_gcra_t *gcra)
 {
-    return lmcf->limits == NULL
-           || (lines_add_handler(cf, NGX_HTTP_PREACCESS_PHASE, limit_preaccess,
-                                 NULL)
-               == NGX_OK
-               && lines_add_handler(cf, NGX_HTTP_PRECONTENT_PHASE,
-                                    limit_precontent, NULL)
-                  == NGX_OK)
-           ? NGX_OK : NGX_ERROR;
+    lines_limit_state_t  *state;
+
+    result->by = by;
+    result->verdict = gcra->granted ? LINES_LIMIT_PASSED
+                      : result->limit->dry_run ? LINES_LIMIT_DRY_REJECTED
+                      : LINES_LIMIT_REJECTED;
+    result->remaining = gcra->remaining;
+    result->retry = gcra->retry;
+    result->reset = gcra->granted
+                    ? lines_gcra_full(&result->rate, gcra->remaining)
+                    : gcra->retry;
+
+    lines_metrics_inc(limits[result->limit->metric]
+                            [lines_limit_outcome(result)]);
+
+    state = result->ctx->limit;
+
+    if (result->verdict == LINES_LIMIT_REJECTED
+        && (state->rejected == NULL
+            || result->retry > state->rejected->retry))
+    {
+        state->rejected = result;
+    }
+}
+
+
+/* Redis is away, or did not answer in time: the token may be gone there */
+
+static void
+limit_alone(lines_limit_result_t *result)
+{
+    lines_gcra_t    gcra;
+    lines_limit_t  *limit;
+
+    limit = result->limit;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, result->ctx->request->connection->log,
+                   0, "lines limit: %V without Redis, fail:%ui", &limit->id,
+                   limit->fail);
+
+    if (limit->fail == LINES_FAIL_LOCAL) {
+        lines_lease_local(&result->key, &result->rate, &gcra);
+        limit_settle(result, LINES_LIMIT_NODE, &gcra);
+        return;
+    }
+
+    gcra = (lines_gcra_t) {
+        .granted = (limit->fail == LINES_FAIL_OPEN),
+        .retry = 1000
+    };
+
+    limit_settle(result, LINES_LIMIT_NOBODY, &gcra);
 }
 
 
 static ngx_int_t
-limit_preaccess(ngx_http_request_t *r)
+limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result)
 {
-    return limit_phase(r, LINES_LIMIT_EARLY);
-}
+    ngx_uint_t           status;
+    lines_api_t         *dialect;
+    lines_loc_conf_t    *llcf;
+    ngx_http_request_t  *r;
 
-
-static ngx_int_t
-limit_precontent(ngx_http_request_t *r)
-{
-    return limit_phase(r, LINES_LIMIT_LATE);
-}
-
-
-static ngx_int_t
-limit_phase(ngx_http_request_t *r, ngx_uint_t kinds)
-{
-    ngx_int_t          rc;
-    lines_ctx_t       *ctx;
-    lines_loc_conf_t  *llcf;
-
+    r = ctx->request;
     llcf = lines_get_loc_conf(r);
 
-    if (llcf->limits == NULL || r != r->main) {
-        return NGX_DECLINED;
+    status = (result->by == LINES_LIMIT_NOBODY) ? NGX_HTTP_SERVICE_UNAVAILABLE
+                                                : result->limit->status;
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "lines: limit \"%V\": %V", &result->limit->id,
+                  &lines_limit_outcomes[lines_limit_outcome(result)]);
+
+    dialect = llcf->api ? llcf->api : llcf->dialect;
+
+    /* Retry-After and the others come from the header filter */
+
+    if (dialect == NULL || lines_has_error_page(r, status)) {
+        ctx->rc = status;
+        return NGX_DONE;
     }
 
-    ctx = lines_get_ctx(r);
-    if (ctx == NULL) {
-        return NGX_ERROR;
-    }
+    ctx->api = dialect;
 
-    /* an API authenticates by itself, in a step */
-
-    rc = limit_check(ctx, kinds, kinds == LINES_LIMIT_EARLY || llcf->api);
-
-    return rc == NGX_OK ? NGX_DECLINED
-           : rc == NGX_AGAIN ? lines_phase_wait(r, ctx)
-           : rc == NGX_DONE ? lines_phase_done(r, ctx, rc)
-           : rc;
+    return status == NGX_HTTP_SERVICE_UNAVAILABLE
+           ? lines_error(r, ctx, status, NULL,
+                         "Service temporarily unavailable")
+           : lines_error(r, ctx, status, "rate_limited", "Too many requests");
 }
 
 
-ngx_int_t
-lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t  rc;
-
-    /* first, so that who is refused by it takes no token */
-
-    rc = lines_concurrency_take(r, ctx);
-
-    return rc == NGX_OK && lines_get_loc_conf(r)->limits
-           ? limit_check(ctx, LINES_LIMIT_LATE, 0)
-           : rc;
-}
-
-
-/*
- * Checks what was not checked before: a request counts once, however often it
- * is redirected internally.
- */
+/* NGX_OK, NGX_AGAIN, or NGX_DONE: the request ends with ctx->rc */
 
 static ngx_int_t
-limit_check(lines_ctx_t *ctx, ngx_uint_t kinds, ngx_uint_t wait)
+limit_conclude(lines_ctx_t *ctx)
 {
     ngx_uint_t             i;
-    ngx_array_t           *limits;
-    lines_limit_t        **p;
-    lines_main_conf_t     *lmcf;
     lines_limit_state_t   *state;
     lines_limit_result_t  *result;
-
-    if (ctx->limit == NULL) {
-        lmcf = lines_get_main_conf(ctx->request);
-
-        /* no more results than there are limits: they are pointed at */
-
-        ctx->limit = ngx_pcalloc(ctx->request->pool,
-                                 sizeof(lines_limit_state_t)
-                                 + lmcf->limits->nelts
-                                   * sizeof(lines_limit_result_t));
-        if (ctx->limit == NULL) {
-            return NGX_ERROR;
-        }
-    }
 
     state = ctx->limit;
 
@@ -155,26 +139,164 @@ limit_check(lines_ctx_t *ctx, ngx_uint_t kinds, ngx_uint_t wait)
         return NGX_AGAIN;
     }
 
-    if (state->rejected || ctx->crowded) {
-
-        /* what shows the rejection is not rejected as well */
-
+    if (state->rejected == NULL) {
         return NGX_OK;
     }
 
-    limits = lines_get_loc_conf(ctx->request)->limits;
-    p = limits->elts;
+    /* a request that is rejected takes no token of the other limits */
 
-    for (i = 0; i < limits->nelts; i++) {
+    for (i = 0; i < state->nresults; i++) {
+        result = &state->results[i];
 
-        result = (p[i]->kind & kinds) ? limit_add(ctx, p[i], wait) : NULL;
+        if (result->verdict != LINES_LIMIT_PASSED) {
+            continue;
+        }
 
-        if (result && limit_ask(result) == NGX_ERROR) {
-            return NGX_ERROR;
+        result->remaining++;
+
+        if (result->by == LINES_LIMIT_REDIS) {
+            lines_lease_give(&result->key, 1, result->rate.interval);
+
+        } else if (result->by == LINES_LIMIT_NODE) {
+            lines_lease_local_give(&result->key, &result->rate);
         }
     }
 
-    return limit_conclude(ctx);
+    return limit_reject(ctx, state->rejected);
+}
+
+
+static ngx_int_t
+limit_reply(void *data, lines_gcra_reply_t *reply)
+{
+    lines_limit_result_t *result = data;
+
+    lines_gcra_t          gcra;
+    lines_limit_state_t  *state;
+
+    state = result->ctx->limit;
+    state->pending--;
+
+    if (lines_lease_answered(&result->key, reply, &result->rate, &gcra, 0)
+        == NGX_OK)
+    {
+        ngx_log_debug4(NGX_LOG_DEBUG_HTTP,
+                       result->ctx->request->connection->log, 0,
+                       "lines limit: %V granted %ui, remaining %ui, retry %M",
+                       &result->limit->id, gcra.granted, gcra.remaining,
+                       gcra.retry);
+
+        limit_settle(result, LINES_LIMIT_REDIS, &gcra);
+
+    } else {
+        limit_alone(result);
+    }
+
+    return limit_conclude(result->ctx);
+}
+
+
+/* NGX_OK: the result is there; NGX_AGAIN: Redis was asked */
+
+static ngx_int_t
+limit_ask(lines_limit_result_t *result)
+{
+    ngx_int_t             rc;
+    ngx_uint_t            renew;
+    lines_ctx_t          *ctx;
+    lines_gcra_t          gcra;
+    lines_limit_t        *limit;
+    lines_limit_state_t  *state;
+
+    ctx = result->ctx;
+    limit = result->limit;
+    state = ctx->limit;
+
+    rc = NGX_DECLINED;
+    renew = 0;
+
+    if (!limit->each) {
+        rc = lines_lease_take(&result->key, &result->rate, &gcra, &renew);
+    }
+
+    if (rc == NGX_OK) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
+                       "lines limit: %V leased, granted %ui, remaining %ui",
+                       &limit->id, gcra.granted, gcra.remaining);
+
+        limit_settle(result, LINES_LIMIT_REDIS, &gcra);
+
+    } else {
+        rc = lines_lease_send(&ctx->caller, limit, &result->key, 1, 0,
+                              limit_reply, result);
+
+        if (rc == NGX_AGAIN) {
+            state->pending++;
+
+        } else if (rc == NGX_DECLINED) {
+            limit_alone(result);
+        }
+    }
+
+    if (renew) {
+        lines_lease_renew(limit, &result->key, renew);
+    }
+
+    return rc;
+}
+
+
+/*
+ * NGX_DECLINED: there is nothing to count by, at least not yet.  wait: flag,
+ * authentication may come, and what depends on it is left for then.  late:
+ * flag, it depends on who asks.
+ */
+
+static ngx_int_t
+limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
+    ngx_str_t *key, ngx_uint_t *late)
+{
+    u_char               hex[LINES_SHA256_LEN * 2];
+    ngx_str_t            value;
+    lines_identity_t    *identity;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    identity = &ctx->identity;
+    *late = limit->kind & LINES_LIMIT_IDENTITY;
+
+    if (*late) {
+        if (lines_counted_as(ctx, &value) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+
+        if (limit->kind == LINES_LIMIT_TENANT) {
+            return lines_key_limit(r->pool, key, &value, &limit->id);
+        }
+
+        /* sessions of one tenant share a bucket: they have no key */
+
+        return lines_key_limit_of(r->pool, key, &value, &limit->id,
+                                  identity->key_id.len ? &identity->key_id
+                                                       : &identity->method);
+    }
+
+    if (limit->kind == LINES_LIMIT_IP) {
+        value = r->connection->addr_text;
+
+    } else if (lines_try_value(r, limit->variable, wait, &value, late)
+               != NGX_OK
+               || value.len == 0
+               || lines_sha256_hex(&value, hex) != NGX_OK)
+    {
+        return NGX_DECLINED;
+
+    } else {
+        value.data = hex;
+        value.len = sizeof(hex);
+    }
+
+    return lines_key_limit_other(r->pool, key, &limit->id, &value);
 }
 
 
@@ -239,206 +361,33 @@ limit_add(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait)
 
 
 /*
- * NGX_DECLINED: there is nothing to count by, at least not yet.  wait: flag,
- * authentication may come, and what depends on it is left for then.  late:
- * flag, it depends on who asks.
+ * Checks what was not checked before: a request counts once, however often it
+ * is redirected internally.
  */
 
 static ngx_int_t
-limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
-    ngx_str_t *key, ngx_uint_t *late)
-{
-    u_char               hex[LINES_SHA256_LEN * 2];
-    ngx_str_t            value;
-    lines_identity_t    *identity;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-    identity = &ctx->identity;
-    *late = limit->kind & LINES_LIMIT_IDENTITY;
-
-    if (*late) {
-        if (lines_counted_as(ctx, &value) != NGX_OK) {
-            return NGX_DECLINED;
-        }
-
-        if (limit->kind == LINES_LIMIT_TENANT) {
-            return lines_key_limit(r->pool, key, &value, &limit->id);
-        }
-
-        /* sessions of one tenant share a bucket: they have no key */
-
-        return lines_key_limit_of(r->pool, key, &value, &limit->id,
-                                  identity->key_id.len ? &identity->key_id
-                                                       : &identity->method);
-    }
-
-    if (limit->kind == LINES_LIMIT_IP) {
-        value = r->connection->addr_text;
-
-    } else if (lines_try_value(r, limit->variable, wait, &value, late)
-               != NGX_OK
-               || value.len == 0
-               || lines_sha256_hex(&value, hex) != NGX_OK)
-    {
-        return NGX_DECLINED;
-
-    } else {
-        value.data = hex;
-        value.len = sizeof(hex);
-    }
-
-    return lines_key_limit_other(r->pool, key, &limit->id, &value);
-}
-
-
-/* NGX_OK: the result is there; NGX_AGAIN: Redis was asked */
-
-static ngx_int_t
-limit_ask(lines_limit_result_t *result)
-{
-    ngx_int_t             rc;
-    ngx_uint_t            renew;
-    lines_ctx_t          *ctx;
-    lines_gcra_t          gcra;
-    lines_limit_t        *limit;
-    lines_limit_state_t  *state;
-
-    ctx = result->ctx;
-    limit = result->limit;
-    state = ctx->limit;
-
-    rc = NGX_DECLINED;
-    renew = 0;
-
-    if (!limit->each) {
-        rc = lines_lease_take(&result->key, &result->rate, &gcra, &renew);
-    }
-
-    if (rc == NGX_OK) {
-        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
-                       "lines limit: %V leased, granted %ui, remaining %ui",
-                       &limit->id, gcra.granted, gcra.remaining);
-
-        limit_settle(result, LINES_LIMIT_REDIS, &gcra);
-
-    } else {
-        rc = lines_lease_send(&ctx->caller, limit, &result->key, 1, 0,
-                              limit_reply, result);
-
-        if (rc == NGX_AGAIN) {
-            state->pending++;
-
-        } else if (rc == NGX_DECLINED) {
-            limit_alone(result);
-        }
-    }
-
-    if (renew) {
-        lines_lease_renew(limit, &result->key, renew);
-    }
-
-    return rc;
-}
-
-
-static ngx_int_t
-limit_reply(void *data, lines_gcra_reply_t *reply)
-{
-    lines_limit_result_t *result = data;
-
-    lines_gcra_t          gcra;
-    lines_limit_state_t  *state;
-
-    state = result->ctx->limit;
-    state->pending--;
-
-    if (lines_lease_answered(&result->key, reply, &result->rate, &gcra, 0)
-        == NGX_OK)
-    {
-        ngx_log_debug4(NGX_LOG_DEBUG_HTTP,
-                       result->ctx->request->connection->log, 0,
-                       "lines limit: %V granted %ui, remaining %ui, retry %M",
-                       &result->limit->id, gcra.granted, gcra.remaining,
-                       gcra.retry);
-
-        limit_settle(result, LINES_LIMIT_REDIS, &gcra);
-
-    } else {
-        limit_alone(result);
-    }
-
-    return limit_conclude(result->ctx);
-}
-
-
-/* Redis is away, or did not answer in time: the token may be gone there */
-
-static void
-limit_alone(lines_limit_result_t *result)
-{
-    lines_gcra_t    gcra;
-    lines_limit_t  *limit;
-
-    limit = result->limit;
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, result->ctx->request->connection->log,
-                   0, "lines limit: %V without Redis, fail:%ui", &limit->id,
-                   limit->fail);
-
-    if (limit->fail == LINES_FAIL_LOCAL) {
-        lines_lease_local(&result->key, &result->rate, &gcra);
-        limit_settle(result, LINES_LIMIT_NODE, &gcra);
-        return;
-    }
-
-    gcra = (lines_gcra_t) {
-        .granted = (limit->fail == LINES_FAIL_OPEN),
-        .retry = 1000
-    };
-
-    limit_settle(result, LINES_LIMIT_NOBODY, &gcra);
-}
-
-
-static void
-limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
-    lines_gcra_t *gcra)
-{
-    lines_limit_state_t  *state;
-
-    result->by = by;
-    result->verdict = gcra->granted ? LINES_LIMIT_PASSED
-                      : result->limit->dry_run ? LINES_LIMIT_DRY_REJECTED
-                      : LINES_LIMIT_REJECTED;
-    result->remaining = gcra->remaining;
-    result->retry = gcra->retry;
-    result->reset = gcra->granted
-                    ? lines_gcra_full(&result->rate, gcra->remaining)
-                    : gcra->retry;
-
-    lines_metrics_inc(limits[result->limit->metric]
-                            [lines_limit_outcome(result)]);
-
-    state = result->ctx->limit;
-
-    if (result->verdict == LINES_LIMIT_REJECTED
-        && (state->rejected == NULL
-            || result->retry > state->rejected->retry))
-    {
-        state->rejected = result;
-    }
-}
-
-
-/* NGX_OK, NGX_AGAIN, or NGX_DONE: the request ends with ctx->rc */
-
-static ngx_int_t
-limit_conclude(lines_ctx_t *ctx)
+limit_check(lines_ctx_t *ctx, ngx_uint_t kinds, ngx_uint_t wait)
 {
     ngx_uint_t             i;
+    ngx_array_t           *limits;
+    lines_limit_t        **p;
+    lines_main_conf_t     *lmcf;
     lines_limit_state_t   *state;
     lines_limit_result_t  *result;
+
+    if (ctx->limit == NULL) {
+        lmcf = lines_get_main_conf(ctx->request);
+
+        /* no more results than there are limits: they are pointed at */
+
+        ctx->limit = ngx_pcalloc(ctx->request->pool,
+                                 sizeof(lines_limit_state_t)
+                                 + lmcf->limits->nelts
+                                   * sizeof(lines_limit_result_t));
+        if (ctx->limit == NULL) {
+            return NGX_ERROR;
+        }
+    }
 
     state = ctx->limit;
 
@@ -446,64 +395,96 @@ limit_conclude(lines_ctx_t *ctx)
         return NGX_AGAIN;
     }
 
-    if (state->rejected == NULL) {
+    if (state->rejected || ctx->crowded) {
+
+        /* what shows the rejection is not rejected as well */
+
         return NGX_OK;
     }
 
-    /* a request that is rejected takes no token of the other limits */
+    limits = lines_get_loc_conf(ctx->request)->limits;
+    p = limits->elts;
 
-    for (i = 0; i < state->nresults; i++) {
-        result = &state->results[i];
+    for (i = 0; i < limits->nelts; i++) {
 
-        if (result->verdict != LINES_LIMIT_PASSED) {
-            continue;
-        }
+        result = (p[i]->kind & kinds) ? limit_add(ctx, p[i], wait) : NULL;
 
-        result->remaining++;
-
-        if (result->by == LINES_LIMIT_REDIS) {
-            lines_lease_give(&result->key, 1, result->rate.interval);
-
-        } else if (result->by == LINES_LIMIT_NODE) {
-            lines_lease_local_give(&result->key, &result->rate);
+        if (result && limit_ask(result) == NGX_ERROR) {
+            return NGX_ERROR;
         }
     }
 
-    return limit_reject(ctx, state->rejected);
+    return limit_conclude(ctx);
 }
 
 
 static ngx_int_t
-limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result)
+limit_phase(ngx_http_request_t *r, ngx_uint_t kinds)
 {
-    ngx_uint_t           status;
-    lines_api_t         *dialect;
-    lines_loc_conf_t    *llcf;
-    ngx_http_request_t  *r;
+    ngx_int_t          rc;
+    lines_ctx_t       *ctx;
+    lines_loc_conf_t  *llcf;
 
-    r = ctx->request;
     llcf = lines_get_loc_conf(r);
 
-    status = (result->by == LINES_LIMIT_NOBODY) ? NGX_HTTP_SERVICE_UNAVAILABLE
-                                                : result->limit->status;
-
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "lines: limit \"%V\": %V", &result->limit->id,
-                  &lines_limit_outcomes[lines_limit_outcome(result)]);
-
-    dialect = llcf->api ? llcf->api : llcf->dialect;
-
-    /* Retry-After and the others come from the header filter */
-
-    if (dialect == NULL || lines_has_error_page(r, status)) {
-        ctx->rc = status;
-        return NGX_DONE;
+    if (llcf->limits == NULL || r != r->main) {
+        return NGX_DECLINED;
     }
 
-    ctx->api = dialect;
+    ctx = lines_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
 
-    return status == NGX_HTTP_SERVICE_UNAVAILABLE
-           ? lines_error(r, ctx, status, NULL,
-                         "Service temporarily unavailable")
-           : lines_error(r, ctx, status, "rate_limited", "Too many requests");
+    /* an API authenticates by itself, in a step */
+
+    rc = limit_check(ctx, kinds, kinds == LINES_LIMIT_EARLY || llcf->api);
+
+    return rc == NGX_OK ? NGX_DECLINED
+           : rc == NGX_AGAIN ? lines_phase_wait(r, ctx)
+           : rc == NGX_DONE ? lines_phase_done(r, ctx, rc)
+           : rc;
+}
+
+
+static ngx_int_t
+limit_preaccess(ngx_http_request_t *r)
+{
+    return limit_phase(r, LINES_LIMIT_EARLY);
+}
+
+
+static ngx_int_t
+limit_precontent(ngx_http_request_t *r)
+{
+    return limit_phase(r, LINES_LIMIT_LATE);
+}
+
+
+ngx_int_t
+lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
+{
+    return lmcf->limits == NULL
+           || (lines_add_handler(cf, NGX_HTTP_PREACCESS_PHASE, limit_preaccess,
+                                 NULL)
+               == NGX_OK
+               && lines_add_handler(cf, NGX_HTTP_PRECONTENT_PHASE,
+                                    limit_precontent, NULL)
+                  == NGX_OK)
+           ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_int_t
+lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    /* first, so that who is refused by it takes no token */
+
+    rc = lines_concurrency_take(r, ctx);
+
+    return rc == NGX_OK && lines_get_loc_conf(r)->limits
+           ? limit_check(ctx, LINES_LIMIT_LATE, 0)
+           : rc;
 }

@@ -127,22 +127,6 @@ typedef struct {
 #define metrics_counted(state)   ngx_string(#state),
 
 
-static ngx_int_t metrics_show(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf);
-static void metrics_rows(metrics_out_t *out);
-static void metrics_samples(metrics_out_t *out, const metrics_row_t *family,
-    const metrics_row_t *row, ngx_str_t *labels, size_t offset,
-    ngx_uint_t zeros);
-static void metrics_label(ngx_str_t *labels, const char *fmt, u_char *data,
-    size_t len);
-static void metrics_histogram(metrics_out_t *out, const char *name,
-    ngx_str_t *labels, size_t offset);
-static ngx_atomic_uint_t metrics_value(metrics_out_t *out, ngx_uint_t slots,
-    size_t offset);
-static void metrics_print(metrics_out_t *out, const char *fmt, ...);
-static ngx_uint_t metrics_wants_open(ngx_http_request_t *r);
-
-
 static const metrics_row_t  metrics_table[] = {
 
     { "lines_http_requests", "counter",
@@ -305,96 +289,6 @@ static const metrics_row_t  metrics_table[] = {
 };
 
 
-static lines_route_t  metrics_routes[] = {
-
-    { NGX_HTTP_GET, ngx_string(""), ngx_string("metrics"),
-      { NULL, NULL, NULL, lines_discard_body },
-      (lines_step_pt []) { metrics_show, NULL }, NULL },
-
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
-};
-
-
-static lines_api_t  metrics_api = {
-    ngx_string("metrics"),
-    lines_plain_error,
-    metrics_routes,
-    0,
-    NULL
-};
-
-
-char *
-lines_metrics_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_msec_t          survey;
-    lines_main_conf_t  *lmcf;
-
-    static lines_param_t  params[] = {
-        { .name = ngx_string("survey"), .type = LINES_PARAM_MSEC,
-          .min = 1, .max = LINES_PARAM_ANY },
-        lines_param_end
-    };
-
-    static lines_directive_t  directive = {
-        .name = "lines_metrics",
-        .params = params
-    };
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
-
-    if (lines_params(cf, &directive, 1, &survey) != NGX_CONF_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    /* the last word is that of a location that says one */
-
-    if (survey) {
-        lmcf->survey = survey;
-
-    } else if (lmcf->survey == 0) {
-        lmcf->survey = LINES_METRICS_SURVEY;
-    }
-
-    return lines_set_api(cf, conf, &metrics_api);
-}
-
-
-static ngx_int_t
-metrics_show(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    metrics_out_t  out;
-
-    static ngx_str_t  text = ngx_string("text/plain; version=0.0.4; "
-                                        "charset=utf-8");
-    static ngx_str_t  open = ngx_string("application/openmetrics-text; "
-                                        "version=1.0.0; charset=utf-8");
-
-    ngx_memzero(&out, sizeof(metrics_out_t));
-
-    out.pool = r->pool;
-    out.next = &out.first;
-    out.open = metrics_wants_open(r);
-
-    metrics_fill(&out, lines_get_main_conf(r));
-    metrics_rows(&out);
-
-    if (out.open) {
-        metrics_print(&out, "# EOF\n");
-    }
-
-    if (out.failed) {
-        return NGX_ERROR;
-    }
-
-    out.buf->last_buf = (r == r->main) ? 1 : 0;
-    out.buf->last_in_chain = 1;
-
-    return lines_answer_chain(r, ctx, NGX_HTTP_OK, out.open ? &open : &text,
-                              out.first, out.len);
-}
-
-
 static void
 metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
 {
@@ -474,97 +368,64 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
 }
 
 
-/* a counter's family has its suffix in Prometheus' text only */
+/* a line, or a few */
 
 static void
-metrics_rows(metrics_out_t *out)
+metrics_print(metrics_out_t *out, const char *fmt, ...)
 {
-    u_char                     buffer[LINES_METRICS_LABELS];
-    ngx_str_t                  labels;
-    const char                *suffix;
-    ngx_uint_t                 i, n;
-    const metrics_row_t       *row, *family;
-    lines_metrics_registry_t  *registry;
+    u_char       *p;
+    va_list       args;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
 
-    family = NULL;
-    labels.data = buffer;
+    b = out->buf;
 
-    for (i = 0; i < sizeof(metrics_table) / sizeof(metrics_row_t); i++) {
-        row = &metrics_table[i];
+    if (b == NULL || b->end - b->last < LINES_METRICS_LINE) {
 
-        if (row->name) {
-            family = row;
+        cl = ngx_alloc_chain_link(out->pool);
+        b = ngx_create_temp_buf(out->pool, LINES_METRICS_BUFFER);
+
+        if (cl == NULL || b == NULL || out->failed) {
+            out->failed = 1;
+            return;
         }
 
-        if (family->where & ~out->there) {
-            continue;
-        }
+        cl->buf = b;
+        cl->next = NULL;
 
-        if (row->name) {
-            suffix = (row->type[0] == 'c' && !out->open) ? "_total" : "";
-
-            metrics_print(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", row->name,
-                          suffix, row->help, row->name, suffix, row->type);
-        }
-
-        labels.len = 0;
-
-        if (row->names == NULL) {
-            metrics_samples(out, family, row, &labels, row->offset,
-                            ngx_max(row->nwords, 1));
-            continue;
-        }
-
-        registry = &out->area->registries[row->registry];
-
-        for (n = 0; n < registry->count; n++, labels.len = 0) {
-            metrics_label(&labels, row->names, registry->names[n].data,
-                          registry->names[n].len);
-
-            metrics_samples(out, family, row, &labels,
-                            row->offset + n * row->size,
-                            (n || row->other) ? row->zeros : 0);
-        }
+        *out->next = cl;
+        out->next = &cl->next;
+        out->buf = b;
     }
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(b->last, b->end, fmt, args);
+    va_end(args);
+
+    out->len += p - b->last;
+    b->last = p;
 }
 
 
-static void
-metrics_samples(metrics_out_t *out, const metrics_row_t *family,
-    const metrics_row_t *row, ngx_str_t *labels, size_t offset,
-    ngx_uint_t zeros)
+static ngx_atomic_uint_t
+metrics_value(metrics_out_t *out, ngx_uint_t slots, size_t offset)
 {
-    size_t             len;
-    ngx_str_t         *word, none = ngx_string("");
-    ngx_uint_t         i;
-    ngx_atomic_uint_t  value;
+    u_char             *slot;
+    ngx_uint_t          i;
+    ngx_atomic_uint_t   sum;
 
-    if (family->type[0] == 'h') {
-        metrics_histogram(out, family->name, labels, offset);
-        return;
+    if (!slots) {
+        return *(ngx_atomic_uint_t *) ((u_char *) &out->values + offset);
     }
 
-    len = labels->len;
+    sum = 0;
 
-    for (i = 0; i < ngx_max(row->nwords, 1); i++) {
-        value = metrics_value(out, row->slots,
-                              offset + i * sizeof(ngx_atomic_t));
-
-        if (value == 0 && i >= zeros) {
-            continue;
-        }
-
-        labels->len = len;
-
-        if (row->label) {
-            word = row->words ? &row->words[i] : &none;
-            metrics_label(labels, row->label, word->data, word->len);
-        }
-
-        metrics_print(out, labels->len ? "%s%s{%V} %uA\n" : "%s%s%V %uA\n",
-                      family->name, family->type[0] == 'c' ? "_total" : "",
-                      labels, value);
+    for (i = 0; i < LINES_METRICS_SLOTS; i++) {
+        slot = (u_char *) &out->area->slots[i];
+        sum += *(ngx_atomic_t *) (slot + offset);
     }
+
+    return sum;
 }
 
 
@@ -630,64 +491,97 @@ metrics_histogram(metrics_out_t *out, const char *name, ngx_str_t *labels,
 }
 
 
-static ngx_atomic_uint_t
-metrics_value(metrics_out_t *out, ngx_uint_t slots, size_t offset)
+static void
+metrics_samples(metrics_out_t *out, const metrics_row_t *family,
+    const metrics_row_t *row, ngx_str_t *labels, size_t offset,
+    ngx_uint_t zeros)
 {
-    u_char             *slot;
-    ngx_uint_t          i;
-    ngx_atomic_uint_t   sum;
+    size_t             len;
+    ngx_str_t         *word, none = ngx_string("");
+    ngx_uint_t         i;
+    ngx_atomic_uint_t  value;
 
-    if (!slots) {
-        return *(ngx_atomic_uint_t *) ((u_char *) &out->values + offset);
+    if (family->type[0] == 'h') {
+        metrics_histogram(out, family->name, labels, offset);
+        return;
     }
 
-    sum = 0;
+    len = labels->len;
 
-    for (i = 0; i < LINES_METRICS_SLOTS; i++) {
-        slot = (u_char *) &out->area->slots[i];
-        sum += *(ngx_atomic_t *) (slot + offset);
+    for (i = 0; i < ngx_max(row->nwords, 1); i++) {
+        value = metrics_value(out, row->slots,
+                              offset + i * sizeof(ngx_atomic_t));
+
+        if (value == 0 && i >= zeros) {
+            continue;
+        }
+
+        labels->len = len;
+
+        if (row->label) {
+            word = row->words ? &row->words[i] : &none;
+            metrics_label(labels, row->label, word->data, word->len);
+        }
+
+        metrics_print(out, labels->len ? "%s%s{%V} %uA\n" : "%s%s%V %uA\n",
+                      family->name, family->type[0] == 'c' ? "_total" : "",
+                      labels, value);
     }
-
-    return sum;
 }
 
 
-/* a line, or a few */
+/* a counter's family has its suffix in Prometheus' text only */
 
 static void
-metrics_print(metrics_out_t *out, const char *fmt, ...)
+metrics_rows(metrics_out_t *out)
 {
-    u_char       *p;
-    va_list       args;
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
+    u_char                     buffer[LINES_METRICS_LABELS];
+    ngx_str_t                  labels;
+    const char                *suffix;
+    ngx_uint_t                 i, n;
+    const metrics_row_t       *row, *family;
+    lines_metrics_registry_t  *registry;
 
-    b = out->buf;
+    family = NULL;
+    labels.data = buffer;
 
-    if (b == NULL || b->end - b->last < LINES_METRICS_LINE) {
+    for (i = 0; i < sizeof(metrics_table) / sizeof(metrics_row_t); i++) {
+        row = &metrics_table[i];
 
-        cl = ngx_alloc_chain_link(out->pool);
-        b = ngx_create_temp_buf(out->pool, LINES_METRICS_BUFFER);
-
-        if (cl == NULL || b == NULL || out->failed) {
-            out->failed = 1;
-            return;
+        if (row->name) {
+            family = row;
         }
 
-        cl->buf = b;
-        cl->next = NULL;
+        if (family->where & ~out->there) {
+            continue;
+        }
 
-        *out->next = cl;
-        out->next = &cl->next;
-        out->buf = b;
+        if (row->name) {
+            suffix = (row->type[0] == 'c' && !out->open) ? "_total" : "";
+
+            metrics_print(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", row->name,
+                          suffix, row->help, row->name, suffix, row->type);
+        }
+
+        labels.len = 0;
+
+        if (row->names == NULL) {
+            metrics_samples(out, family, row, &labels, row->offset,
+                            ngx_max(row->nwords, 1));
+            continue;
+        }
+
+        registry = &out->area->registries[row->registry];
+
+        for (n = 0; n < registry->count; n++, labels.len = 0) {
+            metrics_label(&labels, row->names, registry->names[n].data,
+                          registry->names[n].len);
+
+            metrics_samples(out, family, row, &labels,
+                            row->offset + n * row->size,
+                            (n || row->other) ? row->zeros : 0);
+        }
     }
-
-    va_start(args, fmt);
-    p = ngx_vslprintf(b->last, b->end, fmt, args);
-    va_end(args);
-
-    out->len += p - b->last;
-    b->last = p;
 }
 
 
@@ -720,4 +614,94 @@ metrics_wants_open(ngx_http_request_t *r)
     }
 
     return p != end;
+}
+
+
+static ngx_int_t
+metrics_show(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    metrics_out_t  out;
+
+    static ngx_str_t  text = ngx_string("text/plain; version=0.0.4; "
+                                        "charset=utf-8");
+    static ngx_str_t  open = ngx_string("application/openmetrics-text; "
+                                        "version=1.0.0; charset=utf-8");
+
+    ngx_memzero(&out, sizeof(metrics_out_t));
+
+    out.pool = r->pool;
+    out.next = &out.first;
+    out.open = metrics_wants_open(r);
+
+    metrics_fill(&out, lines_get_main_conf(r));
+    metrics_rows(&out);
+
+    if (out.open) {
+        metrics_print(&out, "# EOF\n");
+    }
+
+    if (out.failed) {
+        return NGX_ERROR;
+    }
+
+    out.buf->last_buf = (r == r->main) ? 1 : 0;
+    out.buf->last_in_chain = 1;
+
+    return lines_answer_chain(r, ctx, NGX_HTTP_OK, out.open ? &open : &text,
+                              out.first, out.len);
+}
+
+
+static lines_route_t  metrics_routes[] = {
+
+    { NGX_HTTP_GET, ngx_string(""), ngx_string("metrics"),
+      { NULL, NULL, NULL, lines_discard_body },
+      (lines_step_pt []) { metrics_show, NULL }, NULL },
+
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
+};
+
+
+static lines_api_t  metrics_api = {
+    ngx_string("metrics"),
+    lines_plain_error,
+    metrics_routes,
+    0,
+    NULL
+};
+
+
+char *
+lines_metrics_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_msec_t          survey;
+    lines_main_conf_t  *lmcf;
+
+    static lines_param_t  params[] = {
+        { .name = ngx_string("survey"), .type = LINES_PARAM_MSEC,
+          .min = 1, .max = LINES_PARAM_ANY },
+        lines_param_end
+    };
+
+    static lines_directive_t  directive = {
+        .name = "lines_metrics",
+        .params = params
+    };
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lines_params(cf, &directive, 1, &survey) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    /* the last word is that of a location that says one */
+
+    if (survey) {
+        lmcf->survey = survey;
+
+    } else if (lmcf->survey == 0) {
+        lmcf->survey = LINES_METRICS_SURVEY;
+    }
+
+    return lines_set_api(cf, conf, &metrics_api);
 }

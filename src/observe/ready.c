@@ -14,77 +14,6 @@
 #include "operation/database.h"
 
 
-static ngx_int_t ready(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void ready_warnings(lines_json_t *json, lines_redis_status_t *status);
-static void ready_others(lines_json_t *json, lines_main_conf_t *lmcf);
-static void ready_database(lines_json_t *json, lines_main_conf_t *lmcf);
-static void ready_other(lines_json_t *json, lines_main_conf_t *lmcf,
-    const char *name, const char *directive, const char *status);
-
-
-static lines_route_t  ready_routes[] = {
-
-    { NGX_HTTP_GET, ngx_string(""), ngx_string("ready"),
-      { NULL, NULL, NULL, lines_discard_body },
-      (lines_step_pt []) { ready, NULL }, NULL },
-
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
-};
-
-
-lines_api_t  lines_ready_api = {
-    ngx_string("ready"),
-    lines_plain_error,
-    ready_routes,
-    0,
-    NULL
-};
-
-
-static ngx_int_t
-ready(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_uint_t            fine;
-    lines_json_t          json = { .pool = r->pool };
-    ngx_slab_pool_t      *shpool;
-    lines_redis_status_t  status;
-    lines_main_conf_t    *lmcf;
-
-    lmcf = lines_get_main_conf(r);
-    shpool = lines_zone_pool(lmcf);
-
-    lines_redis_status(lmcf->redis, &status);
-    lines_redis_review(lmcf->redis);
-
-    fine = status.connected
-           && lines_database_state(lmcf, NULL) != LINES_DATABASE_HELD;
-
-    lines_json_add(&json, "{'ready':%B,'redis':{'status':'%s'", fine,
-                   status.connected ? "ok" : "unreachable");
-
-    if (status.reason.len) {
-        lines_json_add(&json, ",'reason':%J", &status.reason);
-    }
-
-    lines_json_add(&json, ",'breaker':'%s','inFlight':%L,'warnings':[",
-                status.probing ? "half_open" : status.away ? "open" : "closed",
-                (int64_t) status.inflight);
-
-    ready_warnings(&json, &status);
-
-    lines_json_add(&json, "]},'zone':{'status':'%s','freeBytes':%L}",
-                   shpool->pfree ? "ok" : "full",
-                   (int64_t) (shpool->pfree * ngx_pagesize));
-
-    ready_others(&json, lmcf);
-
-    lines_json_add(&json, "}");
-
-    return lines_json_answer(ctx, fine ? NGX_HTTP_OK
-                                       : NGX_HTTP_SERVICE_UNAVAILABLE, &json);
-}
-
-
 static void
 ready_warnings(lines_json_t *json, lines_redis_status_t *status)
 {
@@ -127,6 +56,45 @@ ready_warnings(lines_json_t *json, lines_redis_status_t *status)
             lines_json_add(json, ",'%V is not %V'", &wish->name, &wish->value);
         }
     }
+}
+
+
+/* nothing is wrong with the other side of "insecure": nothing is sent there */
+
+static void
+ready_other(lines_json_t *json, lines_main_conf_t *lmcf, const char *name,
+    const char *directive, const char *status)
+{
+    lines_json_add(json, ",'%s':{'status':'%s'}", name,
+                   lines_location_refused(lmcf, directive) ? "insecure"
+                                                           : status);
+}
+
+
+/* one that is held is no node's fault, but none can sell or end anything */
+
+static void
+ready_database(lines_json_t *json, lines_main_conf_t *lmcf)
+{
+    ngx_uint_t         state;
+    lines_database_t   known;
+
+    /* untold: it serves all but charges, and webhooks: no reason to take it
+       away */
+
+    static const char  *states[] = { "unknown", "ok", "untold", "held" };
+
+    state = lines_database_state(lmcf, &known);
+
+    lines_json_add(json, ",'database':{'status':'%s'", states[state]);
+
+    if (state >= LINES_DATABASE_UNTOLD) {
+        lines_json_add(json, ",'reason':'%s'", state == LINES_DATABASE_HELD
+                                               ? (char *) known.reason
+                                               : "anchor");
+    }
+
+    lines_json_add(json, "}");
 }
 
 
@@ -177,40 +145,64 @@ ready_others(lines_json_t *json, lines_main_conf_t *lmcf)
 }
 
 
-/* one that is held is no node's fault, but none can sell or end anything */
-
-static void
-ready_database(lines_json_t *json, lines_main_conf_t *lmcf)
+static ngx_int_t
+ready(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_uint_t         state;
-    lines_database_t   known;
+    ngx_uint_t            fine;
+    lines_json_t          json = { .pool = r->pool };
+    ngx_slab_pool_t      *shpool;
+    lines_redis_status_t  status;
+    lines_main_conf_t    *lmcf;
 
-    /* untold: it serves all but charges, and webhooks: no reason to take it
-       away */
+    lmcf = lines_get_main_conf(r);
+    shpool = lines_zone_pool(lmcf);
 
-    static const char  *states[] = { "unknown", "ok", "untold", "held" };
+    lines_redis_status(lmcf->redis, &status);
+    lines_redis_review(lmcf->redis);
 
-    state = lines_database_state(lmcf, &known);
+    fine = status.connected
+           && lines_database_state(lmcf, NULL) != LINES_DATABASE_HELD;
 
-    lines_json_add(json, ",'database':{'status':'%s'", states[state]);
+    lines_json_add(&json, "{'ready':%B,'redis':{'status':'%s'", fine,
+                   status.connected ? "ok" : "unreachable");
 
-    if (state >= LINES_DATABASE_UNTOLD) {
-        lines_json_add(json, ",'reason':'%s'", state == LINES_DATABASE_HELD
-                                               ? (char *) known.reason
-                                               : "anchor");
+    if (status.reason.len) {
+        lines_json_add(&json, ",'reason':%J", &status.reason);
     }
 
-    lines_json_add(json, "}");
+    lines_json_add(&json, ",'breaker':'%s','inFlight':%L,'warnings':[",
+                status.probing ? "half_open" : status.away ? "open" : "closed",
+                (int64_t) status.inflight);
+
+    ready_warnings(&json, &status);
+
+    lines_json_add(&json, "]},'zone':{'status':'%s','freeBytes':%L}",
+                   shpool->pfree ? "ok" : "full",
+                   (int64_t) (shpool->pfree * ngx_pagesize));
+
+    ready_others(&json, lmcf);
+
+    lines_json_add(&json, "}");
+
+    return lines_json_answer(ctx, fine ? NGX_HTTP_OK
+                                       : NGX_HTTP_SERVICE_UNAVAILABLE, &json);
 }
 
 
-/* nothing is wrong with the other side of "insecure": nothing is sent there */
+static lines_route_t  ready_routes[] = {
 
-static void
-ready_other(lines_json_t *json, lines_main_conf_t *lmcf, const char *name,
-    const char *directive, const char *status)
-{
-    lines_json_add(json, ",'%s':{'status':'%s'}", name,
-                   lines_location_refused(lmcf, directive) ? "insecure"
-                                                           : status);
-}
+    { NGX_HTTP_GET, ngx_string(""), ngx_string("ready"),
+      { NULL, NULL, NULL, lines_discard_body },
+      (lines_step_pt []) { ready, NULL }, NULL },
+
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
+};
+
+
+lines_api_t  lines_ready_api = {
+    ngx_string("ready"),
+    lines_plain_error,
+    ready_routes,
+    0,
+    NULL
+};

@@ -11,9 +11,7 @@
 #define LINES_SURVEY_BATCH  100     /* by a call */
 
 
-static void survey_handler(ngx_event_t *ev);
 static ngx_int_t survey_known(void *data, lines_survey_read_reply_t *reply);
-static void survey_publish(void);
 static void survey_begin(void);
 static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
 static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
@@ -24,8 +22,6 @@ static ngx_int_t survey_counted(void *data,
 static ngx_int_t survey_operations(void *data, lines_ops_survey_reply_t *reply);
 static void survey_end(void);
 static void survey_stop(void);
-static void survey_free(ngx_pool_t **pool);
-static uint64_t survey_number(ngx_str_t *value);
 
 
 static struct {
@@ -63,50 +59,6 @@ static ngx_str_t  survey_fields[] = {
 };
 
 
-ngx_int_t
-lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
-{
-    /* one worker of a node is enough */
-
-    if (lmcf->survey == 0 || ngx_worker != 0) {
-        return NGX_OK;
-    }
-
-    survey.lmcf = lmcf;
-    survey.log = cycle->log;
-
-    lines_caller_init(&survey.asker, lmcf->redis, NULL, cycle->log);
-    lines_caller_init(&survey.caller, lmcf->redis, NULL, cycle->log);
-
-    survey.caller.resume = survey_resume;
-
-    survey.timer.handler = survey_handler;
-    survey.timer.data = &survey;
-    survey.timer.log = cycle->log;
-    survey.timer.cancelable = 1;
-
-    ngx_add_timer(&survey.timer, 200 + ngx_random() % 300);
-
-    return NGX_OK;
-}
-
-
-void
-lines_survey_exit_process(lines_main_conf_t *lmcf)
-{
-    if (survey.lmcf == NULL) {
-        return;
-    }
-
-    if (survey.timer.timer_set) {
-        ngx_del_timer(&survey.timer);
-    }
-
-    lines_caller_detach(&survey.asker);
-    survey_stop();
-}
-
-
 static void
 survey_handler(ngx_event_t *ev)
 {
@@ -129,6 +81,76 @@ survey_handler(ngx_event_t *ev)
 
     ngx_add_timer(ev,
                   ngx_min(survey.lmcf->survey / 2, LINES_SURVEY_READ) + 1);
+}
+
+
+void
+lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+{
+    /* one worker of a node is enough */
+
+    if (lmcf->survey == 0 || ngx_worker != 0) {
+        return;
+    }
+
+    survey.lmcf = lmcf;
+    survey.log = cycle->log;
+
+    lines_caller_init(&survey.asker, lmcf->redis, NULL, cycle->log);
+    lines_caller_init(&survey.caller, lmcf->redis, NULL, cycle->log);
+
+    survey.caller.resume = survey_resume;
+
+    survey.timer.handler = survey_handler;
+    survey.timer.data = &survey;
+    survey.timer.log = cycle->log;
+    survey.timer.cancelable = 1;
+
+    ngx_add_timer(&survey.timer, 200 + ngx_random() % 300);
+}
+
+
+void
+lines_survey_exit_process(void)
+{
+    if (survey.lmcf == NULL) {
+        return;
+    }
+
+    if (survey.timer.timer_set) {
+        ngx_del_timer(&survey.timer);
+    }
+
+    lines_caller_detach(&survey.asker);
+    survey_stop();
+}
+
+
+static uint64_t
+survey_number(ngx_str_t *value)
+{
+    off_t  n;
+
+    n = ngx_atoof(value->data, value->len);
+
+    return n > 0 ? (uint64_t) n : 0;
+}
+
+
+static void
+survey_publish(void)
+{
+    lines_metrics_area_t  *area;
+
+    area = lines_zone_area(survey.lmcf, LINES_ZONE_METRICS);
+
+    /* by the node's clock, which tells its age */
+
+    if (survey.at) {
+        survey.known.at = ngx_time() - (time_t) (survey.now / 1000 - survey.at);
+    }
+
+    area->survey = survey.known;
 }
 
 
@@ -171,23 +193,6 @@ survey_known(void *data, lines_survey_read_reply_t *reply)
 
 
 static void
-survey_publish(void)
-{
-    lines_metrics_area_t  *area;
-
-    area = lines_zone_area(survey.lmcf, LINES_ZONE_METRICS);
-
-    /* by the node's clock, which tells its age */
-
-    if (survey.at) {
-        survey.known.at = ngx_time() - (time_t) (survey.now / 1000 - survey.at);
-    }
-
-    area->survey = survey.known;
-}
-
-
-static void
 survey_begin(void)
 {
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey.log, 0, "lines survey: begins");
@@ -226,6 +231,16 @@ survey_inventory(void *data, lines_inv_count_reply_t *reply)
     survey.sums.values[LINES_SURVEY_QUARANTINED] = reply->quarantined;
 
     return NGX_OK;
+}
+
+
+static void
+survey_free(ngx_pool_t **pool)
+{
+    if (*pool) {
+        ngx_destroy_pool(*pool);
+        *pool = NULL;
+    }
 }
 
 
@@ -454,25 +469,4 @@ survey_stop(void)
 
     survey_free(&survey.pool);
     survey_free(&survey.seen_pool);
-}
-
-
-static void
-survey_free(ngx_pool_t **pool)
-{
-    if (*pool) {
-        ngx_destroy_pool(*pool);
-        *pool = NULL;
-    }
-}
-
-
-static uint64_t
-survey_number(ngx_str_t *value)
-{
-    off_t  n;
-
-    n = ngx_atoof(value->data, value->len);
-
-    return n > 0 ? (uint64_t) n : 0;
 }

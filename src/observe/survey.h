@@ -45,9 +45,8 @@ typedef enum {
 } lines_survey_e;
 
 
-ngx_int_t lines_survey_init_process(ngx_cycle_t *cycle,
-    lines_main_conf_t *lmcf);
-void lines_survey_exit_process(lines_main_conf_t *lmcf);
+void lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
+void lines_survey_exit_process(void);
 
 
 #endif /* _LINES_OBSERVE_SURVEY_H_INCLUDED_ */

@@ -114,9 +114,12 @@ look_news(void *data, lines_op_wake_reply_t *reply)
 
     LINES_FAILPOINT("event.news.after");
 
-    /* it has ended since it was seen: the news is its line's */
+    /*
+     * It has ended since it was seen, or will without a look at money, as its
+     * line failed: the news is its line's.
+     */
 
-    return reply->unfinished ? look_hint(look) : look_billed(look);
+    return reply->unfinished == 1 ? look_hint(look) : look_billed(look);
 }
 
 

@@ -18,20 +18,6 @@ typedef struct {
 } lines_event_t;
 
 
-static ngx_uint_t event_known(ngx_str_t *type);
-static ngx_int_t event_payment(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_stripe_event_t *event);
-static ngx_int_t event_ask(lines_ctx_t *ctx, lines_billing_kind_e kind,
-    ngx_str_t *id, lines_billing_pt handler);
-static void event_paid(void *data, lines_billing_result_t *result);
-static void event_invoice(void *data, lines_billing_result_t *result);
-static void event_carrier_cleanup(void *data);
-static ngx_int_t event_of(lines_look_t *look, lines_stripe_invoice_t *invoice);
-static ngx_int_t event_end(lines_look_t *look);
-static ngx_int_t event_tenants(void *data, lines_tenants_of_reply_t *reply);
-static ngx_int_t event_plan(lines_look_t *look);
-
-
 /* those that a transition may follow from */
 
 static const char  *event_types[] = {
@@ -54,77 +40,6 @@ static const char  *event_types[] = {
 };
 
 
-ngx_int_t
-lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_stripe_event_t *event)
-{
-    ngx_str_t                     plan;
-    lines_look_t                 *look;
-    lines_event_t                *ev;
-    lines_main_conf_t            *lmcf = lines_get_main_conf(r);
-    lines_stripe_subscription_t  *subscription;
-
-    if (!event_known(&event->type)) {
-        return NGX_OK;
-    }
-
-    ev = ngx_pcalloc(r->pool, sizeof(lines_event_t));
-    if (ev == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->data = ev;
-
-    look = &ev->look;
-    look->lmcf = lmcf;
-    look->caller = &ctx->caller;
-    look->pool = r->pool;
-    look->log = r->connection->log;
-    look->end = event_end;
-    look->data = ctx;
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines event: \"%V\" %V", &event->id, &event->type);
-
-    if (event->kind == LINES_STRIPE_INVOICE) {
-        look->paid = lines_is(&event->type, "invoice.paid");
-
-        return event_of(look, &event->object.invoice);
-    }
-
-    if (event->kind != LINES_STRIPE_SUBSCRIPTION) {
-        return event_payment(r, ctx, event);
-    }
-
-    subscription = &event->object.subscription;
-
-    lines_look_at(look, subscription);
-    look->gone = lines_is(&event->type, "customer.subscription.deleted");
-
-    if (lines_look_ours(look)) {
-
-        /* what we create ourselves is no news */
-
-        return lines_is(&event->type, "customer.subscription.created")
-               ? NGX_OK : lines_look(look);
-    }
-
-    /* a base plan: it is the workspaces' of its customer */
-
-    if (lines_is_tenant(&subscription->customer)
-        && lines_billing_base(lmcf->billing, subscription, &plan))
-    {
-        look->customer = subscription->customer;
-        look->end = event_plan;
-
-        return lines_tenants_of(&ctx->caller, event_tenants, ev,
-                                .customer = look->customer);
-    }
-
-    return NGX_OK;
-}
-
-
 static ngx_uint_t
 event_known(ngx_str_t *type)
 {
@@ -137,6 +52,88 @@ event_known(ngx_str_t *type)
     }
 
     return 0;
+}
+
+
+static ngx_int_t
+event_end(lines_look_t *look)
+{
+    lines_ctx_t *ctx = look->data;
+
+    return look->later ? lines_unavailable(ctx->request, ctx, 1) : NGX_OK;
+}
+
+
+static ngx_int_t
+event_of(lines_look_t *look, lines_stripe_invoice_t *invoice)
+{
+    look->metadata = &invoice->metadata;
+    look->subscription = invoice->subscription;
+    look->invoice = invoice->id;
+
+    return look->metadata->deployment.len ? lines_look(look) : NGX_OK;
+}
+
+
+static void
+event_carrier_cleanup(void *data)
+{
+    lines_carrier_destroy(data);
+}
+
+
+static ngx_int_t
+event_ask(lines_ctx_t *ctx, lines_billing_kind_e kind, ngx_str_t *id,
+    lines_billing_pt handler)
+{
+    lines_event_t        *ev = ctx->data;
+    lines_billing_ask_t   ask = { .kind = kind, .id = *id };
+
+    return lines_billing_ask(ev->carrier, &ask, handler, ctx) == NGX_AGAIN
+           ? NGX_AGAIN : lines_unavailable(ctx->request, ctx, 1);
+}
+
+
+/* NULL: it paid for none; or it cannot be had now */
+
+static void
+event_invoice(void *data, lines_billing_result_t *result)
+{
+    lines_ctx_t *ctx = data;
+
+    ngx_int_t       rc;
+    lines_event_t  *ev = ctx->data;
+
+    if (result->invoice) {
+        rc = event_of(&ev->look, result->invoice);
+
+    } else {
+        rc = result->outcome == LINES_STRIPE_OK
+             || result->outcome == LINES_STRIPE_REFUSED
+             ? NGX_OK : lines_unavailable(ctx->request, ctx, 1);
+    }
+
+    lines_resume(ctx->request, ctx, rc);
+}
+
+
+static void
+event_paid(void *data, lines_billing_result_t *result)
+{
+    lines_ctx_t *ctx = data;
+
+    lines_stripe_entry_t  *entry;
+
+    if (result->outcome != LINES_STRIPE_OK || result->list->nelts == 0) {
+        event_invoice(data, result);
+        return;
+    }
+
+    entry = result->list->elts;
+
+    lines_resume(ctx->request, ctx,
+                 event_ask(ctx, LINES_BILLING_INVOICE, &entry->invoice,
+                           event_invoice));
 }
 
 
@@ -184,99 +181,6 @@ event_payment(ngx_http_request_t *r, lines_ctx_t *ctx,
 }
 
 
-static ngx_int_t
-event_ask(lines_ctx_t *ctx, lines_billing_kind_e kind, ngx_str_t *id,
-    lines_billing_pt handler)
-{
-    lines_event_t        *ev = ctx->data;
-    lines_billing_ask_t   ask = { .kind = kind, .id = *id };
-
-    return lines_billing_ask(ev->carrier, &ask, handler, ctx) == NGX_AGAIN
-           ? NGX_AGAIN : lines_unavailable(ctx->request, ctx, 1);
-}
-
-
-static void
-event_paid(void *data, lines_billing_result_t *result)
-{
-    lines_ctx_t *ctx = data;
-
-    lines_stripe_entry_t  *entry;
-
-    if (result->outcome != LINES_STRIPE_OK || result->list->nelts == 0) {
-        event_invoice(data, result);
-        return;
-    }
-
-    entry = result->list->elts;
-
-    lines_resume(ctx->request, ctx,
-                 event_ask(ctx, LINES_BILLING_INVOICE, &entry->invoice,
-                           event_invoice));
-}
-
-
-/* NULL: it paid for none; or it cannot be had now */
-
-static void
-event_invoice(void *data, lines_billing_result_t *result)
-{
-    lines_ctx_t *ctx = data;
-
-    ngx_int_t       rc;
-    lines_event_t  *ev = ctx->data;
-
-    if (result->invoice) {
-        rc = event_of(&ev->look, result->invoice);
-
-    } else {
-        rc = result->outcome == LINES_STRIPE_OK
-             || result->outcome == LINES_STRIPE_REFUSED
-             ? NGX_OK : lines_unavailable(ctx->request, ctx, 1);
-    }
-
-    lines_resume(ctx->request, ctx, rc);
-}
-
-
-static void
-event_carrier_cleanup(void *data)
-{
-    lines_carrier_destroy(data);
-}
-
-
-static ngx_int_t
-event_of(lines_look_t *look, lines_stripe_invoice_t *invoice)
-{
-    look->metadata = &invoice->metadata;
-    look->subscription = invoice->subscription;
-    look->invoice = invoice->id;
-
-    return look->metadata->deployment.len ? lines_look(look) : NGX_OK;
-}
-
-
-static ngx_int_t
-event_end(lines_look_t *look)
-{
-    lines_ctx_t *ctx = look->data;
-
-    return look->later ? lines_unavailable(ctx->request, ctx, 1) : NGX_OK;
-}
-
-
-static ngx_int_t
-event_tenants(void *data, lines_tenants_of_reply_t *reply)
-{
-    lines_event_t *ev = data;
-
-    ev->tenants = reply->tenants;
-
-    return event_plan(&ev->look);
-}
-
-
 /* of the next workspace: each is read by an operation of its own */
 
 static ngx_int_t
@@ -300,6 +204,85 @@ event_plan(lines_look_t *look)
                       &look->customer);
 
         ev->tenants.n = 0;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+event_tenants(void *data, lines_tenants_of_reply_t *reply)
+{
+    lines_event_t *ev = data;
+
+    ev->tenants = reply->tenants;
+
+    return event_plan(&ev->look);
+}
+
+
+ngx_int_t
+lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_stripe_event_t *event)
+{
+    ngx_str_t                     plan;
+    lines_look_t                 *look;
+    lines_event_t                *ev;
+    lines_main_conf_t            *lmcf = lines_get_main_conf(r);
+    lines_stripe_subscription_t  *subscription;
+
+    if (!event_known(&event->type)) {
+        return NGX_OK;
+    }
+
+    ev = ngx_pcalloc(r->pool, sizeof(lines_event_t));
+    if (ev == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = ev;
+
+    look = &ev->look;
+    look->lmcf = lmcf;
+    look->caller = &ctx->caller;
+    look->pool = r->pool;
+    look->log = r->connection->log;
+    look->end = event_end;
+    look->data = ctx;
+
+    if (event->kind == LINES_STRIPE_INVOICE) {
+        look->paid = lines_is(&event->type, "invoice.paid");
+
+        return event_of(look, &event->object.invoice);
+    }
+
+    if (event->kind != LINES_STRIPE_SUBSCRIPTION) {
+        return event_payment(r, ctx, event);
+    }
+
+    subscription = &event->object.subscription;
+
+    lines_look_at(look, subscription);
+    look->gone = lines_is(&event->type, "customer.subscription.deleted");
+
+    if (lines_look_ours(look)) {
+
+        /* what we create ourselves is no news */
+
+        return lines_is(&event->type, "customer.subscription.created")
+               ? NGX_OK : lines_look(look);
+    }
+
+    /* a base plan: it is the workspaces' of its customer */
+
+    if (lines_is_tenant(&subscription->customer)
+        && lines_billing_base(lmcf->billing, subscription, &plan))
+    {
+        look->customer = subscription->customer;
+        look->end = event_plan;
+
+        return lines_tenants_of(&ctx->caller, event_tenants, ev,
+                                .customer = look->customer);
     }
 
     return NGX_OK;

@@ -11,16 +11,6 @@
 #define LINES_STRIPE_MAX_DIGITS  12
 
 
-static lines_stripe_reason_e stripe_judge(ngx_str_t *header, time_t now,
-    time_t tolerance, ngx_str_t *time);
-static lines_stripe_reason_e stripe_parse(ngx_str_t *header, ngx_str_t *time,
-    time_t *created);
-static ngx_str_t stripe_next(ngx_str_t *list, ngx_str_t *value);
-static ngx_int_t stripe_mac(EVP_MAC_CTX *ctx, ngx_str_t *time,
-    ngx_str_t *body, u_char *mac);
-static ngx_uint_t stripe_matches(ngx_str_t *header, u_char *mac);
-
-
 static ngx_str_t  stripe_reasons[] = {
     ngx_string("accepted"),
     ngx_string("signature-missing"),
@@ -85,8 +75,10 @@ lines_stripe_secrets_create(lines_stripe_secrets_t *secrets, ngx_str_t *values,
 
 
 void
-lines_stripe_secrets_destroy(lines_stripe_secrets_t *secrets)
+lines_stripe_secrets_destroy(void *data)
 {
+    lines_stripe_secrets_t *secrets = data;
+
     ngx_uint_t  i;
 
     for (i = 0; i < LINES_STRIPE_MAX_SECRETS; i++) {
@@ -98,69 +90,10 @@ lines_stripe_secrets_destroy(lines_stripe_secrets_t *secrets)
 }
 
 
-lines_stripe_reason_e
-lines_stripe_signature_header(ngx_str_t *header, time_t now, time_t tolerance)
-{
-    ngx_str_t  time;
-
-    return stripe_judge(header, now, tolerance, &time);
-}
-
-
-lines_stripe_reason_e
-lines_stripe_signature(lines_stripe_secrets_t *secrets, ngx_str_t *header,
-    ngx_str_t *body, time_t now, time_t tolerance)
-{
-    u_char                 mac[LINES_STRIPE_MAC_LEN];
-    ngx_str_t              time;
-    ngx_uint_t             i, matches;
-    lines_stripe_reason_e  reason;
-
-    reason = stripe_judge(header, now, tolerance, &time);
-
-    if (reason != LINES_STRIPE_ACCEPTED) {
-        return reason;
-    }
-
-    if (body->len == 0) {
-        return LINES_STRIPE_EMPTY_BODY;
-    }
-
-    matches = 0;
-
-    for (i = 0; i < secrets->nmacs; i++) {
-
-        if (stripe_mac(secrets->macs[i], &time, body, mac) != NGX_OK) {
-            return LINES_STRIPE_FAILED;
-        }
-
-        matches |= stripe_matches(header, mac);
-    }
-
-    OPENSSL_cleanse(mac, sizeof(mac));
-
-    return matches ? LINES_STRIPE_ACCEPTED : LINES_STRIPE_MISMATCH;
-}
-
-
 static lines_stripe_reason_e
 stripe_judge(ngx_str_t *header, time_t now, time_t tolerance, ngx_str_t *time)
 {
-    time_t                 created;
-    lines_stripe_reason_e  reason;
-
-    reason = stripe_parse(header, time, &created);
-
-    return reason != LINES_STRIPE_ACCEPTED ? reason
-           : created < now - tolerance ? LINES_STRIPE_TOO_OLD
-           : created > now + tolerance ? LINES_STRIPE_IN_FUTURE
-           : LINES_STRIPE_ACCEPTED;
-}
-
-
-static lines_stripe_reason_e
-stripe_parse(ngx_str_t *header, ngx_str_t *time, time_t *created)
-{
+    time_t      created;
     ngx_str_t   list, scheme, value;
     ngx_uint_t  times, macs;
 
@@ -174,7 +107,8 @@ stripe_parse(ngx_str_t *header, ngx_str_t *time, time_t *created)
     ngx_str_null(time);
 
     while (list.len) {
-        scheme = stripe_next(&list, &value);
+        value = lines_item(&list, ',');
+        scheme = lines_split(&value, '=');
 
         if (lines_is(&scheme, "t")) {
             *time = value;
@@ -188,28 +122,29 @@ stripe_parse(ngx_str_t *header, ngx_str_t *time, time_t *created)
         return LINES_STRIPE_NO_SIGNATURE;
     }
 
-    *created = ngx_atoi(time->data, time->len);
+    created = ngx_atoi(time->data, time->len);
 
     if (times != 1
-        || *created == NGX_ERROR
+        || created == NGX_ERROR
         || time->len > LINES_STRIPE_MAX_DIGITS
         || time->data[0] == '0')
     {
         return LINES_STRIPE_MALFORMED;
     }
 
-    return macs ? LINES_STRIPE_ACCEPTED : LINES_STRIPE_NO_SIGNATURE;
+    return macs == 0 ? LINES_STRIPE_NO_SIGNATURE
+           : created < now - tolerance ? LINES_STRIPE_TOO_OLD
+           : created > now + tolerance ? LINES_STRIPE_IN_FUTURE
+           : LINES_STRIPE_ACCEPTED;
 }
 
 
-/* the scheme of the list's first item; one without "=" has an empty value */
-
-static ngx_str_t
-stripe_next(ngx_str_t *list, ngx_str_t *value)
+lines_stripe_reason_e
+lines_stripe_signature_header(ngx_str_t *header, time_t now, time_t tolerance)
 {
-    *value = lines_item(list, ',');
+    ngx_str_t  time;
 
-    return lines_split(value, '=');
+    return stripe_judge(header, now, tolerance, &time);
 }
 
 
@@ -247,7 +182,8 @@ stripe_matches(ngx_str_t *header, u_char *mac)
     list = *header;
 
     while (list.len) {
-        scheme = stripe_next(&list, &value);
+        value = lines_item(&list, ',');
+        scheme = lines_split(&value, '=');
 
         if (lines_is(&scheme, "v1") && value.len == sizeof(hex)) {
             matches |= CRYPTO_memcmp(value.data, hex, sizeof(hex)) == 0;
@@ -257,6 +193,42 @@ stripe_matches(ngx_str_t *header, u_char *mac)
     OPENSSL_cleanse(hex, sizeof(hex));
 
     return matches;
+}
+
+
+lines_stripe_reason_e
+lines_stripe_signature(lines_stripe_secrets_t *secrets, ngx_str_t *header,
+    ngx_str_t *body, time_t now, time_t tolerance)
+{
+    u_char                 mac[LINES_STRIPE_MAC_LEN];
+    ngx_str_t              time;
+    ngx_uint_t             i, matches;
+    lines_stripe_reason_e  reason;
+
+    reason = stripe_judge(header, now, tolerance, &time);
+
+    if (reason != LINES_STRIPE_ACCEPTED) {
+        return reason;
+    }
+
+    if (body->len == 0) {
+        return LINES_STRIPE_EMPTY_BODY;
+    }
+
+    matches = 0;
+
+    for (i = 0; i < secrets->nmacs; i++) {
+
+        if (stripe_mac(secrets->macs[i], &time, body, mac) != NGX_OK) {
+            return LINES_STRIPE_FAILED;
+        }
+
+        matches |= stripe_matches(header, mac);
+    }
+
+    OPENSSL_cleanse(mac, sizeof(mac));
+
+    return matches ? LINES_STRIPE_ACCEPTED : LINES_STRIPE_MISMATCH;
 }
 
 

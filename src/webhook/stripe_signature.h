@@ -48,7 +48,7 @@ typedef struct {
 
 ngx_int_t lines_stripe_secrets_create(lines_stripe_secrets_t *secrets,
     ngx_str_t *values, ngx_uint_t n);
-void lines_stripe_secrets_destroy(lines_stripe_secrets_t *secrets);
+void lines_stripe_secrets_destroy(void *secrets);
 
 
 /*

@@ -31,14 +31,149 @@ typedef struct {
 } lines_webhook_conf_t;
 
 
-static ngx_int_t webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *body);
-static ngx_int_t webhook_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *reason);
-static ngx_int_t webhook_take(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void webhook_free_secrets(void *data);
+static ngx_int_t
+webhook_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *reason)
+{
+    ctx->identity.failure = *reason;
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "lines: webhook refused: %V", reason);
+
+    return lines_refuse(ctx, 400, "Invalid signature");
+}
+
+
+static ngx_int_t
+webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
+{
+    json_t                 *json;
+    ngx_int_t               rc;
+    lines_webhook_conf_t   *wcf;
+    lines_stripe_event_t   *event;
+    lines_stripe_reason_e   judged;
+
+    wcf = lines_get_loc_conf(r)->own;
+
+    judged = lines_stripe_signature(&wcf->secrets, ctx->data, body, ngx_time(),
+                                    wcf->tolerance);
+
+    if (judged == LINES_STRIPE_FAILED) {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    if (judged != LINES_STRIPE_ACCEPTED) {
+        return webhook_refuse(r, ctx, lines_stripe_signature_reason(judged));
+    }
+
+    /* billing sends it again: to another node, or once lines_redis is right */
+
+    if (lines_database_alone(lines_get_main_conf(r))) {
+        return lines_unavailable(r, ctx, 5);
+    }
+
+    json = NULL;
+    event = ngx_palloc(r->pool, sizeof(lines_stripe_event_t));
+
+    rc = event ? lines_json_parse(r->pool, body, 0, &json, NULL) : NGX_ERROR;
+
+    if (rc == NGX_ERROR) {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    if (rc != NGX_OK || lines_stripe_parse_event(json, event) != NGX_OK) {
+        return lines_refuse(ctx, 400, "Not an event");
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines webhook: \"%V\" of %V", &event->id, &event->type);
+
+    ctx->data = event;
+
+    return NGX_OK;
+}
+
+
+/* a body is kept only behind a header that could be of its signature */
+
+static ngx_int_t
+webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_table_elt_t        *h;
+    lines_webhook_conf_t   *wcf;
+    lines_stripe_reason_e   judged;
+
+    static ngx_str_t  two = ngx_string("two-signatures");
+
+    h = lines_find_header(r, "stripe-signature");
+
+    if (h == NULL || h->value.len == 0) {
+        return webhook_refuse(r, ctx, lines_stripe_signature_reason(
+                                          LINES_STRIPE_NO_SIGNATURE));
+    }
+
+    /* of two, which one would count? */
+
+    if (lines_next_header(r, "stripe-signature", h)) {
+        return webhook_refuse(r, ctx, &two);
+    }
+
+    wcf = lines_get_loc_conf(r)->own;
+
+    judged = lines_stripe_signature_header(&h->value, ngx_time(),
+                                           wcf->tolerance);
+
+    if (judged != LINES_STRIPE_ACCEPTED) {
+        return webhook_refuse(r, ctx, lines_stripe_signature_reason(judged));
+    }
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines webhook: a signature that may be, its body is read");
+
+    ctx->data = &h->value;
+
+    return lines_read_body(r, ctx, webhook_body);
+}
+
+
+static ngx_int_t
+webhook_take(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_stripe_event_t  *event = ctx->data;
+    lines_main_conf_t     *lmcf;
+
+    lmcf = lines_get_main_conf(r);
+
+    if (lmcf->billing == NULL) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "lines: webhook without \"lines_billing\": event \"%V\" "
+                      "is ignored", &event->id);
+        return NGX_OK;
+    }
+
+    if (event->kind == LINES_STRIPE_OTHER) {
+        return NGX_OK;
+    }
+
+    if (event->livemode != (ngx_int_t) lmcf->billing->livemode) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "lines: webhook's event \"%V\" has another livemode",
+                      &event->id);
+        return NGX_OK;
+    }
+
+    LINES_FAILPOINT("webhook.before");
+
+    return lines_webhook_event(r, ctx, event);
+}
+
+
+static ngx_int_t
+webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    LINES_FAILPOINT("webhook.after");
+
+    return lines_json_ok(ctx, "{'received':true}");
+}
 
 
 static lines_route_t  webhook_routes[] = {
@@ -117,162 +252,9 @@ lines_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    cln->handler = webhook_free_secrets;
+    cln->handler = lines_stripe_secrets_destroy;
+    cln->data = &wcf->secrets;
     llcf->own = wcf;
 
     return NGX_CONF_OK;
-}
-
-
-static void
-webhook_free_secrets(void *data)
-{
-    lines_webhook_conf_t *wcf = data;
-
-    lines_stripe_secrets_destroy(&wcf->secrets);
-}
-
-
-/* a body is kept only behind a header that could be of its signature */
-
-static ngx_int_t
-webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_table_elt_t        *h;
-    lines_webhook_conf_t   *wcf;
-    lines_stripe_reason_e   judged;
-
-    static ngx_str_t  two = ngx_string("two-signatures");
-
-    h = lines_find_header(r, "stripe-signature");
-
-    if (h == NULL || h->value.len == 0) {
-        return webhook_refuse(r, ctx, lines_stripe_signature_reason(
-                                          LINES_STRIPE_NO_SIGNATURE));
-    }
-
-    /* of two, which one would count? */
-
-    if (lines_next_header(r, "stripe-signature", h)) {
-        return webhook_refuse(r, ctx, &two);
-    }
-
-    wcf = lines_get_loc_conf(r)->own;
-
-    judged = lines_stripe_signature_header(&h->value, ngx_time(),
-                                           wcf->tolerance);
-
-    if (judged != LINES_STRIPE_ACCEPTED) {
-        return webhook_refuse(r, ctx, lines_stripe_signature_reason(judged));
-    }
-
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines webhook: a signature that may be, its body is read");
-
-    ctx->data = &h->value;
-
-    return lines_read_body(r, ctx, webhook_body);
-}
-
-
-static ngx_int_t
-webhook_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *reason)
-{
-    ctx->identity.failure = *reason;
-
-    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                  "lines: webhook refused: %V", reason);
-
-    return lines_refuse(ctx, 400, "Invalid signature");
-}
-
-
-static ngx_int_t
-webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
-{
-    json_t                 *json;
-    ngx_int_t               rc;
-    lines_webhook_conf_t   *wcf;
-    lines_stripe_event_t   *event;
-    lines_stripe_reason_e   judged;
-
-    wcf = lines_get_loc_conf(r)->own;
-
-    judged = lines_stripe_signature(&wcf->secrets, ctx->data, body, ngx_time(),
-                                    wcf->tolerance);
-
-    if (judged == LINES_STRIPE_FAILED) {
-        return lines_unavailable(r, ctx, 1);
-    }
-
-    if (judged != LINES_STRIPE_ACCEPTED) {
-        return webhook_refuse(r, ctx, lines_stripe_signature_reason(judged));
-    }
-
-    /* billing sends it again: to another node, or once lines_redis is right */
-
-    if (lines_database_alone(lines_get_main_conf(r))) {
-        return lines_unavailable(r, ctx, 5);
-    }
-
-    json = NULL;
-    event = ngx_palloc(r->pool, sizeof(lines_stripe_event_t));
-
-    rc = event ? lines_json_parse(r->pool, body, 0, &json, NULL) : NGX_ERROR;
-
-    if (rc == NGX_ERROR) {
-        return lines_unavailable(r, ctx, 1);
-    }
-
-    if (rc != NGX_OK || lines_stripe_parse_event(json, event) != NGX_OK) {
-        return lines_refuse(ctx, 400, "Not an event");
-    }
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines webhook: \"%V\" of %V", &event->id, &event->type);
-
-    ctx->data = event;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-webhook_take(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_stripe_event_t  *event = ctx->data;
-    lines_main_conf_t     *lmcf;
-
-    lmcf = lines_get_main_conf(r);
-
-    if (lmcf->billing == NULL) {
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "lines: webhook without \"lines_billing\": event \"%V\" "
-                      "is ignored", &event->id);
-        return NGX_OK;
-    }
-
-    if (event->kind == LINES_STRIPE_OTHER) {
-        return NGX_OK;
-    }
-
-    if (event->livemode != (ngx_int_t) lmcf->billing->livemode) {
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "lines: webhook's event \"%V\" has another livemode",
-                      &event->id);
-        return NGX_OK;
-    }
-
-    LINES_FAILPOINT("webhook.before");
-
-    return lines_webhook_event(r, ctx, event);
-}
-
-
-static ngx_int_t
-webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    LINES_FAILPOINT("webhook.after");
-
-    return lines_json_ok(ctx, "{'received':true}");
 }

@@ -64,23 +64,6 @@ typedef struct {
 } lines_create_t;
 
 
-static ngx_uint_t create_is_url(ngx_str_t *value);
-static ngx_int_t create_begun(void *data, lines_line_begin_reply_t *reply);
-static void create_not_due(lines_ctx_t *ctx);
-static ngx_int_t create_included(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *answer, lines_op_begun_t *begun);
-static ngx_int_t create_paid(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc, lines_op_t *op);
-static ngx_int_t create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_line_begin_reply_t *reply);
-static ngx_int_t create_yields(void *data, lines_line_wish_reply_t *reply);
-static ngx_int_t create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc, lines_op_t *op);
-static ngx_int_t create_blocking(void *data, lines_line_read_reply_t *reply);
-static ngx_int_t create_replayed(void *data,
-    lines_answer_read_reply_t *reply);
-
-
 #define create_text(name, field, max, ...)                                    \
     lines_in_text(name, lines_create_t, asked[FIELD_##field], max,        \
                   __VA_ARGS__)
@@ -100,6 +83,15 @@ static ngx_int_t create_replayed(void *data,
 
 #define create_when(field, text)                                              \
     .when = offsetof(lines_create_t, asked[FIELD_##field]), .says = text
+
+
+static ngx_uint_t
+create_is_url(ngx_str_t *url)
+{
+    return url->len > 8
+           && (ngx_strncasecmp(url->data, (u_char *) "https://", 8) == 0
+               || ngx_strncasecmp(url->data, (u_char *) "http://", 7) == 0);
+}
 
 
 const lines_body_input_t  lines_create_input =
@@ -165,15 +157,6 @@ lines_create_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_uint_t
-create_is_url(ngx_str_t *url)
-{
-    return url->len > 8
-           && (ngx_strncasecmp(url->data, (u_char *) "https://", 8) == 0
-               || ngx_strncasecmp(url->data, (u_char *) "http://", 7) == 0);
-}
-
-
 /* one round trip for all that decides about the request */
 
 ngx_int_t
@@ -195,6 +178,164 @@ lines_create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     return rc;
+}
+
+
+lines_answered(create_replayed, lines_create_t *create, answer_read)
+{
+    if (reply->status == 0 || reply->answer.len == 0) {
+
+        ctx->retry_after = 1;
+
+        return lines_refuse(ctx, 409, "A request with this idempotency key is "
+                            "still in progress");
+    }
+
+    if (lines_idempotency_replayed(r) != NGX_OK
+        || (reply->status == NGX_HTTP_CREATED
+            && lines_line_request_location(r, &create->other) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_answer(r, ctx, reply->status, &reply->answer);
+}
+
+
+lines_answered(create_blocking, lines_create_t *create, line_read)
+{
+    if (lines_status(&reply->status) != LINES_AWAITING_PAYMENT) {
+        return lines_idempotency_again(r, ctx, &create->idem,
+                                       lines_create_check);
+    }
+
+    return lines_json(ctx, NGX_HTTP_CONFLICT, "{'success':false,"
+                      "'status':'awaiting_payment','message':'Another line "
+                      "request is awaiting payment: pay or cancel it "
+                      "first.','line':%V,'paymentUrl':%V,'invoiceId':%V}",
+                      &reply->document, &reply->url, &reply->invoice);
+}
+
+
+static ngx_int_t
+create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op)
+{
+    lines_create_t  *create = ctx->data;
+
+    return lines_line_read(&ctx->caller, create_blocking, ctx,
+                           .tenant = ctx->identity.tenant,
+                           .id = create->other);
+}
+
+
+lines_answered(create_yields, lines_create_t *create, line_wish)
+{
+    /* it is not known, or not to be known for now: as it was read */
+
+    if (reply == NULL || reply->is != LINES_LINE_WISH_WISHED) {
+        return create_blocked(r, ctx, NGX_OK, NULL);
+    }
+
+    return lines_op_start(ctx, &create->other, 1, 0, create_blocked);
+}
+
+
+/* whoever finds it: the reader or the script */
+
+static ngx_int_t
+create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_line_begin_reply_t *reply)
+{
+    ngx_int_t               rc;
+    lines_create_t         *create = ctx->data;
+    lines_tenant_limits_t  *limits;
+
+    switch (reply->is) {
+
+    case LINES_LINE_BEGIN_IDEMPOTENT:
+
+        rc = lines_idempotency_same(r, ctx, &create->idem,
+                                    &reply->fingerprint);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        /* the operation of a line request has its line's id */
+
+        create->other = reply->operation;
+
+        return lines_answer_read(&ctx->caller, create_replayed, ctx,
+                                 .tenant = ctx->identity.tenant,
+                                 .id = create->other);
+
+    case LINES_LINE_BEGIN_SUBSCRIPTION:
+
+        if (lines_is(&reply->state, "past_due")) {
+            return lines_json(ctx, 402, "{'error':'READ_ONLY',"
+                              "'code':'READ_ONLY','reason':'past_due'}");
+        }
+
+        return lines_subscription_required(ctx,
+                      "An active subscription is required to request lines.");
+
+    case LINES_LINE_BEGIN_BLOCKED:
+
+        create->other = reply->line;
+
+        if (create->reconciled || lines_get_main_conf(r)->billing == NULL) {
+            return create_blocked(r, ctx, NGX_OK, NULL);
+        }
+
+        create->reconciled = 1;
+
+        /* where its invoice died it is canceled; beyond its bound nobody
+           looks */
+
+        limits = lines_tenant_limits_of(r);
+
+        rc = lines_try_line_wish(&ctx->caller, create_yields, ctx,
+                                 .tenant = ctx->identity.tenant,
+                                 .id = create->other,
+                                 .wish = ngx_string("yield"),
+                                 .interval = limits->interval,
+                                 .size = limits->size);
+
+        return rc == NGX_DECLINED ? create_blocked(r, ctx, NGX_OK, NULL) : rc;
+
+    case LINES_LINE_BEGIN_FULL:
+
+        return lines_json(ctx, NGX_HTTP_FORBIDDEN, "{'success':false,"
+                          "'status':'forbidden_line_type','message':'Your plan "
+                          "does not allow another %s line.'}",
+                          create->email ? "email" : "phone");
+
+    case LINES_LINE_BEGIN_CUSTOMER:
+
+        /* the plan would allow it, but nobody is there to be charged */
+
+        return lines_subscription_required(ctx,
+                   "Another line has to be paid for, and the workspace has no "
+                   "customer at billing: set up billing first.");
+
+    case LINES_LINE_BEGIN_BOUND:
+        return lines_tenant_limited(ctx, &reply->which, reply->ms);
+
+    case LINES_LINE_BEGIN_PAYMENT:
+
+        /* it must not pretend: without billing nothing is created */
+
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "lines: a line that has to be paid for needs "
+                      "lines_billing");
+
+        return lines_unavailable(r, ctx, 60);
+    }
+
+    /* changed, late: what was read is not so any more */
+
+    return lines_idempotency_again(r, ctx, &create->idem, lines_create_check);
 }
 
 
@@ -312,6 +453,145 @@ lines_create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+static void
+create_not_due(lines_ctx_t *ctx)
+{
+    lines_create_t  *create = ctx->data;
+
+    (void) lines_forget_due_rem(&ctx->caller,
+                                .shard = lines_due_shard(&create->id),
+                                .tenant = ctx->identity.tenant,
+                                .id = create->id);
+}
+
+
+static ngx_int_t
+create_included(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *answer,
+    lines_op_begun_t *begun)
+{
+    lines_create_t     *create = ctx->data;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = lines_get_main_conf(r);
+
+    if (lmcf->provisioner.len) {
+        (void) lines_op_begin(lmcf, &ctx->identity.tenant, &create->id, begun);
+
+    } else {
+
+        /* done already; a hint that stays is dropped by the sweeper */
+
+        create_not_due(ctx);
+    }
+
+    if (lines_line_request_location(r, &create->id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_answer(r, ctx, NGX_HTTP_CREATED, answer);
+}
+
+
+static ngx_int_t
+create_paid(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op)
+{
+    ngx_str_t        answer;
+    ngx_int_t        status;
+    lines_create_t  *create = ctx->data;
+
+    if (op) {
+        answer = lines_op_get(op, "answer");
+        status = lines_op_get_number(op, "answer_status");
+
+        if (answer.len && status) {
+            answer.data = ngx_pstrdup(r->pool, &answer);
+
+            if (answer.data == NULL
+                || (status == NGX_HTTP_CREATED
+                    && lines_line_request_location(r, &create->id) != NGX_OK))
+            {
+                return NGX_ERROR;
+            }
+
+            return lines_answer(r, ctx, status, &answer);
+        }
+    }
+
+    /* not known yet: the same key resolves it, later and without the client */
+
+    ctx->retry_after = 5;
+
+    return lines_json(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                      "{'success':false,'status':'awaiting_payment',"
+                      "'paymentStatus':'pending','paymentRequired':true,"
+                      "'message':'Billing has not answered yet. Read the line "
+                      "request until it shows paymentUrl, or use the action "
+                      "payment_link.','line':%V}", &create->document);
+}
+
+
+lines_answered(create_begun, lines_create_t *create, line_begin)
+{
+    lines_op_begun_t  begun;
+
+    LINES_FAILPOINT("create.begin.after");
+
+    if (reply->is == LINES_LINE_BEGIN_CREATED) {
+
+        begun.fields = reply->record;
+        begun.now = reply->now;
+        begun.sent = ctx->caller.start;
+        begun.fence = reply->fence;
+        begun.checked = create->checked;
+        begun.document = reply->document;
+
+        if (reply->answer.len) {
+            return create_included(r, ctx, &reply->answer, &begun);
+        }
+
+        create->document = reply->document;
+
+        if (lines_op_begin(lines_get_main_conf(r), &ctx->identity.tenant,
+                           &create->id, &begun)
+            != NGX_OK)
+        {
+            return lines_unavailable(r, ctx, 1);
+        }
+
+        return lines_op_start(ctx, &create->id, 0, 0, create_paid);
+    }
+
+    /*
+     * Refused: nothing of this id will ever be there, unless it was asked
+     * twice, now or before.  The first one may run yet, on the connection that
+     * was lost: its hints stay, and should this request begin once more, it
+     * does so under the same id, to find that line and make no other.
+     */
+
+    if (ctx->caller.repeated) {
+        create->open = 1;
+    }
+
+    /* the hint last: while it is there all that was announced is looked at */
+
+    if (!create->open) {
+        lines_forget_ix_del(&ctx->caller, .id = create->id);
+
+        if (create->plan->included) {
+            lines_forget_prov_rem(&ctx->caller,
+                                  .tenant = ctx->identity.tenant,
+                                  .id = create->id);
+        }
+
+        create_not_due(ctx);
+        ngx_str_null(&create->id);
+    }
+
+    return create_refused(r, ctx, reply);
+}
+
+
 ngx_int_t
 lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
@@ -392,301 +672,4 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
                .within = limits->window, .interval = limits->interval,
                .size = limits->size,
                .fields.n = 2 * LINES_FIELDS, .fields.elts = fields);
-}
-
-
-lines_answered(create_begun, lines_create_t *create, line_begin)
-{
-    lines_op_begun_t  begun;
-
-    LINES_FAILPOINT("create.begin.after");
-
-    if (reply->is == LINES_LINE_BEGIN_CREATED) {
-
-        begun.fields = reply->record;
-        begun.now = reply->now;
-        begun.sent = ctx->caller.start;
-        begun.fence = reply->fence;
-        begun.checked = create->checked;
-        begun.document = reply->document;
-
-        if (reply->answer.len) {
-            return create_included(r, ctx, &reply->answer, &begun);
-        }
-
-        create->document = reply->document;
-
-        if (lines_op_begin(lines_get_main_conf(r), &ctx->identity.tenant,
-                           &create->id, &begun)
-            != NGX_OK)
-        {
-            return lines_unavailable(r, ctx, 1);
-        }
-
-        return lines_op_start(ctx, &create->id, 0, 0, create_paid);
-    }
-
-    /*
-     * Refused: nothing of this id will ever be there, unless it was asked
-     * twice, now or before.  The first one may run yet, on the connection that
-     * was lost: its hints stay, and should this request begin once more, it
-     * does so under the same id, to find that line and make no other.
-     */
-
-    if (ctx->caller.repeated) {
-        create->open = 1;
-    }
-
-    /* the hint last: while it is there all that was announced is looked at */
-
-    if (!create->open) {
-        lines_forget_ix_del(&ctx->caller, .id = create->id);
-
-        if (create->plan->included) {
-            lines_forget_prov_rem(&ctx->caller,
-                                  .tenant = ctx->identity.tenant,
-                                  .id = create->id);
-        }
-
-        create_not_due(ctx);
-        ngx_str_null(&create->id);
-    }
-
-    return create_refused(r, ctx, reply);
-}
-
-
-static void
-create_not_due(lines_ctx_t *ctx)
-{
-    lines_create_t  *create = ctx->data;
-
-    (void) lines_forget_due_rem(&ctx->caller,
-                                .shard = lines_due_shard(&create->id),
-                                .tenant = ctx->identity.tenant,
-                                .id = create->id);
-}
-
-
-static ngx_int_t
-create_included(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *answer,
-    lines_op_begun_t *begun)
-{
-    lines_create_t     *create = ctx->data;
-    lines_main_conf_t  *lmcf;
-
-    lmcf = lines_get_main_conf(r);
-
-    if (lmcf->provisioner.len) {
-        (void) lines_op_begin(lmcf, &ctx->identity.tenant, &create->id, begun);
-
-    } else {
-
-        /* done already; a hint that stays is dropped by the sweeper */
-
-        create_not_due(ctx);
-    }
-
-    if (lines_line_request_location(r, &create->id) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_answer(r, ctx, NGX_HTTP_CREATED, answer);
-}
-
-
-static ngx_int_t
-create_paid(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
-    lines_op_t *op)
-{
-    ngx_str_t        answer;
-    ngx_int_t        status;
-    lines_create_t  *create = ctx->data;
-
-    if (op) {
-        answer = lines_op_get(op, "answer");
-        status = lines_op_get_number(op, "answer_status");
-
-        if (answer.len && status) {
-            answer.data = ngx_pstrdup(r->pool, &answer);
-
-            if (answer.data == NULL
-                || (status == NGX_HTTP_CREATED
-                    && lines_line_request_location(r, &create->id) != NGX_OK))
-            {
-                return NGX_ERROR;
-            }
-
-            return lines_answer(r, ctx, status, &answer);
-        }
-    }
-
-    /* not known yet: the same key resolves it, later and without the client */
-
-    ctx->retry_after = 5;
-
-    return lines_json(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                      "{'success':false,'status':'awaiting_payment',"
-                      "'paymentStatus':'pending','paymentRequired':true,"
-                      "'message':'Billing has not answered yet. Read the line "
-                      "request until it shows paymentUrl, or use the action "
-                      "payment_link.','line':%V}", &create->document);
-}
-
-
-/* whoever finds it: the reader or the script */
-
-static ngx_int_t
-create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_line_begin_reply_t *reply)
-{
-    ngx_int_t               rc;
-    lines_create_t         *create = ctx->data;
-    lines_tenant_limits_t  *limits;
-
-    switch (reply->is) {
-
-    case LINES_LINE_BEGIN_IDEMPOTENT:
-
-        rc = lines_idempotency_same(r, ctx, &create->idem,
-                                    &reply->fingerprint);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
-        /* the operation of a line request has its line's id */
-
-        create->other = reply->operation;
-
-        return lines_answer_read(&ctx->caller, create_replayed, ctx,
-                                 .tenant = ctx->identity.tenant,
-                                 .id = create->other);
-
-    case LINES_LINE_BEGIN_SUBSCRIPTION:
-
-        if (lines_is(&reply->state, "past_due")) {
-            return lines_json(ctx, 402, "{'error':'READ_ONLY',"
-                              "'code':'READ_ONLY','reason':'past_due'}");
-        }
-
-        return lines_subscription_required(ctx,
-                      "An active subscription is required to request lines.");
-
-    case LINES_LINE_BEGIN_BLOCKED:
-
-        create->other = reply->line;
-
-        if (create->reconciled || lines_get_main_conf(r)->billing == NULL) {
-            return create_blocked(r, ctx, NGX_OK, NULL);
-        }
-
-        create->reconciled = 1;
-
-        /* where its invoice died it is canceled; beyond its bound nobody
-           looks */
-
-        limits = lines_tenant_limits_of(r);
-
-        rc = lines_try_line_wish(&ctx->caller, create_yields, ctx,
-                                 .tenant = ctx->identity.tenant,
-                                 .id = create->other,
-                                 .wish = ngx_string("yield"),
-                                 .interval = limits->interval,
-                                 .size = limits->size);
-
-        return rc == NGX_DECLINED ? create_blocked(r, ctx, NGX_OK, NULL) : rc;
-
-    case LINES_LINE_BEGIN_FULL:
-
-        return lines_json(ctx, NGX_HTTP_FORBIDDEN, "{'success':false,"
-                          "'status':'forbidden_line_type','message':'Your plan "
-                          "does not allow another %s line.'}",
-                          create->email ? "email" : "phone");
-
-    case LINES_LINE_BEGIN_CUSTOMER:
-
-        /* the plan would allow it, but nobody is there to be charged */
-
-        return lines_subscription_required(ctx,
-                   "Another line has to be paid for, and the workspace has no "
-                   "customer at billing: set up billing first.");
-
-    case LINES_LINE_BEGIN_BOUND:
-        return lines_tenant_limited(ctx, &reply->which, reply->ms);
-
-    case LINES_LINE_BEGIN_PAYMENT:
-
-        /* it must not pretend: without billing nothing is created */
-
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "lines: a line that has to be paid for needs "
-                      "lines_billing");
-
-        return lines_unavailable(r, ctx, 60);
-    }
-
-    /* changed, late: what was read is not so any more */
-
-    return lines_idempotency_again(r, ctx, &create->idem, lines_create_check);
-}
-
-
-lines_answered(create_yields, lines_create_t *create, line_wish)
-{
-    /* it is not known, or not to be known for now: as it was read */
-
-    if (reply == NULL || reply->is != LINES_LINE_WISH_WISHED) {
-        return create_blocked(r, ctx, NGX_OK, NULL);
-    }
-
-    return lines_op_start(ctx, &create->other, 1, 0, create_blocked);
-}
-
-
-static ngx_int_t
-create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
-    lines_op_t *op)
-{
-    lines_create_t  *create = ctx->data;
-
-    return lines_line_read(&ctx->caller, create_blocking, ctx,
-                           .tenant = ctx->identity.tenant,
-                           .id = create->other);
-}
-
-
-lines_answered(create_blocking, lines_create_t *create, line_read)
-{
-    if (lines_status(&reply->status) != LINES_AWAITING_PAYMENT) {
-        return lines_idempotency_again(r, ctx, &create->idem,
-                                       lines_create_check);
-    }
-
-    return lines_json(ctx, NGX_HTTP_CONFLICT, "{'success':false,"
-                      "'status':'awaiting_payment','message':'Another line "
-                      "request is awaiting payment: pay or cancel it "
-                      "first.','line':%V,'paymentUrl':%V,'invoiceId':%V}",
-                      &reply->document, &reply->url, &reply->invoice);
-}
-
-
-lines_answered(create_replayed, lines_create_t *create, answer_read)
-{
-    if (reply->status == 0 || reply->answer.len == 0) {
-
-        ctx->retry_after = 1;
-
-        return lines_refuse(ctx, 409, "A request with this idempotency key is "
-                            "still in progress");
-    }
-
-    if (lines_idempotency_replayed(r) != NGX_OK
-        || (reply->status == NGX_HTTP_CREATED
-            && lines_line_request_location(r, &create->other) != NGX_OK))
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_answer(r, ctx, reply->status, &reply->answer);
 }

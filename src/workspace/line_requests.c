@@ -9,18 +9,12 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "api/listing.h"
-#include "http/answer.h"
 #include "http/id.h"
-#include "http/text.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
 
 
 #define LINES_LIST_DEFAULT  20
-
-
-static ngx_int_t line_request_reconciled(ngx_http_request_t *r,
-    lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op);
 
 
 ngx_int_t
@@ -74,14 +68,13 @@ lines_answered(line_request_turn, void *none, poll_take)
      */
 
     if (reply == NULL || reply->ok.len == 0) {
-        return lines_line_request_get(r, ctx);
+        return NGX_OK;
     }
 
     /* the reader waits for that no longer than a second */
 
     return lines_op_start(ctx, &ctx->params[0], 0,
-                          lines_get_main_conf(r)->operation->reader,
-                          line_request_reconciled);
+                          lines_get_main_conf(r)->operation->reader, NULL);
 }
 
 
@@ -108,22 +101,18 @@ lines_asks(lines_line_request_get, void *reconciled, line_read,
 
     /*
      * It is reconciled with billing, once in a while over the whole fleet, and
-     * read again: the second time what is known is good enough.
+     * read again by the next step: then what is known is good enough.
      */
 
-    if (reconciled == NULL) {
+    if (reconciled == NULL && lmcf->billing) {
         ctx->data = ctx;
-
-        if (lmcf->billing == NULL) {
-            return lines_line_request_get(r, ctx);
-        }
 
         rc = lines_try_poll_take(&ctx->caller, line_request_turn, ctx,
                                  .tenant = ctx->identity.tenant,
                                  .id = ctx->params[0],
                                  .ms = lmcf->operation->reconcile);
 
-        return rc == NGX_DECLINED ? lines_line_request_get(r, ctx) : rc;
+        return rc == NGX_DECLINED ? NGX_OK : rc;
     }
 
     return lines_json_ok(ctx, "{'success':true,'status':'%V',"
@@ -131,12 +120,4 @@ lines_asks(lines_line_request_get, void *reconciled, line_read,
                          "'line':%V,'paymentUrl':%V,'invoiceId':%V}",
                          &reply->status, &reply->payment, &reply->document,
                          &reply->url, &reply->invoice);
-}
-
-
-static ngx_int_t
-line_request_reconciled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
-    lines_op_t *op)
-{
-    return lines_line_request_get(r, ctx);
 }

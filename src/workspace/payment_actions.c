@@ -25,17 +25,6 @@ typedef struct {
 } lines_action_t;
 
 
-static ngx_int_t action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t status, const char *message);
-static ngx_int_t linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
-    lines_op_t *op);
-static ngx_int_t settled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
-    lines_op_t *op);
-static ngx_int_t cancel_due(lines_ctx_t *ctx, ngx_msec_t delay,
-    lines_due_add_pt done);
-static lines_step_t  read_again;
-
-
 static const char  not_pending[] =
     "This action applies only to requests that await payment.";
 
@@ -68,6 +57,23 @@ lines_action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+/* 503: not known within the budget; it goes on without the client */
+
+static ngx_int_t
+action_refuse(lines_ctx_t *ctx, ngx_uint_t status, const char *message)
+{
+    lines_action_t  *action = ctx->data;
+
+    if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        ctx->retry_after = 5;
+    }
+
+    return lines_json(ctx, status, "{'success':false,'status':'%V',"
+                      "'message':'%s','line':%V}", &action->line.status,
+                      message, &action->line.document);
+}
+
+
 ngx_int_t
 lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
@@ -91,7 +97,7 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (lines_status(&action->line.status) != LINES_AWAITING_PAYMENT) {
-        return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
+        return action_refuse(ctx, NGX_HTTP_CONFLICT, not_pending);
     }
 
     if (action->cancel) {
@@ -99,7 +105,7 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (lines_is(&action->line.wish, "cancel")) {
-        return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
+        return action_refuse(ctx, NGX_HTTP_CONFLICT,
                              "This line request is being canceled.");
     }
 
@@ -108,29 +114,21 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* 503: not known within the budget; it goes on without the client */
-
-static ngx_int_t
-action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
-    const char *message)
-{
-    lines_action_t  *action = ctx->data;
-
-    if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
-        ctx->retry_after = 5;
-    }
-
-    return lines_json(ctx, status, "{'success':false,'status':'%V',"
-                      "'message':'%s','line':%V}", &action->line.status,
-                      message, &action->line.document);
-}
-
-
 lines_answered(cancel_hinted, void *none, due_add)
 {
     LINES_FAILPOINT("cancel.begin.before");
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+cancel_due(lines_ctx_t *ctx, ngx_msec_t delay, lines_due_add_pt done)
+{
+    return lines_due_add(&ctx->caller, done, ctx,
+                         .shard = lines_due_shard(&ctx->params[0]),
+                         .tenant = ctx->identity.tenant, .id = ctx->params[0],
+                         .delay = delay);
 }
 
 
@@ -148,16 +146,6 @@ lines_action_hint(ngx_http_request_t *r, lines_ctx_t *ctx)
            ? cancel_due(ctx, lines_get_main_conf(r)->operation->due,
                         cancel_hinted)
            : NGX_OK;
-}
-
-
-static ngx_int_t
-cancel_due(lines_ctx_t *ctx, ngx_msec_t delay, lines_due_add_pt done)
-{
-    return lines_due_add(&ctx->caller, done, ctx,
-                         .shard = lines_due_shard(&ctx->params[0]),
-                         .tenant = ctx->identity.tenant, .id = ctx->params[0],
-                         .delay = delay);
 }
 
 
@@ -186,21 +174,11 @@ lines_asks(lines_action_wish, lines_action_t *action, line_wish,
         action->line.document = reply->document;
 
         return action->cancel
-               ? action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending)
-               : read_again(r, ctx);
+               ? action_refuse(ctx, NGX_HTTP_CONFLICT, not_pending)
+               : lines_action_show(r, ctx);
     }
 
     return action->cancel ? cancel_due(ctx, 0, NULL) : NGX_OK;
-}
-
-
-ngx_int_t
-lines_action_start(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_action_t  *action = ctx->data;
-
-    return lines_op_start(ctx, &ctx->params[0], 1, 0,
-                          action->cancel ? settled : linked);
 }
 
 
@@ -246,24 +224,27 @@ linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
         }
     }
 
-    return read_again(r, ctx);
+    return NGX_OK;
 }
 
 
-static ngx_int_t
-settled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
+ngx_int_t
+lines_action_start(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return read_again(r, ctx);
+    lines_action_t  *action = ctx->data;
+
+    return lines_op_start(ctx, &ctx->params[0], 1, 0,
+                          action->cancel ? NULL : linked);
 }
 
 
-lines_asks(read_again, lines_action_t *action, line_read,
+lines_asks(lines_action_show, lines_action_t *action, line_read,
            .tenant = ctx->identity.tenant, .id = ctx->params[0])
 {
     action->line = *reply;
 
     if (lines_status(&reply->status) == LINES_AWAITING_PAYMENT) {
-        return action_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+        return action_refuse(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                              action->cancel
                              ? "The cancellation goes on: billing has not "
                                "answered yet."
@@ -277,7 +258,7 @@ lines_asks(read_again, lines_action_t *action, line_read,
                                  "'line':%V}", &reply->document);
         }
 
-        return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
+        return action_refuse(ctx, NGX_HTTP_CONFLICT,
                              "The payment was faster than the cancellation.");
     }
 
@@ -289,5 +270,5 @@ lines_asks(read_again, lines_action_t *action, line_read,
         return lines_line_request_answer(r, ctx, reply);
     }
 
-    return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
+    return action_refuse(ctx, NGX_HTTP_CONFLICT, not_pending);
 }

@@ -10,7 +10,6 @@
 #include "http/body.h"
 #include "limit/limit.h"
 #include "workspace/routes.h"
-#include "workspace/workspace.h"
 
 
 #define LINES_WORKSPACE_BODY  (64 * 1024)
@@ -36,13 +35,14 @@ static lines_route_t  workspace_routes[] = {
 
     { NGX_HTTP_GET, ngx_string("line-requests/:id"),
       row("line_request_get", workspace, lines_line_request_id,
-          lines_discard_body, NULL, lines_line_request_get) },
+          lines_discard_body, NULL, lines_line_request_get,
+          lines_line_request_get) },
 
     { NGX_HTTP_POST, ngx_string("line-requests/:id"),
       row("line_request_manage", workspace, lines_line_request_id,
           lines_read_optional_json, &lines_action_input, lines_read_input,
           lines_action_read, lines_action_decide, lines_action_hint,
-          lines_action_wish, lines_action_start) },
+          lines_action_wish, lines_action_start, lines_action_show) },
 
     { NGX_HTTP_GET, ngx_string("lines/by-user"),
       row("lines_by_user", workspace, NULL, lines_discard_body, NULL,

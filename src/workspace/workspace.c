@@ -1,6 +1,5 @@
 
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/headers.h"
 #include "workspace/workspace.h"
 

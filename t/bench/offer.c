@@ -3,14 +3,19 @@
  * An open load of HTTP/1.1: requests leave when they are due, whatever became
  * of those before, and what one waited counts from when it was due.
  *
- *     offer PORT RATE SECONDS CONNECTIONS DEPTH FILE
+ *     offer PORT RATE SECONDS CONNECTIONS DEPTH FILE [TICK [TOGETHER]]
  *
- * FILE has requests, each followed by a zero byte; they are sent in turn, each
- * by the connection that is next, up to DEPTH on their way in one (pipelined).
+ * FILE has requests, each followed by a zero byte; they are sent in turn, by
+ * the connection that is next, up to DEPTH on their way in one (pipelined).
  * Sixteen @ in a request become another number each time.  Prints one line of
- * JSON: what was due, what no connection had room for, what was sent and
- * answered, by status; ms of waiting from when it was due, and from when it
- * was sent: their difference is the generator's own lateness.
+ * JSON: what was due, what no connection had room for, what was sent, what of
+ * that in time, what was answered, by status; ms of waiting from when it was
+ * due, and from when it was sent: their difference is the generator's own
+ * lateness; its CPU in s.
+ *
+ * With TICK, in ms, it sleeps so long, then reads all that has come and sends
+ * all that is due, TOGETHER of them by one write: a load that costs little to
+ * make, for what does not measure.
  */
 
 #define _GNU_SOURCE
@@ -24,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,11 +54,11 @@ typedef struct {
 
 static struct sockaddr_in  sa;
 static conn_t             *conns;
-static int                 ep, nconns, depth;
+static int                 ep, nconns, depth, together = 1;
 static uint64_t            unique;
 static double             *late, *slow;
 static size_t              answered, room;
-static long                due, full, sent, lost, cut, codes[600];
+static long                due, full, sent, timely, lost, cut, codes[600];
 
 
 static double
@@ -242,7 +248,11 @@ ask(conn_t *c, const char *text, double at)
     c->sent[i] = now();
     sent++;
 
-    flush_conn(c);
+    /* later ones may go with it */
+
+    if (together == 1) {
+        flush_conn(c);
+    }
 
     return 1;
 }
@@ -265,17 +275,19 @@ at(double *values, double share)
 int
 main(int argc, char **argv)
 {
-    int                 i, n, next, pending;
+    int                 i, n, next, pending, run;
     char               *text, **requests;
     long                size;
     FILE               *f;
     size_t              nrequests;
-    double              start, rate, seconds, when, t, wait;
+    double              start, rate, seconds, when, t, wait, tick;
+    struct rusage       used;
     struct timespec     ts;
     struct epoll_event  events[256];
 
-    if (argc != 7 || (f = fopen(argv[6], "r")) == NULL) {
-        fprintf(stderr, "usage: offer PORT RATE SECONDS CONNECTIONS DEPTH FILE\n");
+    if (argc < 7 || (f = fopen(argv[6], "r")) == NULL) {
+        fprintf(stderr, "usage: offer PORT RATE SECONDS CONNECTIONS DEPTH FILE"
+                        " [TICK [TOGETHER]]\n");
         return 2;
     }
 
@@ -283,6 +295,9 @@ main(int argc, char **argv)
     seconds = atof(argv[3]);
     nconns = atoi(argv[4]);
     depth = atoi(argv[5]) < DEPTH ? atoi(argv[5]) : DEPTH;
+
+    tick = argc > 7 ? atof(argv[7]) / 1e3 : 0;
+    together = argc > 8 ? atoi(argv[8]) : 1;
 
     fseek(f, 0, SEEK_END);
     size = ftell(f);
@@ -316,7 +331,7 @@ main(int argc, char **argv)
     }
 
     start = now();
-    next = 0;
+    next = run = 0;
 
     for ( ;; ) {
         t = now();
@@ -326,7 +341,11 @@ main(int argc, char **argv)
             /* what one connection has no room for, another may have */
 
             for (i = 0; i < nconns; i++) {
-                next = (next + 1) % nconns;
+
+                if (run == 0 || i > 0) {
+                    next = (next + 1) % nconns;
+                    run = together;
+                }
 
                 if (ask(&conns[next], requests[due % nrequests], when)) {
                     break;
@@ -334,12 +353,16 @@ main(int argc, char **argv)
             }
 
             full += (i == nconns);
+            timely += (i < nconns && t < start + seconds);
             due++;
+            run--;
 
-            if (due % 64 == 0) {
+            if (due % (tick > 0 ? 128 : 64) == 0) {
                 break;    /* answers, too */
             }
         }
+
+        run = 0;
 
         for (pending = 0, i = 0; i < nconns; i++) {
             pending += conns[i].pending;
@@ -357,7 +380,19 @@ main(int argc, char **argv)
 
         wait = when < start + seconds ? when - now() : 0.01;
         wait = wait > 0 ? wait : 0;
-        ts = (struct timespec) { (time_t) wait, (long) (wait * 1e9) % 1000000000 };
+
+        /* a multiple of the tick, so that two do not drift into one another */
+
+        if (tick > 0) {
+            wait = now() - start;
+            wait = tick - (wait - tick * (long) (wait / tick));
+            ts = (struct timespec) { 0, (long) (wait * 1e9) };
+            nanosleep(&ts, NULL);
+            wait = 0;
+        }
+
+        ts = (struct timespec) { (time_t) wait,
+                                 (long) (wait * 1e9) % 1000000000 };
         n = epoll_pwait2(ep, events, 256, &ts, NULL);
 
         for (i = 0; i < n; i++) {
@@ -372,11 +407,18 @@ main(int argc, char **argv)
     qsort(late, answered, sizeof(double), compare);
     qsort(slow, answered, sizeof(double), compare);
 
-    printf("{\"due\":%ld,\"no_room\":%ld,\"sent\":%ld,\"answered\":%zu,"
-           "\"lost\":%ld,\"cut\":%ld,\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f,"
-           "\"sent_p50\":%.3f,\"sent_p99\":%.3f,\"took\":%.3f,\"codes\":{",
-           due, full, sent, answered, lost, cut, at(late, 0.5), at(late, 0.99),
-           at(late, 1), at(slow, 0.5), at(slow, 0.99), now() - start);
+    getrusage(RUSAGE_SELF, &used);
+
+    printf("{\"due\":%ld,\"no_room\":%ld,\"sent\":%ld,\"timely\":%ld,"
+           "\"answered\":%zu,\"lost\":%ld,\"cut\":%ld,"
+           "\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f,"
+           "\"sent_p50\":%.3f,\"sent_p99\":%.3f,\"took\":%.3f,\"cpu\":%.3f,"
+           "\"codes\":{",
+           due, full, sent, timely, answered, lost, cut, at(late, 0.5),
+           at(late, 0.99), at(late, 1), at(slow, 0.5), at(slow, 0.99),
+           now() - start,
+           used.ru_utime.tv_sec + used.ru_stime.tv_sec
+           + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
 
     for (n = 0, i = 0; i < 600; i++) {
         if (codes[i]) {

@@ -62,12 +62,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     rc = lines_jwk_parse(&text, buf, &set, &report);
 
-    must(rc == NGX_OK || (rc == NGX_DECLINED && report.error.len > 0));
+    must(rc == NGX_OK || (rc == NGX_DECLINED && *report.error != '\0'));
 
     if (rc == NGX_OK) {
 
         must(set->nkeys > 0 && set->size <= lines_jwk_set_room(size));
-        must(report.error.len == 0);
+        must(*report.error == '\0');
 
         copy = malloc(set->size);
         must(copy != NULL);

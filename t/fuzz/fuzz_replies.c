@@ -16,8 +16,23 @@ extern lines_store_call_t  *fuzz_calls[];
 extern ngx_uint_t           fuzz_ncalls;
 
 
+/* as the connection has it: store/redis_connection.c */
+#define FUZZ_ELEMENTS  1000000
+
+#if (HIREDIS_MAJOR >= 1)
+typedef size_t fuzz_elements_t;
+#else
+typedef int fuzz_elements_t;
+#endif
+
+
 static lines_redis_t        redis;
 static lines_redis_conf_t   redis_conf;
+
+static redisReplyObjectFunctions  fuzz_objects;
+static size_t                     fuzz_elements;
+static void                      *(*fuzz_create_any)(const redisReadTask *task,
+    fuzz_elements_t elements);
 
 
 /* not asked: what would be sent is not looked at */
@@ -186,6 +201,19 @@ fuzz_answered(lines_store_call_t *call, redisReply *reply, ngx_uint_t who)
 }
 
 
+static void *
+fuzz_create_array(const redisReadTask *task, fuzz_elements_t elements)
+{
+    if ((size_t) elements > FUZZ_ELEMENTS - fuzz_elements) {
+        return NULL;
+    }
+
+    fuzz_elements += elements;
+
+    return fuzz_create_any(task, elements);
+}
+
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -207,6 +235,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     reader = redisReaderCreate();
     must(reader != NULL);
 
+    fuzz_objects = *reader->fn;
+    fuzz_create_any = fuzz_objects.createArray;
+    fuzz_objects.createArray = fuzz_create_array;
+    reader->fn = &fuzz_objects;
+    fuzz_elements = 0;
+
     do {
         n = in.last - in.p;
         n = piece ? ngx_min(n, piece) : n;
@@ -224,6 +258,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             if (rc == REDIS_OK && reply) {
                 fuzz_answered(call, reply, who);
                 freeReplyObject(reply);
+                fuzz_elements = 0;
             }
 
         } while (rc == REDIS_OK && reply);

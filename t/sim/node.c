@@ -226,6 +226,7 @@ sim_node_boot(sim_node_t *node)
     }
 
     redis->conf = &redis_conf;
+    redis->connection.name = &redis_conf.name;
     node->lmcf.redis = redis;
 
     (void) lines_database_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);

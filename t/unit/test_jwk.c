@@ -60,14 +60,12 @@ skipped(const char *good, const char *entry, const char *reason)
             && set->nkeys == 1
             && report.skipped == 1
             && report.skips[0].key == 0
-            && report.skips[0].reason.len == strlen(reason)
-            && memcmp(report.skips[0].reason.data, reason, strlen(reason)) == 0
+            && strcmp(report.skips[0].reason, reason) == 0
             && knows("good"), "%s: %.60s", reason, entry))
     {
-        printf("#   rc %d, skipped %d, %.*s%.*s\n", (int) rc,
-               (int) report.skipped, (int) report.skips[0].reason.len,
-               (char *) report.skips[0].reason.data, (int) report.error.len,
-               (char *) report.error.data);
+        printf("#   rc %d, skipped %d, %s%s\n", (int) rc,
+               (int) report.skipped,
+               report.skipped ? report.skips[0].reason : "", report.error);
     }
 
     free(text);
@@ -84,7 +82,7 @@ refused(const char *text, const char *reason)
 
     snprintf(name, sizeof(name), "%s: %.40s", reason, text);
     ok(rc == NGX_DECLINED, "refused: %.40s", text);
-    is_str(&report.error, reason, name);
+    ok(strcmp(report.error, reason) == 0, "%s", name);
 }
 
 
@@ -298,7 +296,7 @@ test_kids(void)
     snprintf(text, 4096, "{\"keys\":[%s,%s]}", a, b);
     ok(parse(text, strlen(text)) == NGX_DECLINED,
        "nothing but ambiguous keys: no set");
-    is_str(&report.error, "no-usable-key", "and why");
+    ok(strcmp(report.error, "no-usable-key") == 0, "and why");
 
     snprintf(text, 4096, "{\"keys\":[%s]}", c);
     ok(parse(text, strlen(text)) == NGX_OK
@@ -435,7 +433,7 @@ test_documents(EVP_PKEY *key)
     *p = ' ';
     ok(parse(text, len - 1) == NGX_OK, "256 KiB");
     ok(parse(text, len) == NGX_DECLINED, "one byte more");
-    is_str(&report.error, "document-too-large", "why");
+    ok(strcmp(report.error, "document-too-large") == 0, "why");
     free(text);
     free(good);
 }

@@ -38,8 +38,9 @@ local failed = h.subscription == subscription
                     or (filled(h.ended) and h.reason == 'payment_refunded'))
 local op = redis.call('HMGET', named_key, 'subscription', 'step', 'attempt')
 
--- still under way, and not of an older attempt: it will find out itself
-if op[2] and op[2] ~= 'done'
+-- still under way, and not of an older attempt: it will find out itself, but
+-- for a line that has failed: it gives nothing back
+if not failed and op[2] and op[2] ~= 'done'
    and (op[1] == subscription or not op[1] or op[1] == '')
    and (not attempt or not op[3]
         or tonumber(attempt) >= tonumber(op[3]))

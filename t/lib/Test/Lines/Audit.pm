@@ -59,10 +59,17 @@ Waits for the end of a pass that begins after now.
 
 =cut
 
-sub whole_pass ($self) {
+sub whole_pass ($self, $seconds = 30) {
     my $now = $self->scenario->redis->client->time;
     my $ms  = $now->[0] * 1000 + int $now->[1] / 1000;
-    wait_for(sub { my $pass = $self->pass; !length $pass->{phase} && ($pass->{began} // 0) > $ms }, 30, 'a pass');
+    my $began;
+
+    # the next one may begin as soon as it ends
+    wait_for(sub {
+        my $pass = $self->pass;
+        $began //= $pass->{began} if ($pass->{began} // 0) > $ms;
+        return $began && ($pass->{ended} // 0) >= $began;
+    }, $seconds, 'a pass');
 }
 
 =head2 shows
