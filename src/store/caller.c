@@ -6,6 +6,7 @@
  */
 
 #include "store/caller.h"
+#include "store/cluster_slot.h"
 #include "store/redis_op.h"
 
 
@@ -204,7 +205,7 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     ngx_memzero(&w, sizeof(lines_writing_t));
 
     w.slot = LINES_CLUSTER_ANY;
-    w.hash = caller->redis->conf->cluster;
+    w.hash = (caller->redis->cluster != NULL);
 
     if (write_tokens(&w, call, args) != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, caller->log, 0,

@@ -7,8 +7,9 @@
  */
 
 #include "store/cluster.h"
-#include "store/redis_life.h"
+#include "store/cluster_ask.h"
 #include "store/redis_log.h"
+#include "store/redis_node.h"
 
 
 /* the map is read so often, and so often while not all is served */
@@ -37,69 +38,43 @@
 
 
 struct lines_cluster_s {
-    lines_redis_t             *redis;
-    ngx_log_t                 *log;
+    lines_redis_t          *redis;
+    lines_cluster_owner_t  *owner;
+    ngx_log_t              *log;
 
-    ngx_queue_t                nodes;
-    ngx_uint_t                 nnodes;
-    ngx_queue_t                followers;
+    lines_cluster_ask_t    *ask;
+    ngx_event_t             timer;
 
-    ngx_queue_t                later;
-    ngx_event_t                retry;
+    ngx_uint_t              nnodes;
+    ngx_queue_t             later;
+    ngx_event_t             retry;
 
-    lines_redis_connection_t   seed;       /* while no node is connected */
-    ngx_uint_t                 nseed;      /* that is tried next */
+    off_t                   epoch;      /* of the map; 0: unknown */
+    ngx_uint_t              older;      /* maps in a row */
 
-    ngx_event_t                timer;
-    lines_redis_connection_t  *asking;     /* NULL: nobody is asked */
-    ngx_msec_t                 asked_at;
-    ngx_uint_t                 turn;
-    ngx_uint_t                 follow_turn;
+    unsigned                known:1;    /* there is a map */
+    unsigned                destroyed:1;
 
-    off_t                      told;       /* the epoch, by who is asked; 0: it
-                                              does not say */
-    off_t                      epoch;      /* of the map; 0: unknown */
-    ngx_uint_t                 older;      /* maps in a row */
+    ngx_uint_t              unserved;   /* slots, */
+    ngx_msec_t              unserved_at;
+                                        /* since when there are some */
+    lines_redis_node_t     *slots[LINES_CLUSTER_SLOTS];
 
-    unsigned                   known:1;    /* there is a map */
-    unsigned                   bad:1;      /* that one cannot be read was said */
-    unsigned                   destroyed:1;
-
-    ngx_uint_t                 unserved;   /* slots */
-    lines_redis_node_t        *slots[LINES_CLUSTER_SLOTS];
-    lines_cluster_map_t        map;        /* that is being read */
-
-    u_char                     reason[LINES_REDIS_CAUSE_LEN
-                                      + LINES_CLUSTER_HOST + 16];
+    u_char                  reason[LINES_REDIS_CAUSE_LEN
+                                   + LINES_CLUSTER_HOST + 16];
 };
 
 
 static void cluster_wake(lines_cluster_t *cluster, ngx_msec_t delay);
 static void cluster_timer_handler(ngx_event_t *ev);
-static ngx_uint_t cluster_ask(lines_cluster_t *cluster);
-static void cluster_question(lines_cluster_t *cluster,
-    lines_redis_connection_t *conn);
 static ngx_uint_t cluster_whole(lines_cluster_t *cluster);
+static ngx_uint_t cluster_serves(lines_redis_node_t *node);
 static void cluster_sweep(lines_cluster_t *cluster);
 static void cluster_remove(lines_cluster_t *cluster, lines_redis_node_t *node);
-static void cluster_open_seed(lines_cluster_t *cluster);
-static void cluster_locate_seed(lines_redis_connection_t *conn,
-    ngx_uint_t last);
-static void cluster_seed_ready(void *data);
-static void cluster_seed_lost(void *data);
-static void cluster_told_epoch(lines_redis_connection_t *conn, void *data,
-    redisReply *reply);
-static void cluster_told_shards(lines_redis_connection_t *conn, void *data,
-    redisReply *reply);
-static void cluster_told_slots(lines_redis_connection_t *conn, void *data,
-    redisReply *reply);
-static void cluster_take(lines_cluster_t *cluster,
-    lines_redis_connection_t *conn, ngx_int_t rc);
-static void cluster_complain(lines_cluster_t *cluster,
-    lines_redis_connection_t *conn, char *why);
-static void cluster_fill_hosts(lines_cluster_t *cluster,
-    lines_redis_connection_t *conn);
-static ngx_int_t cluster_apply(lines_cluster_t *cluster);
+static void cluster_take(lines_cluster_t *cluster, lines_cluster_map_t *map,
+    off_t epoch);
+static ngx_int_t cluster_apply(lines_cluster_t *cluster,
+    lines_cluster_map_t *map);
 static void cluster_set_slot(lines_cluster_t *cluster, ngx_uint_t slot,
     lines_redis_node_t *node);
 static lines_redis_node_t *cluster_find(lines_cluster_t *cluster,
@@ -107,12 +82,11 @@ static lines_redis_node_t *cluster_find(lines_cluster_t *cluster,
 static void cluster_reroute(lines_cluster_t *cluster,
     lines_redis_node_t *node);
 static void cluster_retry_handler(ngx_event_t *ev);
-static void cluster_locate_any(lines_redis_connection_t *conn,
-    ngx_uint_t last);
 
 
 lines_cluster_t *
-lines_cluster_create(ngx_cycle_t *cycle, lines_redis_t *redis)
+lines_cluster_create(ngx_cycle_t *cycle, lines_redis_t *redis,
+    lines_cluster_owner_t *owner)
 {
     lines_cluster_t  *cluster;
 
@@ -122,11 +96,10 @@ lines_cluster_create(ngx_cycle_t *cycle, lines_redis_t *redis)
     }
 
     cluster->redis = redis;
+    cluster->owner = owner;
     cluster->log = cycle->log;
     cluster->unserved = LINES_CLUSTER_SLOTS;
 
-    ngx_queue_init(&cluster->nodes);
-    ngx_queue_init(&cluster->followers);
     ngx_queue_init(&cluster->later);
 
     cluster->retry.handler = cluster_retry_handler;
@@ -139,7 +112,11 @@ lines_cluster_create(ngx_cycle_t *cycle, lines_redis_t *redis)
     cluster->timer.log = cycle->log;
     cluster->timer.cancelable = 1;
 
-    cluster_open_seed(cluster);
+    cluster->ask = lines_cluster_ask_create(cycle, redis, cluster_take);
+    if (cluster->ask == NULL) {
+        return NULL;
+    }
+
     cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
 
     return cluster;
@@ -149,23 +126,23 @@ lines_cluster_create(ngx_cycle_t *cycle, lines_redis_t *redis)
 void
 lines_cluster_destroy(lines_cluster_t *cluster)
 {
-    ngx_queue_t       *q;
-    lines_redis_op_t  *op;
+    ngx_queue_t         *q;
+    lines_redis_node_t  *node;
 
     cluster->destroyed = 1;
 
-    lines_redis_close(&cluster->seed);
+    lines_cluster_ask_destroy(cluster->ask);
 
-    while (!ngx_queue_empty(&cluster->nodes)) {
-        q = ngx_queue_head(&cluster->nodes);
-        cluster_remove(cluster, ngx_queue_data(q, lines_redis_node_t, queue));
+    while ((node = lines_redis_next(cluster->redis, NULL))) {
+        cluster_remove(cluster, node);
     }
 
     while (!ngx_queue_empty(&cluster->later)) {
         q = ngx_queue_head(&cluster->later);
-        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
+        ngx_queue_remove(q);
 
-        lines_redis_detach(op);
+        cluster->owner->done(ngx_queue_data(q, lines_redis_op_t, asked.queue),
+                             NULL);
     }
 
     if (cluster->retry.timer_set) {
@@ -175,18 +152,6 @@ lines_cluster_destroy(lines_cluster_t *cluster)
     if (cluster->timer.timer_set) {
         ngx_del_timer(&cluster->timer);
     }
-}
-
-
-lines_redis_node_t *
-lines_cluster_next(lines_cluster_t *cluster, lines_redis_node_t *node)
-{
-    ngx_queue_t  *q;
-
-    q = ngx_queue_next(node ? &node->queue : &cluster->nodes);
-
-    return q == ngx_queue_sentinel(&cluster->nodes)
-           ? NULL : ngx_queue_data(q, lines_redis_node_t, queue);
 }
 
 
@@ -202,13 +167,13 @@ lines_cluster_node(lines_cluster_t *cluster, ngx_int_t slot)
     any = NULL;
     node = NULL;
 
-    while ((node = lines_cluster_next(cluster, node))) {
+    while ((node = lines_redis_next(cluster->redis, node))) {
 
         if (node->nslots == 0) {
             continue;
         }
 
-        if (node->connection.state == LINES_REDIS_READY) {
+        if (cluster_serves(node)) {
             return node;
         }
 
@@ -220,9 +185,24 @@ lines_cluster_node(lines_cluster_t *cluster, ngx_int_t slot)
 
 
 ngx_uint_t
-lines_cluster_away(lines_cluster_t *cluster)
+lines_cluster_away(lines_cluster_t *cluster, ngx_int_t slot)
 {
-    return !cluster->known && cluster->seed.away;
+    ngx_msec_t           patience;
+    lines_redis_node_t  *node;
+
+    if (!cluster->known) {
+        return lines_cluster_ask_seed(cluster->ask)->away;
+    }
+
+    patience = cluster->redis->conf->connect_timeout;
+    node = lines_cluster_node(cluster, slot);
+
+    if (node == NULL) {
+        return ngx_current_msec - cluster->unserved_at >= patience;
+    }
+
+    return node->connection.away
+           || (node->down && ngx_current_msec - node->down_at >= patience);
 }
 
 
@@ -231,27 +211,6 @@ lines_cluster_lost(lines_cluster_t *cluster)
 {
     if (!cluster->destroyed) {
         cluster_wake(cluster, LINES_CLUSTER_PAUSE);
-    }
-}
-
-
-/* who waits for a node that is connected, goes there */
-
-void
-lines_cluster_ready(lines_cluster_t *cluster)
-{
-    ngx_queue_t               *q;
-    lines_redis_connection_t  *conn;
-
-    for (q = ngx_queue_head(&cluster->followers);
-         q != ngx_queue_sentinel(&cluster->followers);
-         q = ngx_queue_next(q))
-    {
-        conn = ngx_queue_data(q, lines_redis_connection_t, follower);
-
-        if (conn->state == LINES_REDIS_RESOLVING && conn->resolve == NULL) {
-            cluster_locate_any(conn, 0);
-        }
     }
 }
 
@@ -283,82 +242,14 @@ cluster_timer_handler(ngx_event_t *ev)
 
     cluster_sweep(cluster);
 
-    if (cluster->asking
-        && ngx_current_msec - cluster->asked_at
-           >= cluster->redis->conf->timeout)
-    {
-        /* one that is slow may be asked no more, but serve */
-
-        if (cluster->asking == &cluster->seed) {
-            lines_redis_fail(&cluster->seed, "it does not tell its map");
-        }
-
-        cluster->asking = NULL;
-    }
-
-    if (cluster->asking == NULL && !cluster_ask(cluster)) {
-        cluster_open_seed(cluster);
-    }
+    lines_cluster_ask_next(cluster->ask);
 
     cluster_wake(cluster, cluster_whole(cluster) ? LINES_CLUSTER_PERIOD
                                                  : LINES_CLUSTER_TROUBLE);
 }
 
 
-/* one node after the other; flag: there is one */
-
-static ngx_uint_t
-cluster_ask(lines_cluster_t *cluster)
-{
-    ngx_uint_t           i, n;
-    lines_redis_node_t  *node;
-
-    n = 0;
-    node = NULL;
-
-    while ((node = lines_cluster_next(cluster, node))) {
-        n += (node->connection.state == LINES_REDIS_READY);
-    }
-
-    if (n == 0) {
-
-        if (cluster->seed.state == LINES_REDIS_READY) {
-            cluster_question(cluster, &cluster->seed);
-        }
-
-        return 0;
-    }
-
-    if (cluster->seed.state != LINES_REDIS_CLOSED) {
-        lines_redis_close(&cluster->seed);
-    }
-
-    i = cluster->turn++ % n;
-
-    while ((node = lines_cluster_next(cluster, node))) {
-
-        if (node->connection.state == LINES_REDIS_READY && i-- == 0) {
-            cluster_question(cluster, &node->connection);
-            break;
-        }
-    }
-
-    return 1;
-}
-
-
-static void
-cluster_question(lines_cluster_t *cluster, lines_redis_connection_t *conn)
-{
-    cluster->asking = conn;
-    cluster->asked_at = ngx_current_msec;
-
-    lines_redis_ask(conn, cluster_told_epoch, cluster, "CLUSTER INFO");
-    lines_redis_ask(conn, cluster_told_shards, cluster, "CLUSTER SHARDS");
-}
-
-
-/* flag: each slot has a node that is connected */
+/* flag: each slot has a node that serves */
 
 static ngx_uint_t
 cluster_whole(lines_cluster_t *cluster)
@@ -371,14 +262,21 @@ cluster_whole(lines_cluster_t *cluster)
 
     node = NULL;
 
-    while ((node = lines_cluster_next(cluster, node))) {
+    while ((node = lines_redis_next(cluster->redis, node))) {
 
-        if (node->nslots && node->connection.state != LINES_REDIS_READY) {
+        if (node->nslots && !cluster_serves(node)) {
             return 0;
         }
     }
 
     return 1;
+}
+
+
+static ngx_uint_t
+cluster_serves(lines_redis_node_t *node)
+{
+    return node->connection.state == LINES_REDIS_READY && !node->down;
 }
 
 
@@ -393,8 +291,8 @@ cluster_sweep(lines_cluster_t *cluster)
     lines_redis_node_t        *node, *next;
     lines_redis_connection_t  *conn;
 
-    for (node = lines_cluster_next(cluster, NULL); node; node = next) {
-        next = lines_cluster_next(cluster, node);
+    for (node = lines_redis_next(cluster->redis, NULL); node; node = next) {
+        next = lines_redis_next(cluster->redis, node);
         conn = &node->connection;
 
         if (node->nslots
@@ -432,221 +330,42 @@ cluster_remove(lines_cluster_t *cluster, lines_redis_node_t *node)
         }
     }
 
-    ngx_queue_remove(&node->queue);
     cluster->nnodes--;
 
     if (node->connection.connects) {
         cluster->redis->status.reconnects += node->connection.connects - 1;
     }
 
-    lines_redis_node_destroy(node);
+    lines_cluster_ask_forget(cluster->ask, &node->connection);
 
-    if (cluster->asking == &node->connection) {
-        cluster->asking = NULL;
-    }
+    cluster->owner->destroy(node);
 }
 
 
 static void
-cluster_open_seed(lines_cluster_t *cluster)
+cluster_take(lines_cluster_t *cluster, lines_cluster_map_t *map, off_t epoch)
 {
-    lines_redis_connection_t  *conn;
-
-    conn = &cluster->seed;
-
-    if (conn->state != LINES_REDIS_CLOSED) {
+    if (map == NULL) {
+        cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
         return;
     }
 
-    ngx_memzero(conn, sizeof(lines_redis_connection_t));
-
-    conn->conf = cluster->redis->conf;
-    conn->name = &cluster->redis->conf->name;
-    conn->log = cluster->log;
-    conn->data = cluster;
-    conn->role = "map of the cluster";
-    conn->ready = cluster_seed_ready;
-    conn->lost = cluster_seed_lost;
-    conn->locate = cluster_locate_seed;
-    conn->guide = cluster;
-    conn->any = 1;
-
-    lines_redis_open(conn);
-}
-
-
-static void
-cluster_locate_seed(lines_redis_connection_t *conn, ngx_uint_t last)
-{
-    lines_cluster_t *cluster = conn->guide;
-
-    ngx_array_t         *seeds;
-    lines_redis_conf_t  *conf;
-
-    if (last) {
-        return;
-    }
-
-    seeds = cluster->redis->conf->sentinels;
-    conf = seeds->elts;
-    conf = &conf[cluster->nseed++ % seeds->nelts];
-
-    conn->name = &conf->name;
-
-    lines_redis_aim(conn, conf);
-}
-
-
-static void
-cluster_seed_ready(void *data)
-{
-    lines_cluster_t *cluster = data;
-
-    if (cluster->asking == NULL || cluster->asking == &cluster->seed) {
-        cluster_question(cluster, &cluster->seed);
-    }
-}
-
-
-static void
-cluster_seed_lost(void *data)
-{
-    lines_cluster_t *cluster = data;
-
-    if (cluster->asking == &cluster->seed) {
-        cluster->asking = NULL;
-    }
-}
-
-
-static void
-cluster_told_epoch(lines_redis_connection_t *conn, void *data,
-    redisReply *reply)
-{
-    lines_cluster_t *cluster = data;
-
-    char    *p;
-    size_t   len;
-
-    static char  name[] = "cluster_current_epoch:";
-
-    if (conn != cluster->asking) {
-        return;
-    }
-
-    cluster->told = 0;
-
-    if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
-        return;
-    }
-
-    p = strstr(reply->str, name);
-
-    if (p) {
-        p += sizeof(name) - 1;
-        len = strspn(p, "0123456789");
-
-        cluster->told = ngx_max(ngx_atoof((u_char *) p, len), 0);
-    }
-}
-
-
-static void
-cluster_told_shards(lines_redis_connection_t *conn, void *data,
-    redisReply *reply)
-{
-    lines_cluster_t *cluster = data;
-
-    if (conn != cluster->asking) {
-        return;
-    }
-
-    if (reply == NULL) {
-        cluster->asking = NULL;
-        return;
-    }
-
-    if (reply->type == REDIS_REPLY_ERROR) {
-        lines_redis_ask(conn, cluster_told_slots, cluster, "CLUSTER SLOTS");
-        return;
-    }
-
-    cluster_take(cluster, conn,
-                 lines_cluster_read_shards(&cluster->map, reply,
-                                           cluster->redis->conf->secure));
-}
-
-
-static void
-cluster_told_slots(lines_redis_connection_t *conn, void *data,
-    redisReply *reply)
-{
-    lines_cluster_t *cluster = data;
-
-    if (conn != cluster->asking) {
-        return;
-    }
-
-    if (reply == NULL) {
-        cluster->asking = NULL;
-        return;
-    }
-
-    if (reply->type != REDIS_REPLY_ERROR) {
-        cluster_take(cluster, conn,
-                     lines_cluster_read_slots(&cluster->map, reply));
-        return;
-    }
-
-    cluster->asking = NULL;
-
-    if (lines_redis_error_is(reply, "cluster support disabled")) {
-        lines_redis_fail(conn, "the server is no node of a cluster: "
-                         "\"redis://\" is for that");
-        return;
-    }
-
-    cluster_complain(cluster, conn, reply->str);
-}
-
-
-static void
-cluster_take(lines_cluster_t *cluster, lines_redis_connection_t *conn,
-    ngx_int_t rc)
-{
-    cluster->asking = NULL;
-
-    if (rc != NGX_OK) {
-        cluster_complain(cluster, conn, "it cannot be read");
-        return;
-    }
-
-    /* as one does that was reset */
-
-    if (cluster->map.nnodes == 0) {
-        cluster_complain(cluster, conn, "no slot has a primary");
-        return;
-    }
-
-    if (cluster->told
-        && cluster->told < cluster->epoch
+    if (epoch
+        && epoch < cluster->epoch
         && ++cluster->older < LINES_CLUSTER_OLDER)
     {
-        ngx_log_debug3(NGX_LOG_DEBUG_EVENT, cluster->log, 0,
-                       "lines cluster: \"%V\" tells epoch %O, not %O",
-                       conn->name, cluster->told, cluster->epoch);
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, cluster->log, 0,
+                       "lines cluster: a map of epoch %O, not %O",
+                       epoch, cluster->epoch);
 
         cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
         return;
     }
 
     cluster->older = 0;
-    cluster->bad = 0;
-    cluster->epoch = cluster->told ? cluster->told : cluster->epoch;
+    cluster->epoch = epoch ? epoch : cluster->epoch;
 
-    cluster_fill_hosts(cluster, conn);
-
-    if (cluster_apply(cluster) != NGX_OK) {
+    if (cluster_apply(cluster, map) != NGX_OK) {
         cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
         return;
     }
@@ -659,73 +378,11 @@ cluster_take(lines_cluster_t *cluster, lines_redis_connection_t *conn,
 }
 
 
-/* once, until there is a good one */
-
-static void
-cluster_complain(lines_cluster_t *cluster, lines_redis_connection_t *conn,
-    char *why)
-{
-    if (!cluster->bad) {
-        cluster->bad = 1;
-
-        ngx_log_error(NGX_LOG_ERR, cluster->log, 0,
-                      "lines redis \"%V\": its map of the cluster is not used: "
-                      "%*s", conn->name,
-                      ngx_min(ngx_strlen(why), LINES_REDIS_TEXT_LEN), why);
-    }
-
-    /* another one may tell a better one */
-
-    if (conn == &cluster->seed) {
-        lines_redis_fail(conn, "its map of the cluster is not used: %*s",
-                         ngx_min(ngx_strlen(why), LINES_REDIS_TEXT_LEN), why);
-    }
-
-    cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
-}
-
-
-static void
-cluster_fill_hosts(lines_cluster_t *cluster, lines_redis_connection_t *conn)
-{
-    ngx_str_t                 host;
-    ngx_uint_t                i;
-    lines_redis_node_t       *node;
-    lines_cluster_address_t  *address;
-
-    if (conn == &cluster->seed) {
-        host = conn->conf->url.host;
-
-        if (host.len > 2 && host.data[0] == '[') {
-            host.data++;
-            host.len -= 2;
-        }
-
-    } else {
-        node = conn->data;
-        host.data = node->address.host;
-        host.len = node->address.len;
-    }
-
-    for (i = 0; i < cluster->map.nnodes; i++) {
-        address = &cluster->map.nodes[i];
-
-        if (address->len == 0) {
-            (void) lines_cluster_set_address(address, host.data, host.len,
-                                             address->port);
-        }
-    }
-}
-
-
 static ngx_int_t
-cluster_apply(lines_cluster_t *cluster)
+cluster_apply(lines_cluster_t *cluster, lines_cluster_map_t *map)
 {
-    ngx_uint_t            i;
-    lines_redis_node_t   *node, *nodes[LINES_CLUSTER_NODES];
-    lines_cluster_map_t  *map;
-
-    map = &cluster->map;
+    ngx_uint_t           i;
+    lines_redis_node_t  *node, *nodes[LINES_CLUSTER_NODES];
 
     for (i = 0; i < map->nnodes; i++) {
         nodes[i] = cluster_find(cluster, &map->nodes[i]);
@@ -742,7 +399,7 @@ cluster_apply(lines_cluster_t *cluster)
 
     node = NULL;
 
-    while ((node = lines_cluster_next(cluster, node))) {
+    while ((node = lines_redis_next(cluster->redis, node))) {
         cluster_reroute(cluster, node);
     }
 
@@ -764,8 +421,8 @@ cluster_set_slot(lines_cluster_t *cluster, ngx_uint_t slot,
     if (node) {
         node->nslots++;
 
-    } else {
-        cluster->unserved++;
+    } else if (cluster->unserved++ == 0) {
+        cluster->unserved_at = ngx_current_msec;
     }
 
     cluster->slots[slot] = node;
@@ -781,7 +438,7 @@ cluster_find(lines_cluster_t *cluster, lines_cluster_address_t *address)
 
     node = NULL;
 
-    while ((node = lines_cluster_next(cluster, node))) {
+    while ((node = lines_redis_next(cluster->redis, node))) {
 
         if (lines_cluster_same(&node->address, address)) {
             return node;
@@ -792,12 +449,11 @@ cluster_find(lines_cluster_t *cluster, lines_cluster_address_t *address)
         return NULL;
     }
 
-    node = lines_redis_node_create(cluster->redis, address);
+    node = cluster->owner->create(cluster->redis, address);
     if (node == NULL) {
         return NULL;
     }
 
-    ngx_queue_insert_tail(&cluster->nodes, &node->queue);
     cluster->nnodes++;
 
     ngx_log_error(NGX_LOG_NOTICE, cluster->log, 0,
@@ -823,7 +479,8 @@ cluster_reroute(lines_cluster_t *cluster, lines_redis_node_t *node)
         next = ngx_queue_next(q);
         op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
 
-        if (lines_cluster_node(cluster, op->slot) != node
+        if (!op->pinned
+            && lines_cluster_node(cluster, op->slot) != node
             && (!op->asking || node->asked_at == 0))
         {
             ngx_queue_remove(q);
@@ -876,7 +533,7 @@ cluster_retry_handler(ngx_event_t *ev)
             cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
 
         } else {
-            lines_redis_op_place(op, node);
+            cluster->owner->place(op, node);
         }
     }
 }
@@ -914,6 +571,11 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
     }
 
     if (!moved && !asking) {
+
+        /* while a slot moves it may be sent to and fro many a time */
+
+        op->redirects = 0;
+
         cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
         lines_cluster_later(cluster, op);
         return NGX_OK;
@@ -929,6 +591,15 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
                                           reply->len);
     if (slot != op->slot) {
         return NGX_ERROR;
+    }
+
+    if (address.port == 0) {
+
+        /* the map knows its address */
+
+        cluster_wake(cluster, LINES_CLUSTER_PAUSE);
+        lines_cluster_later(cluster, op);
+        return NGX_OK;
     }
 
     if (address.len == 0) {
@@ -969,64 +640,9 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
 
     op->asking = asking;
 
-    lines_redis_op_place(op, node);
+    cluster->owner->place(op, node);
 
     return NGX_OK;
-}
-
-
-void
-lines_cluster_follow(lines_cluster_t *cluster, lines_redis_connection_t *conn)
-{
-    conn->guide = cluster;
-    conn->locate = cluster_locate_any;
-
-    ngx_queue_insert_tail(&cluster->followers, &conn->follower);
-}
-
-
-/* its failures are its own, wherever it goes */
-
-static void
-cluster_locate_any(lines_redis_connection_t *conn, ngx_uint_t last)
-{
-    lines_cluster_t *cluster = conn->guide;
-
-    ngx_str_t            host;
-    ngx_uint_t           i, n, failures;
-    lines_redis_node_t  *node;
-
-    n = 0;
-    node = NULL;
-
-    while ((node = lines_cluster_next(cluster, node))) {
-        n += (node->connection.state == LINES_REDIS_READY);
-    }
-
-    if (n == 0 && !last) {
-        return;
-    }
-
-    if (n == 0) {
-        lines_redis_fail(conn, "no node of the cluster is connected");
-        return;
-    }
-
-    i = cluster->follow_turn++ % n;
-
-    while ((node = lines_cluster_next(cluster, node))) {
-        if (node->connection.state == LINES_REDIS_READY && i-- == 0) {
-            break;
-        }
-    }
-
-    host.data = node->address.host;
-    host.len = node->address.len;
-    failures = conn->failures;
-
-    lines_redis_located(conn, &host, node->address.port, 1);
-
-    conn->failures = failures;
 }
 
 
@@ -1070,9 +686,10 @@ lines_cluster_status(lines_cluster_t *cluster, lines_redis_status_t *status)
 
     p = cluster->reason;
     status->reason.data = p;
+    status->reason.len = 0;
 
     if (!cluster->known) {
-        conn = &cluster->seed;
+        conn = lines_cluster_ask_seed(cluster->ask);
 
         status->away = conn->away;
         status->probing = conn->away
@@ -1085,15 +702,27 @@ lines_cluster_status(lines_cluster_t *cluster, lines_redis_status_t *status)
 
     node = NULL;
 
-    while ((node = lines_cluster_next(cluster, node))) {
+    while ((node = lines_redis_next(cluster->redis, node))) {
         conn = &node->connection;
 
-        if (node->nslots && conn->state != LINES_REDIS_READY) {
-            status->reason.len = ngx_sprintf(p, "%V: %s", &node->name,
-                                             conn->logged)
-                                 - p;
-            return;
+        if (node->nslots == 0) {
+            continue;
         }
+
+        if (cluster_serves(node)) {
+            status->serves = 1;
+
+        } else if (status->reason.len == 0) {
+            status->reason.len = ngx_sprintf(p, "%V: %s", &node->name,
+                                             node->down
+                                             ? (u_char *) "CLUSTERDOWN"
+                                             : conn->logged)
+                                 - p;
+        }
+    }
+
+    if (status->reason.len) {
+        return;
     }
 
     if (cluster->unserved) {
@@ -1106,5 +735,4 @@ lines_cluster_status(lines_cluster_t *cluster, lines_redis_status_t *status)
     }
 
     status->connected = 1;
-    status->reason.len = 0;
 }

@@ -7,72 +7,20 @@
 #include "store/cluster_map.h"
 
 
-static uint32_t crc16(uint32_t crc, u_char ch);
 static ngx_int_t read_shard(lines_cluster_map_t *map, redisReply *slots,
     redisReply *nodes, ngx_uint_t secure);
 static redisReply *find_primary(redisReply *nodes);
 static ngx_int_t read_node(lines_cluster_address_t *address, redisReply *node,
     ngx_uint_t secure);
 static ngx_int_t read_host(lines_cluster_address_t *address, redisReply *host,
-    redisReply *port);
+    redisReply *ip, redisReply *port);
 static ngx_int_t add_range(lines_cluster_map_t *map,
     lines_cluster_address_t *address, redisReply *from, redisReply *to);
+static ngx_int_t read_number(redisReply *reply, long long *number);
 static ngx_uint_t find_node(lines_cluster_map_t *map,
     lines_cluster_address_t *address);
 static redisReply *member(redisReply *pairs, const char *name);
 static ngx_uint_t is(redisReply *reply, const char *text);
-
-
-/* XMODEM: x^16 + x^12 + x^5 + 1 */
-
-static uint32_t
-crc16(uint32_t crc, u_char ch)
-{
-    uint32_t  x;
-
-    x = (crc >> 8 ^ ch) & 0xff;
-    x ^= x >> 4;
-
-    return (crc << 8 ^ x << 12 ^ x << 5 ^ x) & 0xffff;
-}
-
-
-/* the tag is between the first brace and the next one that closes, if there is
-   anything */
-
-void
-lines_cluster_key_add(lines_cluster_key_t *key, ngx_str_t *part)
-{
-    u_char  *p, *last;
-
-    last = part->data + part->len;
-
-    for (p = part->data; p < last; p++) {
-        key->all = crc16(key->all, *p);
-
-        if (!key->opened) {
-            key->opened = (*p == '{');
-
-        } else if (!key->closed) {
-
-            if (*p == '}') {
-                key->closed = 1;
-
-            } else {
-                key->tag = crc16(key->tag, *p);
-                key->filled = 1;
-            }
-        }
-    }
-}
-
-
-ngx_int_t
-lines_cluster_key_slot(lines_cluster_key_t *key)
-{
-    return (key->closed && key->filled ? key->tag : key->all)
-           % LINES_CLUSTER_SLOTS;
-}
 
 
 /* an array of shards, each of names and values in turn */
@@ -179,37 +127,59 @@ static ngx_int_t
 read_node(lines_cluster_address_t *address, redisReply *node,
     ngx_uint_t secure)
 {
-    redisReply  *host, *port;
+    redisReply  *host, *ip, *port;
 
     host = member(node, "endpoint");
-
-    if (host == NULL) {
-        host = member(node, "ip");
-    }
-
+    ip = member(node, "ip");
     port = member(node, secure ? "tls-port" : "port");
 
-    return host && port ? read_host(address, host, port) : NGX_ERROR;
+    if (host == NULL) {
+        host = ip;
+    }
+
+    return host && port ? read_host(address, host, ip, port) : NGX_ERROR;
 }
 
 
+/*
+ * ip: NULL, or the node's address, for one whose name, by which it is to be
+ * called, is not known
+ */
+
 static ngx_int_t
-read_host(lines_cluster_address_t *address, redisReply *host, redisReply *port)
+read_host(lines_cluster_address_t *address, redisReply *host, redisReply *ip,
+    redisReply *port)
 {
-    if (port->type != REDIS_REPLY_INTEGER) {
+    ngx_int_t  rc;
+    long long  number;
+
+    if (read_number(port, &number) != NGX_OK) {
         return NGX_ERROR;
     }
 
     if (host->type == REDIS_REPLY_NIL) {
-        return lines_cluster_set_address(address, NULL, 0, port->integer);
+        return lines_cluster_set_address(address, NULL, 0, number);
     }
 
     if (host->type != REDIS_REPLY_STRING) {
         return NGX_ERROR;
     }
 
-    return lines_cluster_set_address(address, (u_char *) host->str, host->len,
-                                     port->integer);
+    rc = lines_cluster_set_address(address, (u_char *) host->str, host->len,
+                                   number);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    if (ip == NULL || ip->type != REDIS_REPLY_STRING) {
+        return NGX_OK;
+    }
+
+    rc = lines_cluster_set_address(address, (u_char *) ip->str, ip->len,
+                                   number);
+
+    return rc == NGX_DECLINED ? NGX_OK : rc;
 }
 
 
@@ -240,7 +210,10 @@ lines_cluster_read_slots(lines_cluster_map_t *map, redisReply *reply)
 
         if (node->type != REDIS_REPLY_ARRAY
             || node->elements < 2
-            || read_host(&address, node->element[0], node->element[1])
+            || read_host(&address, node->element[0],
+                         node->elements > 3 ? member(node->element[3], "ip")
+                                            : NULL,
+                         node->element[1])
                != NGX_OK
             || add_range(map, &address, range->element[0], range->element[1])
                != NGX_OK)
@@ -257,14 +230,13 @@ static ngx_int_t
 add_range(lines_cluster_map_t *map, lines_cluster_address_t *address,
     redisReply *from, redisReply *to)
 {
-    long long   slot;
+    long long   slot, last;
     ngx_uint_t  n;
 
-    if (from->type != REDIS_REPLY_INTEGER
-        || to->type != REDIS_REPLY_INTEGER
-        || from->integer < 0
-        || to->integer < from->integer
-        || to->integer >= LINES_CLUSTER_SLOTS)
+    if (read_number(from, &slot) != NGX_OK
+        || read_number(to, &last) != NGX_OK
+        || last < slot
+        || last >= LINES_CLUSTER_SLOTS)
     {
         return NGX_ERROR;
     }
@@ -275,7 +247,7 @@ add_range(lines_cluster_map_t *map, lines_cluster_address_t *address,
         return NGX_ERROR;
     }
 
-    for (slot = from->integer; slot <= to->integer; slot++) {
+    for ( /* void */ ; slot <= last; slot++) {
         if (map->owners[slot]) {
             return NGX_ERROR;
         }
@@ -284,6 +256,21 @@ add_range(lines_cluster_map_t *map, lines_cluster_address_t *address,
     }
 
     return NGX_OK;
+}
+
+
+/* which may come as a string */
+
+static ngx_int_t
+read_number(redisReply *reply, long long *number)
+{
+    *number = reply->type == REDIS_REPLY_INTEGER
+              ? reply->integer
+              : reply->type == REDIS_REPLY_STRING
+              ? ngx_atoi((u_char *) reply->str, reply->len)
+              : -1;
+
+    return *number < 0 ? NGX_ERROR : NGX_OK;
 }
 
 
@@ -317,7 +304,7 @@ lines_cluster_read_redirection(lines_cluster_address_t *address, u_char *text,
     size_t len)
 {
     u_char     *p, *host, *last;
-    ngx_int_t   slot, port;
+    ngx_int_t   rc, slot, port;
 
     last = text + len;
 
@@ -345,10 +332,14 @@ lines_cluster_read_redirection(lines_cluster_address_t *address, u_char *text,
 
     port = ngx_atoi(p, last - p);
 
-    if (lines_cluster_set_address(address, host, p - 1 - host, port)
-        != NGX_OK)
-    {
+    rc = lines_cluster_set_address(address, host, p - 1 - host, port);
+
+    if (rc == NGX_ERROR) {
         return NGX_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
+        address->port = 0;
     }
 
     return slot;
@@ -368,8 +359,12 @@ lines_cluster_set_address(lines_cluster_address_t *address, u_char *host,
     address->port = port;
     address->len = 0;
 
-    if (len == 0 || (len == 1 && host[0] == '?')) {
+    if (len == 0) {
         return NGX_OK;
+    }
+
+    if (len == 1 && host[0] == '?') {
+        return NGX_DECLINED;
     }
 
     if (len > LINES_CLUSTER_HOST) {

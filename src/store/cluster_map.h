@@ -1,7 +1,7 @@
 
 /*
  * Which primary of a cluster has which slots: the replies of CLUSTER SHARDS and
- * CLUSTER SLOTS, redirections, and the slot of a key
+ * CLUSTER SLOTS, and redirections
  * (redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec).  Pure:
  * it knows no connection.  Internal to the store.
  */
@@ -14,15 +14,14 @@
 #include <ngx_core.h>
 #include <hiredis/hiredis.h>
 
+#include "store/cluster_slot.h"
 
-#define LINES_CLUSTER_SLOTS  16384
+
 #define LINES_CLUSTER_NODES  512     /* primaries */
 #define LINES_CLUSTER_HOST   255
 
-#define LINES_CLUSTER_ANY    (-1)    /* the slot of what has no key */
 
-
-/* small letters; no host: that of the node that was asked */
+/* small letters; no host: that of the node that was asked; no port: nobody knows */
 
 typedef struct {
     u_char     host[LINES_CLUSTER_HOST];
@@ -39,20 +38,6 @@ typedef struct {
 } lines_cluster_map_t;
 
 
-/* the hash tag of a key that comes in parts; zero it, slot last */
-
-typedef struct {
-    uint32_t    all;       /* CRC16 of all of it, of what is in the tag */
-    uint32_t    tag;
-    ngx_uint_t  opened;    /* flags */
-    ngx_uint_t  closed;
-    ngx_uint_t  filled;
-} lines_cluster_key_t;
-
-void lines_cluster_key_add(lines_cluster_key_t *key, ngx_str_t *part);
-ngx_int_t lines_cluster_key_slot(lines_cluster_key_t *key);
-
-
 /*
  * NGX_ERROR: it is not such a reply, contradicts itself, or has more primaries
  * than there is room for; the map is not to be used then.  secure: flag, ports
@@ -63,11 +48,12 @@ ngx_int_t lines_cluster_read_shards(lines_cluster_map_t *map,
 ngx_int_t lines_cluster_read_slots(lines_cluster_map_t *map,
     redisReply *reply);
 
-/* "MOVED SLOT HOST:PORT", "ASK …": the slot, or NGX_ERROR */
+/* "MOVED SLOT HOST:PORT", "ASK …": the slot, or NGX_ERROR.  A host may be "?":
+   of another node, which does not know its name: no port then. */
 ngx_int_t lines_cluster_read_redirection(lines_cluster_address_t *address,
     u_char *text, size_t len);
 
-/* NGX_ERROR: neither a name nor an address, or no port */
+/* NGX_ERROR: neither a name nor an address, or no port; NGX_DECLINED: "?" */
 ngx_int_t lines_cluster_set_address(lines_cluster_address_t *address,
     u_char *host, size_t len, long long port);
 

@@ -75,7 +75,8 @@ extern lines_redis_wish_t  lines_redis_wishes[];
 
 
 typedef struct {
-    ngx_uint_t  connected;    /* flag: ready for operations */
+    ngx_uint_t  connected;    /* flag: ready for operations, */
+    ngx_uint_t  serves;       /* ... or, of a cluster, a part of it is */
     ngx_uint_t  unconfirmed;  /* flag: of replicas=, too few have what is
                                  written */
     ngx_uint_t  inflight;
@@ -173,7 +174,8 @@ ngx_int_t lines_redis_format(ngx_pool_t *pool, ngx_str_t *value,
 
 
 /*
- * A subscription on a connection of its own, re-established for ever.
+ * A subscription on a connection of its own, of a cluster on one to each
+ * primary, re-established for ever.  One for each Redis.
  * handler gets each message (nothing but messages of the channel), or NULL
  * where some may have been missed: at each (re)subscription.
  * lines_subscriber_alive() is true while its echo (a PUBLISH to a channel
@@ -185,8 +187,8 @@ typedef struct lines_subscriber_s  lines_subscriber_t;
 typedef void (*lines_message_pt)(void *data, ngx_str_t *message);
 
 lines_subscriber_t *lines_subscriber_create(ngx_cycle_t *cycle,
-    lines_redis_conf_t *conf, lines_redis_t *redis, ngx_str_t *channel,
-    lines_message_pt handler, void *data);
+    lines_redis_t *redis, ngx_str_t *channel, lines_message_pt handler,
+    void *data);
 
 void lines_subscriber_destroy(lines_subscriber_t *subscriber);
 

@@ -8,10 +8,14 @@
 #include "store/redis_commit.h"
 #include "store/redis_life.h"
 #include "store/redis_log.h"
+#include "store/redis_node.h"
 
 
 /* where replicas are missing nothing is written, but a marker so often */
 #define LINES_COMMIT_PROBE  200
+
+/* the slot of a marker may have gone to another node: so many are tried */
+#define LINES_COMMIT_MARKERS  16
 
 
 struct lines_redis_commit_s {
@@ -27,10 +31,13 @@ struct lines_redis_commit_s {
     ngx_event_t               probe;
     unsigned                  busy:1;     /* a WAIT is under way */
     unsigned                  marked:1;   /* ... its marker was written */
+    unsigned                  elsewhere:1;
+                                          /* ... or is another node's */
     unsigned                  asked:1;    /* one was, of this connection */
     unsigned                  missing:1;  /* the last one came to too few, or
                                              there is nobody to ask */
     unsigned                  told:1;     /* that is in the log */
+    ngx_uint_t                markers;    /* in a row, elsewhere */
 };
 
 
@@ -87,7 +94,7 @@ lines_redis_commit_create(lines_redis_node_t *node,
     conn->ready = commit_ready;
     conn->lost = commit_lost;
 
-    lines_redis_node_guide(node, conn);
+    lines_redis_guide(node, conn);
 
     lines_redis_open(conn);
 
@@ -225,6 +232,7 @@ commit_start_handler(ngx_event_t *ev)
     commit->busy = 1;
     commit->asked = 1;
     commit->marked = 0;
+    commit->elsewhere = 0;
 
     if (commit->node->redis->cluster) {
         lines_redis_ask(conn, commit_marked, commit, "SET lines:{marker:%u} 1",
@@ -289,10 +297,8 @@ commit_marked(lines_redis_connection_t *conn, void *data, redisReply *reply)
     {
         lines_redis_drain(conn, "READONLY: no longer the primary");
 
-    } else if (reply && !commit->marked) {
-
-        /* its slot may be on the way to another node: another one then */
-
+    } else if (reply && !commit->marked && commit->node->redis->cluster) {
+        commit->elsewhere = 1;
         commit->node->marker++;
     }
 }
@@ -312,6 +318,20 @@ commit_waited(lines_redis_connection_t *conn, void *data, redisReply *reply)
         commit_tell(commit, &commit->waiting, 0);
         return;
     }
+
+    if (commit->elsewhere && ++commit->markers < LINES_COMMIT_MARKERS) {
+        if (!ngx_queue_empty(&commit->waiting)) {
+            ngx_queue_add(&commit->held, &commit->waiting);
+            ngx_queue_init(&commit->waiting);
+        }
+
+        commit->asked = 0;
+
+        ngx_post_event(&commit->start, &ngx_posted_events);
+        return;
+    }
+
+    commit->markers = 0;
 
     n = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
 

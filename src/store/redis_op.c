@@ -1,13 +1,10 @@
 
 /*
- * The worker's Redis, and what becomes of an operation: sent or waiting,
- * answered, late or lost.
+ * What becomes of an operation: sent or waiting, answered, late or lost.
  */
 
 #include "store/cluster.h"
 #include "store/redis_commit.h"
-#include "store/redis_handshake.h"
-#include "store/redis_life.h"
 #include "store/redis_log.h"
 #include "store/redis_op.h"
 
@@ -15,15 +12,7 @@
 #define LINES_REDIS_FORMAT_MAX  (4 * 1024 * 1024)
 
 
-static void redis_locate(lines_redis_connection_t *conn, ngx_uint_t last);
-static lines_redis_node_t *redis_next(lines_redis_t *redis,
-    lines_redis_node_t *node);
-static void redis_add_status(lines_redis_node_t *node,
-    lines_redis_status_t *status);
-static void redis_ready(void *data);
-static void redis_lost(void *data);
-static void redis_refuse_handler(ngx_event_t *ev);
-
+static lines_redis_op_t *redis_make(lines_redis_t *redis, size_t len);
 static ngx_int_t redis_send(lines_redis_op_t *op, u_char *start, size_t len);
 static void redis_asked(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
@@ -33,333 +22,12 @@ static ngx_int_t redis_again(lines_redis_op_t *op);
 static ngx_int_t redis_resend(lines_redis_op_t *op);
 static void redis_check_error(lines_redis_node_t *node, redisReply *reply);
 static void redis_deadline_handler(ngx_event_t *ev);
-static void redis_done(lines_redis_op_t *op, redisReply *reply);
 static void redis_tell(lines_redis_op_t *op, redisReply *reply);
 
 
 const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1] = {
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000
 };
-
-
-lines_redis_t *
-lines_redis_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf)
-{
-    lines_redis_t  *redis;
-
-    redis = ngx_pcalloc(cycle->pool, sizeof(lines_redis_t));
-    if (redis == NULL) {
-        return NULL;
-    }
-
-    redis->conf = conf;
-    redis->log = cycle->log;
-
-    if (conf->master.len) {
-        redis->sentinel = lines_sentinel_create(cycle, conf);
-        if (redis->sentinel == NULL) {
-            return NULL;
-        }
-    }
-
-    if (conf->cluster) {
-        redis->cluster = lines_cluster_create(cycle, redis);
-
-        return redis->cluster ? redis : NULL;
-    }
-
-    redis->node = lines_redis_node_create(redis, NULL);
-
-    return redis->node ? redis : NULL;
-}
-
-
-lines_redis_node_t *
-lines_redis_node_create(lines_redis_t *redis, lines_cluster_address_t *address)
-{
-    ngx_str_t                  host;
-    lines_redis_node_t        *node;
-    lines_redis_connection_t  *conn;
-
-    node = ngx_calloc(sizeof(lines_redis_node_t), redis->log);
-    if (node == NULL) {
-        return NULL;
-    }
-
-    node->redis = redis;
-
-    ngx_queue_init(&node->waiting);
-
-    node->refuse.handler = redis_refuse_handler;
-    node->refuse.data = node;
-    node->refuse.log = redis->log;
-
-    conn = &node->connection;
-
-    conn->conf = redis->conf;
-    conn->log = redis->log;
-    conn->data = node;
-    conn->role = "commands";
-    conn->status = &node->status;
-    conn->ready = redis_ready;
-    conn->lost = redis_lost;
-
-    if (address) {
-        node->address = *address;
-
-        host.data = address->host;
-        host.len = address->len;
-
-        node->name.data = node->name_data;
-        node->name.len = ngx_sprintf(node->name_data,
-                                     ngx_strlchr(host.data,
-                                                 host.data + host.len, ':')
-                                     ? "[%V]:%d" : "%V:%d", &host,
-                                     (int) address->port)
-                         - node->name_data;
-    }
-
-    lines_redis_node_guide(node, conn);
-
-    lines_redis_open(conn);
-
-    if (redis->conf->replicas) {
-        node->commit = lines_redis_commit_create(node, redis_done);
-
-        if (node->commit == NULL) {
-            lines_redis_node_destroy(node);
-            return NULL;
-        }
-    }
-
-    return node;
-}
-
-
-void
-lines_redis_node_guide(lines_redis_node_t *node, lines_redis_connection_t *conn)
-{
-    if (node->address.port) {
-        conn->name = &node->name;
-        conn->guide = node;
-        conn->locate = redis_locate;
-
-    } else if (node->redis->sentinel) {
-        lines_sentinel_follow(node->redis->sentinel, conn);
-    }
-}
-
-
-static void
-redis_locate(lines_redis_connection_t *conn, ngx_uint_t last)
-{
-    lines_redis_node_t *node = conn->guide;
-
-    ngx_str_t  host;
-
-    host.data = node->address.host;
-    host.len = node->address.len;
-
-    lines_redis_located(conn, &host, node->address.port, 0);
-}
-
-
-void
-lines_redis_node_destroy(lines_redis_node_t *node)
-{
-    node->connection.away = 1;
-
-    lines_redis_close(&node->connection);
-
-    if (node->commit) {
-        lines_redis_commit_destroy(node->commit);
-    }
-
-    if (node->refuse.posted) {
-        ngx_delete_posted_event(&node->refuse);
-    }
-
-    redis_refuse_handler(&node->refuse);
-
-    ngx_free(node);
-}
-
-
-void
-lines_redis_destroy(lines_redis_t *redis)
-{
-    redis->closed = 1;
-
-    if (redis->cluster) {
-        lines_cluster_destroy(redis->cluster);
-        return;
-    }
-
-    lines_redis_node_destroy(redis->node);
-
-    if (redis->sentinel) {
-        lines_sentinel_destroy(redis->sentinel);
-    }
-}
-
-
-void
-lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
-{
-    lines_redis_node_t        *node;
-    lines_redis_connection_t  *conn;
-
-    *status = redis->status;
-
-    if (redis->cluster) {
-        lines_cluster_status(redis->cluster, status);
-    }
-
-    node = NULL;
-
-    while ((node = redis_next(redis, node))) {
-        redis_add_status(node, status);
-    }
-
-    if (redis->cluster) {
-        return;
-    }
-
-    conn = &redis->node->connection;
-
-    status->connected = (conn->state == LINES_REDIS_READY);
-
-    if (!status->connected) {
-        status->reason.data = conn->logged;
-        status->reason.len = ngx_strlen(conn->logged);
-    }
-}
-
-
-/* all of them in turn, from NULL to NULL */
-
-static lines_redis_node_t *
-redis_next(lines_redis_t *redis, lines_redis_node_t *node)
-{
-    return redis->cluster ? lines_cluster_next(redis->cluster, node)
-                          : node ? NULL : redis->node;
-}
-
-
-static void
-redis_add_status(lines_redis_node_t *node, lines_redis_status_t *status)
-{
-    lines_redis_status_t      *own;
-    lines_redis_connection_t  *conn;
-
-    own = &node->status;
-    conn = &node->connection;
-
-    status->evicts |= own->evicts;
-    status->no_aof |= own->no_aof;
-    status->no_info |= own->no_info;
-    status->no_config |= own->no_config;
-    status->settings |= own->settings;
-    status->readonly |= own->readonly;
-
-    status->unconfirmed |= node->commit
-                           && !lines_redis_commit_good(node->commit);
-    status->away |= conn->away;
-    status->probing |= conn->away
-                       && conn->state >= LINES_REDIS_RESOLVING
-                       && conn->state <= LINES_REDIS_HANDSHAKE;
-    status->reconnects += conn->connects ? conn->connects - 1 : 0;
-    status->denied |= conn->denied_at
-                      && ngx_current_msec - conn->denied_at
-                         <= LINES_REDIS_DENIED;
-
-    if (conn->refused_at
-        && ngx_current_msec - conn->refused_at <= LINES_REDIS_REFUSED)
-    {
-        status->refuses = conn->refuses;
-    }
-}
-
-
-void
-lines_redis_review(lines_redis_t *redis)
-{
-    lines_redis_node_t  *node;
-
-    node = NULL;
-
-    while ((node = redis_next(redis, node))) {
-        lines_redis_look(&node->connection);
-    }
-}
-
-
-static void
-redis_ready(void *data)
-{
-    lines_redis_node_t *node = data;
-
-    ngx_queue_t       *q;
-    lines_redis_op_t  *op;
-
-    node->status.readonly = 0;
-
-    if (node->redis->cluster) {
-        lines_cluster_ready(node->redis->cluster);
-    }
-
-    if (node->commit) {
-        lines_redis_commit_renew(node->commit);
-    }
-
-    while (!ngx_queue_empty(&node->waiting)) {
-        q = ngx_queue_head(&node->waiting);
-        ngx_queue_remove(q);
-
-        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
-
-        if (redis_send(op, op->start, op->len) != NGX_OK) {
-            ngx_queue_insert_head(&node->waiting, q);
-            break;
-        }
-    }
-}
-
-
-static void
-redis_lost(void *data)
-{
-    lines_redis_node_t *node = data;
-
-    if (node->redis->cluster) {
-        lines_cluster_lost(node->redis->cluster);
-    }
-
-    if (node->connection.away && !ngx_queue_empty(&node->waiting)) {
-        ngx_post_event(&node->refuse, &ngx_posted_events);
-    }
-}
-
-
-static void
-redis_refuse_handler(ngx_event_t *ev)
-{
-    lines_redis_node_t *node = ev->data;
-
-    ngx_queue_t       *q;
-    lines_redis_op_t  *op;
-
-    while (node->connection.away && !ngx_queue_empty(&node->waiting)) {
-        q = ngx_queue_head(&node->waiting);
-        ngx_queue_remove(q);
-
-        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
-
-        node->redis->status.errors++;
-
-        redis_done(op, NULL);
-    }
-}
 
 
 lines_redis_op_t *
@@ -372,17 +40,60 @@ lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot, size_t len,
 
     node = redis->cluster ? lines_cluster_node(redis->cluster, slot)
                           : redis->node;
-    away = node ? node->connection.away : lines_cluster_away(redis->cluster);
+    away = redis->cluster ? lines_cluster_away(redis->cluster, slot)
+                          : node->connection.away;
     durable = durable && redis->conf->replicas;
     missing = durable && node && !lines_redis_commit_good(node->commit);
 
-    if (away
-        || missing
-        || redis->status.inflight >= redis->conf->max_inflight)
-    {
-        ngx_log_debug3(NGX_LOG_DEBUG_EVENT, redis->log, 0,
-                       "lines redis refuses: away:%ui, missing:%ui, in "
-                       "flight:%ui", away, missing,
+    if (away || missing) {
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                       "lines redis refuses: away:%ui, missing:%ui",
+                       away, missing);
+        redis->status.refused++;
+        return NULL;
+    }
+
+    op = redis_make(redis, len);
+
+    if (op) {
+        op->slot = slot;
+        op->durable = durable;
+    }
+
+    return op;
+}
+
+
+lines_redis_op_t *
+lines_redis_op_create_at(lines_redis_node_t *node, size_t len)
+{
+    lines_redis_op_t  *op;
+
+    if (node->connection.away) {
+        node->redis->status.refused++;
+        return NULL;
+    }
+
+    op = redis_make(node->redis, len);
+
+    if (op) {
+        op->slot = LINES_CLUSTER_ANY;
+        op->node = node;
+        op->pinned = 1;
+    }
+
+    return op;
+}
+
+
+static lines_redis_op_t *
+redis_make(lines_redis_t *redis, size_t len)
+{
+    lines_redis_op_t  *op;
+
+    if (redis->status.inflight >= redis->conf->max_inflight) {
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                       "lines redis refuses, in flight:%ui",
                        redis->status.inflight);
         redis->status.refused++;
         return NULL;
@@ -396,8 +107,6 @@ lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot, size_t len,
     ngx_memzero(op, sizeof(lines_redis_op_t));
 
     op->redis = redis;
-    op->slot = slot;
-    op->durable = durable;
     op->ident = -1;
     op->start = (u_char *) (op + 1);
     op->asked.handler = redis_reply_handler;
@@ -427,7 +136,7 @@ lines_redis_detach(lines_redis_op_t *op)
     }
 
     ngx_queue_remove(&op->asked.queue);
-    redis_done(op, NULL);
+    lines_redis_op_done(op, NULL);
 }
 
 
@@ -448,8 +157,10 @@ lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
 
     redis->status.commands++;
 
-    node = redis->cluster ? lines_cluster_node(redis->cluster, op->slot)
-                          : redis->node;
+    node = op->pinned ? op->node
+                      : redis->cluster
+                      ? lines_cluster_node(redis->cluster, op->slot)
+                      : redis->node;
 
     if (node) {
         lines_redis_op_place(op, node);
@@ -477,6 +188,45 @@ lines_redis_op_place(lines_redis_op_t *op, lines_redis_node_t *node)
                    "lines redis op waits: %p", op);
 
     ngx_queue_insert_tail(&node->waiting, &op->asked.queue);
+}
+
+
+void
+lines_redis_op_resume(lines_redis_node_t *node)
+{
+    ngx_queue_t       *q;
+    lines_redis_op_t  *op;
+
+    while (!ngx_queue_empty(&node->waiting)) {
+        q = ngx_queue_head(&node->waiting);
+        ngx_queue_remove(q);
+
+        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
+
+        if (redis_send(op, op->start, op->len) != NGX_OK) {
+            ngx_queue_insert_head(&node->waiting, q);
+            break;
+        }
+    }
+}
+
+
+void
+lines_redis_op_refuse(lines_redis_node_t *node)
+{
+    ngx_queue_t       *q;
+    lines_redis_op_t  *op;
+
+    while (node->connection.away && !ngx_queue_empty(&node->waiting)) {
+        q = ngx_queue_head(&node->waiting);
+        ngx_queue_remove(q);
+
+        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
+
+        node->redis->status.errors++;
+
+        lines_redis_op_done(op, NULL);
+    }
 }
 
 
@@ -590,7 +340,7 @@ redis_reply_handler(lines_redis_connection_t *conn, void *data,
         return;
     }
 
-    redis_done(op, reply);
+    lines_redis_op_done(op, reply);
 }
 
 
@@ -629,7 +379,7 @@ redis_again(lines_redis_op_t *op)
     ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
                    "lines redis op again: %p unsent:%ui", op, unsent);
 
-    if (redis->cluster) {
+    if (redis->cluster && !op->pinned) {
         lines_cluster_later(redis->cluster, op);
         return NGX_OK;
     }
@@ -784,7 +534,7 @@ redis_deadline_handler(ngx_event_t *ev)
 
     if (!op->sent) {
         ngx_queue_remove(&op->asked.queue);
-        redis_done(op, NULL);
+        lines_redis_op_done(op, NULL);
         return;
     }
 
@@ -796,8 +546,8 @@ redis_deadline_handler(ngx_event_t *ev)
 }
 
 
-static void
-redis_done(lines_redis_op_t *op, redisReply *reply)
+void
+lines_redis_op_done(lines_redis_op_t *op, redisReply *reply)
 {
     if (op->timer.timer_set) {
         ngx_del_timer(&op->timer);

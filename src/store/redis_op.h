@@ -18,6 +18,7 @@ typedef struct lines_redis_op_s      lines_redis_op_t;
 typedef struct lines_redis_commit_s  lines_redis_commit_t;
 typedef struct lines_redis_node_s    lines_redis_node_t;
 typedef struct lines_cluster_s       lines_cluster_t;
+typedef struct lines_subscription_s  lines_subscription_t;
 
 
 /*
@@ -69,6 +70,7 @@ struct lines_redis_op_s {
     unsigned                repeated:1;
     unsigned                asking:1;   /* ASKING goes before it */
     unsigned                durable:1;  /* replicas are waited for */
+    unsigned                pinned:1;   /* no other node will do */
 
     redisReply             *reply;      /* kept back until then */
 };
@@ -90,13 +92,19 @@ struct lines_redis_node_s {
     lines_redis_status_t      status;      /* what INFO and CONFIG say, and
                                               readonly */
 
+    ngx_queue_t               queue;       /* in redis->nodes */
+    lines_subscription_t     *subscription;
+                                           /* NULL: nobody subscribes */
+
     /* of a cluster */
-    ngx_queue_t               queue;
     ngx_str_t                 name;
     lines_cluster_address_t   address;     /* no port: it is of none */
     ngx_uint_t                nslots;
     ngx_msec_t                asked_at;    /* ASK led to it last; 0: never */
     ngx_uint_t                marker;
+    ngx_uint_t                down;        /* flag: it says that the cluster
+                                              is, */
+    ngx_msec_t                down_at;     /* and since when */
     u_char                    name_data[LINES_CLUSTER_HOST + sizeof("[]:65535")];
 };
 
@@ -105,9 +113,16 @@ struct lines_redis_s {
     lines_redis_conf_t       *conf;
     ngx_log_t                *log;
 
+    ngx_queue_t               nodes;
     lines_redis_node_t       *node;        /* the one that there is, or */
     lines_cluster_t          *cluster;     /* who knows them; else NULL */
     lines_sentinel_t         *sentinel;    /* NULL: conf has the address */
+
+    lines_subscriber_t       *subscriber;  /* NULL: nobody, or who is told of
+                                              each new node and each that goes;
+                                              NGX_ERROR: no memory */
+    ngx_int_t               (*joined)(lines_redis_node_t *node);
+    void                    (*left)(lines_redis_node_t *node);
 
     lines_redis_status_t      status;      /* what is counted */
 
@@ -120,21 +135,6 @@ struct lines_redis_s {
 
 
 /*
- * Starts to connect, to that address of a cluster's, copied, or, where it is
- * NULL, to where the configuration or Sentinel says.  NULL: no memory.
- */
-lines_redis_node_t *lines_redis_node_create(lines_redis_t *redis,
-    lines_cluster_address_t *address);
-
-/* a connection that is to be opened goes where that of the node does */
-void lines_redis_node_guide(lines_redis_node_t *node,
-    lines_redis_connection_t *conn);
-
-/* who waits for it, or for a reply of it, is told of none */
-void lines_redis_node_destroy(lines_redis_node_t *node);
-
-
-/*
  * slot: of its keys, or LINES_CLUSTER_ANY; whatever, where there is no cluster.
  * len: room at op->start for the command, counted in status.inflight; durable:
  * replicas are waited for, if there are to be any.  NULL: Redis is away, or such
@@ -142,6 +142,10 @@ void lines_redis_node_destroy(lines_redis_node_t *node);
  */
 lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot,
     size_t len, ngx_uint_t durable);
+
+/* the same for that node and no other */
+lines_redis_op_t *lines_redis_op_create_at(lines_redis_node_t *node,
+    size_t len);
 
 /* sends it there, or lets it wait for that; it is in no queue */
 void lines_redis_op_place(lines_redis_op_t *op, lines_redis_node_t *node);
@@ -165,6 +169,13 @@ lines_redis_op_t *lines_redis_op_submit(lines_redis_op_t *op,
  * What was not sent yet is never sent.  Not after the handler was called.
  */
 void lines_redis_detach(lines_redis_op_t *op);
+
+/* who waits for the node's connection: it is there now, or it is away */
+void lines_redis_op_resume(lines_redis_node_t *node);
+void lines_redis_op_refuse(lines_redis_node_t *node);
+
+/* tells who asked, if he waits yet, and frees it; it is in no queue */
+void lines_redis_op_done(lines_redis_op_t *op, redisReply *reply);
 
 
 #endif /* _LINES_STORE_REDIS_OP_H_INCLUDED_ */

@@ -38,7 +38,8 @@ static void                      *(*fuzz_create_any)(const redisReadTask *task,
 /* not asked: what would be sent is not looked at */
 
 lines_redis_op_t *
-lines_redis_op_create(lines_redis_t *redis, size_t size, ngx_uint_t durable)
+lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot, size_t size,
+    ngx_uint_t durable)
 {
     return NULL;
 }

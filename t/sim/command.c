@@ -23,10 +23,8 @@
                    " of value"
 
 
-/* the key, if it is there and has not expired */
-
-static entry_t *
-find(sim_redis_t *r, view_t key)
+entry_t *
+sim_redis_key(sim_redis_t *r, view_t key)
 {
     entry_t  *e;
 
@@ -55,7 +53,7 @@ drop(sim_redis_t *r, entry_t *e)
 static int
 typed(sim_redis_t *r, view_t key, uint32_t type, entry_t **e)
 {
-    *e = find(r, key);
+    *e = sim_redis_key(r, key);
 
     if (*e && (*e)->u.value->type != type) {
         reply_error(r, WRONGTYPE);
@@ -225,7 +223,7 @@ COMMAND(set)
         expires = expires * unit + r->now;
     }
 
-    e = find(r, argv[1]);
+    e = sim_redis_key(r, argv[1]);
 
     if ((nx && e) || (xx && !e)) {
         reply_null(r);
@@ -1596,7 +1594,7 @@ COMMAND(del)
     entry_t  *e;
 
     for (n = 0, i = 1; i < argc; i++) {
-        e = find(r, argv[i]);
+        e = sim_redis_key(r, argv[i]);
 
         if (e) {
             drop(r, e);
@@ -1614,7 +1612,7 @@ COMMAND(exists)
     size_t  i;
 
     for (n = 0, i = 1; i < argc; i++) {
-        n += find(r, argv[i]) != NULL;
+        n += sim_redis_key(r, argv[i]) != NULL;
     }
 
     reply_int(r, n);
@@ -1627,7 +1625,7 @@ COMMAND(type)
 
     static const char  *types[] = { "string", "hash", "set", "zset", "stream" };
 
-    e = find(r, argv[1]);
+    e = sim_redis_key(r, argv[1]);
     reply_status(r, e ? types[e->u.value->type] : "none");
 }
 
@@ -1656,7 +1654,7 @@ expire(sim_redis_t *r, size_t argc, const view_t *argv, int64_t unit)
     }
 
     when = when * unit + r->now;
-    e = find(r, argv[1]);
+    e = sim_redis_key(r, argv[1]);
 
     if (e == NULL) {
         reply_int(r, 0);
@@ -1690,7 +1688,7 @@ COMMAND(persist)
 {
     entry_t  *e;
 
-    e = find(r, argv[1]);
+    e = sim_redis_key(r, argv[1]);
 
     if (e == NULL || e->u.value->expires == -1) {
         reply_int(r, 0);
@@ -1708,7 +1706,7 @@ reply_ttl(sim_redis_t *r, view_t key, int ms)
     int64_t   ttl;
     entry_t  *e;
 
-    e = find(r, key);
+    e = sim_redis_key(r, key);
 
     if (e == NULL || e->u.value->expires == -1) {
         reply_int(r, e ? -1 : -2);
