@@ -142,6 +142,23 @@ subtest 'limits' => sub {
     $limited->quit;
 };
 
+subtest 'nothing is half done while a slot moves' => sub {
+    my ($from, $to, $tenant) = (@nodes[0, 1], $tenants[0]);
+    $to->cli('CLUSTER SETSLOT', $tenant->{slot}, 'IMPORTING', $id{$from->port});
+    $from->cli('CLUSTER SETSLOT', $tenant->{slot}, 'MIGRATING', $id{$to->port});
+
+    # all keys are where they were: a script could run, but up to one that it removes itself
+    my $answer = $nginx->request(POST => '/api/line-requests', {%{$tenant->{auth}}, 'Content-Type' => 'application/json'}, Mojo::JSON::encode_json(\%phone));
+    is $answer->status, 503, 'a write waits, and is told to come back';
+    ok $answer->header('Retry-After'), '... when';
+    is $nginx->get('/api/lines/by-user', $tenants[1]{auth})->status, 200, 'others are served';
+    is scalar $from->cli('ZCARD', "lines:{w:$tenant->{name}}:lines"), scalar keys %{$tenant->{made}}, 'nothing was written';
+
+    $_->cli('CLUSTER SETSLOT', $tenant->{slot}, 'STABLE') for $from, $to;
+    is $nginx->post_json('/api/line-requests', \%phone, $tenant->{auth})->status, 201, 'and then it is';
+    $tenant->{made}{stable} = 1;
+};
+
 subtest 'a slot moves while clients read and create' => sub {
     my ($from, $to, $slot) = (@nodes[0, 1], $tenants[0]{slot});
     my $moved = 0;

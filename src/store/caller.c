@@ -13,6 +13,14 @@
 /* 2^53 */
 #define LINES_INT_MAX  9007199254740992LL
 
+/*
+ * While a slot moves, a node of a cluster runs a script as long as all its keys
+ * are there, and says of each that it does not find that it is elsewhere: a
+ * script that touches one which it has removed itself would break off, half
+ * done.  So each names one that is never there, and is not begun meanwhile.
+ */
+#define LINES_ABSENT   ":absent"
+
 /* ms in which what runs in the background says once what is wrong */
 #define LINES_TOLD     10000
 
@@ -35,6 +43,9 @@ typedef struct {
     ngx_uint_t   nkeys;
     ngx_int_t    slot;     /* of the first key, of a cluster */
     ngx_uint_t   hash;     /* flag: it is asked for */
+    ngx_uint_t   absent;   /* flag: a key is added that is not there */
+    size_t       first;    /* the first key's length, */
+    u_char      *key;      /* and where it is; NULL in the first pass */
 } lines_writing_t;
 
 
@@ -58,6 +69,7 @@ static ngx_int_t write_tokens(lines_writing_t *w, lines_store_call_t *call,
     u_char *args);
 static ngx_int_t write_token(lines_writing_t *w,
     const lines_store_token_t *token, u_char *args, ngx_str_t *each);
+static void write_absent(lines_writing_t *w);
 
 static void unheard(void *data, redisReply *reply);
 static void answered(void *data, redisReply *reply);
@@ -206,6 +218,7 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
 
     w.slot = LINES_CLUSTER_ANY;
     w.hash = (caller->redis->cluster != NULL);
+    w.absent = w.hash && call->script;
 
     if (write_tokens(&w, call, args) != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, caller->log, 0,
@@ -283,6 +296,14 @@ write_tokens(lines_writing_t *w, lines_store_call_t *call, u_char *args)
 
         if (i < call->nkeys) {
             w->nkeys += n;
+
+            /* a script counts what it has a list of, and only reads those */
+
+            w->absent = w->absent && list == NULL;
+
+            if (w->absent && i == call->nkeys - 1) {
+                write_absent(w);
+            }
         }
     }
 
@@ -355,6 +376,7 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
     }
 
     w->len += LINES_REDIS_STRING + len;
+    w->first = w->first ? w->first : len;
 
     if (w->p == NULL) {
         w->argc++;
@@ -373,6 +395,7 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
     }
 
     w->p = ngx_sprintf(w->p, "$%uz\r\n", len);
+    w->key = w->key ? w->key : w->p;
 
     for (i = 0; i < token->n * 2; i++) {
         if (parts[i].len) {
@@ -384,6 +407,31 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
     *w->p++ = LF;
 
     return NGX_OK;
+}
+
+
+/* of the first key what its hash tag ends with */
+
+static void
+write_absent(lines_writing_t *w)
+{
+    size_t   len;
+    u_char  *last;
+
+    w->nkeys++;
+    w->len += LINES_REDIS_STRING + w->first + sizeof(LINES_ABSENT) - 1;
+
+    if (w->p == NULL) {
+        w->argc++;
+        return;
+    }
+
+    last = ngx_strlchr(w->key, w->key + w->first, '}');
+    len = (last ? (size_t) (last - w->key) + 1 : w->first);
+
+    w->p = ngx_sprintf(w->p, "$%uz\r\n", len + sizeof(LINES_ABSENT) - 1);
+    w->p = ngx_cpymem(w->p, w->key, len);
+    w->p = ngx_cpymem(w->p, LINES_ABSENT CRLF, sizeof(LINES_ABSENT CRLF) - 1);
 }
 
 

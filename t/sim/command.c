@@ -23,8 +23,10 @@
                    " of value"
 
 
-entry_t *
-sim_redis_key(sim_redis_t *r, view_t key)
+/* the key, if it is there and has not expired */
+
+static entry_t *
+find(sim_redis_t *r, view_t key)
 {
     entry_t  *e;
 
@@ -53,7 +55,7 @@ drop(sim_redis_t *r, entry_t *e)
 static int
 typed(sim_redis_t *r, view_t key, uint32_t type, entry_t **e)
 {
-    *e = sim_redis_key(r, key);
+    *e = find(r, key);
 
     if (*e && (*e)->u.value->type != type) {
         reply_error(r, WRONGTYPE);
@@ -223,7 +225,7 @@ COMMAND(set)
         expires = expires * unit + r->now;
     }
 
-    e = sim_redis_key(r, argv[1]);
+    e = find(r, argv[1]);
 
     if ((nx && e) || (xx && !e)) {
         reply_null(r);
@@ -1594,7 +1596,7 @@ COMMAND(del)
     entry_t  *e;
 
     for (n = 0, i = 1; i < argc; i++) {
-        e = sim_redis_key(r, argv[i]);
+        e = find(r, argv[i]);
 
         if (e) {
             drop(r, e);
@@ -1612,7 +1614,7 @@ COMMAND(exists)
     size_t  i;
 
     for (n = 0, i = 1; i < argc; i++) {
-        n += sim_redis_key(r, argv[i]) != NULL;
+        n += find(r, argv[i]) != NULL;
     }
 
     reply_int(r, n);
@@ -1625,7 +1627,7 @@ COMMAND(type)
 
     static const char  *types[] = { "string", "hash", "set", "zset", "stream" };
 
-    e = sim_redis_key(r, argv[1]);
+    e = find(r, argv[1]);
     reply_status(r, e ? types[e->u.value->type] : "none");
 }
 
@@ -1654,7 +1656,7 @@ expire(sim_redis_t *r, size_t argc, const view_t *argv, int64_t unit)
     }
 
     when = when * unit + r->now;
-    e = sim_redis_key(r, argv[1]);
+    e = find(r, argv[1]);
 
     if (e == NULL) {
         reply_int(r, 0);
@@ -1688,7 +1690,7 @@ COMMAND(persist)
 {
     entry_t  *e;
 
-    e = sim_redis_key(r, argv[1]);
+    e = find(r, argv[1]);
 
     if (e == NULL || e->u.value->expires == -1) {
         reply_int(r, 0);
@@ -1706,7 +1708,7 @@ reply_ttl(sim_redis_t *r, view_t key, int ms)
     int64_t   ttl;
     entry_t  *e;
 
-    e = sim_redis_key(r, key);
+    e = find(r, key);
 
     if (e == NULL || e->u.value->expires == -1) {
         reply_int(r, e ? -1 : -2);

@@ -28,10 +28,6 @@ typedef struct {
 } command_t;
 
 
-/* the key, if it is there and has not expired */
-entry_t *sim_redis_key(sim_redis_t *r, view_t key);
-
-
 #define COMMAND_SLOTS  256
 
 struct sim_redis_s {
@@ -53,8 +49,6 @@ struct sim_redis_s {
     lua_State        *lua;
     map_t             scripts;     /* by sha1; score: Lua's reference */
     size_t            nkeys;       /* of the script that is to run */
-    view_t           *declared;    /* of the one that runs, if all are there */
-    size_t            ndeclared;
     int               running;     /* flag */
 };
 

@@ -58,7 +58,6 @@ sim_redis_destroy(sim_redis_t *r)
     free(r->reply.data);
     free(r->nested.data);
     free(r->argv);
-    free(r->declared);
     free(r);
 }
 

@@ -39,9 +39,6 @@ static int no_new_global(lua_State *lua);
 static int lua_call_raising(lua_State *lua);
 static int lua_call_returning(lua_State *lua);
 static int call_command(lua_State *lua, int raise);
-static void declare(sim_redis_t *r, const view_t *keys);
-static void check_moving(sim_redis_t *r, const char *what, size_t argc,
-    const view_t *argv);
 static int push_error(lua_State *lua, const char *text, size_t len);
 static const char *push_reply(lua_State *lua, const char *p);
 static int protected_call(lua_State *lua);
@@ -352,8 +349,6 @@ run(sim_redis_t *r, const char *hex, int reference, size_t argc,
 
     push_list(lua, "KEYS", r->nkeys, argv);
     push_list(lua, "ARGV", argc - r->nkeys, argv + r->nkeys);
-
-    declare(r, argv);
 
     r->running = 1;
     rc = lua_pcall(lua, 0, 1, -2);
@@ -688,8 +683,6 @@ call_command(lua_State *lua, int raise)
                       "script");
     }
 
-    check_moving(r, cmd->name, argc, argv);
-
     r->nested.len = 0;
     r->out = &r->nested;
 
@@ -703,52 +696,6 @@ call_command(lua_State *lua, int raise)
     (void) push_reply(lua, r->nested.data);
 
     return raise ? lua_error(lua) : 1;
-}
-
-
-static void
-declare(sim_redis_t *r, const view_t *keys)
-{
-    size_t  i;
-
-    r->ndeclared = 0;
-
-    for (i = 0; i < r->nkeys; i++) {
-        if (sim_redis_key(r, keys[i]) == NULL) {
-            return;
-        }
-    }
-
-    r->declared = sim_realloc(r->declared, (r->nkeys + 1) * sizeof(view_t));
-    memcpy(r->declared, keys, r->nkeys * sizeof(view_t));
-    r->ndeclared = r->nkeys;
-}
-
-
-/*
- * While a slot moves, a node of a cluster runs a script as long as all its keys
- * are there, and whichever is not there any more is where the slot goes: a
- * script that touches a key again which it has removed breaks off, half done.
- */
-
-static void
-check_moving(sim_redis_t *r, const char *what, size_t argc, const view_t *argv)
-{
-    size_t  i, n;
-
-    for (n = 0; n < r->ndeclared; n++) {
-        for (i = 1; i < argc; i++) {
-
-            if (argv[i].len == r->declared[n].len
-                && memcmp(argv[i].data, r->declared[n].data, argv[i].len) == 0
-                && sim_redis_key(r, argv[i]) == NULL)
-            {
-                fprintf(stderr, "a script that has removed %.*s touches it "
-                        "again: %s\n", (int) argv[i].len, argv[i].data, what);
-                abort();
-            }
-        }
-    }
 }
 
 

@@ -395,6 +395,11 @@ main(void)
     lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests);
     redis.cluster = NULL;
     ok(to == 4532, "of a cluster: who has the slot of its keys");
+    sent(" EVALSHA sha 4 lines:{w:1}:t lines:{w:1}:line:i {w:1}i"
+         " lines:{w:1}:absent -5 3 1 w:1 i", "... and a key that is not there");
+    answer("slate");
+
+    lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests);
     sent(" EVALSHA sha 3 lines:{w:1}:t lines:{w:1}:line:i {w:1}i -5 3 1 w:1 i",
          "all is there");
     answer("slate");

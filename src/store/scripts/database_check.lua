@@ -105,10 +105,10 @@ if reason then
     h[1], h[4] = id, nil
     stored = math.max(now, stored, watermark)
     h[7] = int(now)
+    redis.call('HDEL', database_key, 'held', 'since', 'anchored', 'gaps')
     redis.call('HSET', database_key, 'id', id, 'watermark', int(stored),
                'confirmed', int(stored), 'born', h[7],
                'deployment', deployment)
-    redis.call('HDEL', database_key, 'held', 'since', 'anchored', 'gaps')
 
 elseif not h[1] then
     h[1] = id
