@@ -281,6 +281,21 @@ subtest 'replicas=' => sub {
     for my $tenant (@tenants) {
         is $sure->post_json('/api/line-requests', \%phone, $tenant->{auth})->status, 201, "$tenant->{name}: a line, acknowledged by a replica";
     }
+
+    # what is written before each WAIT is in a slot that may be on its way elsewhere
+    my ($on, $other) = @nodes[1, 0];
+    my @slots = map { $on->cli('DEL', $_); slot($_) } $on->client->keys('lines:{marker:*');
+    cmp_ok scalar @slots, '>', 0, 'a marker was written';
+    $on->cli('CLUSTER SETSLOT', $_, 'MIGRATING', $id{$other->port}) for @slots;
+    is $sure->post_json('/api/line-requests', \%phone, $tenants[1]{auth})->status, 201, 'its slot moves: another one is taken';
+    $on->cli('CLUSTER SETSLOT', $_, 'STABLE') for @slots;
+
+    # a marker whose slot has gone
+    my ($to, $marker) = ($other, ($on->client->keys('lines:{marker:*'))[0]);
+    my $slot = slot($marker);
+    $on->cli('DEL', $marker);
+    $_->cli('CLUSTER SETSLOT', $slot, 'NODE', $id{$to->port}) for $to, $on;
+    is $sure->post_json('/api/line-requests', \%phone, $tenants[1]{auth})->status, 201, '... or has moved';
     $sure->quit;
 };
 
