@@ -345,7 +345,7 @@ END
 
     for my $cc (grep { system("command -v $_ > /dev/null 2>&1") == 0 } qw(gcc clang)) {
         my $san = $cc eq 'clang' ? '-fsanitize=address,undefined -fno-sanitize-recover=all' : '';
-        my $said = qx{cd $store && $cc $flags $san $incs -o test_$cc $FindBin::Bin/unit/test_calls.c out/calls.c $root/src/store/caller.c 2>&1};
+        my $said = qx{cd $store && $cc $flags $san $incs -o test_$cc $FindBin::Bin/unit/test_calls.c out/calls.c $root/src/store/caller.c $root/src/store/cluster_slot.c 2>&1};
         is $said, '', "$cc compiles it without a warning" or next;
 
         my @out = split /\n/, qx{cd $store && ./test_$cc 2>&1};

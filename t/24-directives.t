@@ -24,7 +24,7 @@ my @wrong = (
     ['lines_redis redis://127.0.0.1 colour=red;', '', qr/colour=red/],
     ['lines_redis unix:/r; lines_redis unix:/s;', '', qr/"lines_redis" directive is duplicate/],
     ['lines_redis rediss://127.0.0.1 verify=never;', '', qr/verify=never.*lines_redis|lines_redis.*verify=never/],
-    ['lines_redis redis+cluster://127.0.0.1;',    '', qr/cluster/],
+    ['lines_redis redis+cluster://127.0.0.1/1;',  '', qr/a database other than 0.*"lines_redis"/],
     ['lines_redis gopher://127.0.0.1;',           '', qr/gopher/],
     ['lines_plan growth;',                 '', qr/number of arguments in "lines_plan"/],
     ['lines_plan growth fax;',             '', qr/"fax" in "lines_plan"/],

@@ -785,8 +785,7 @@ lines_auth_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
     ngx_str_t  channel = ngx_string(LINES_REVOKED);
 
-    lmcf->subscriber = lines_subscriber_create(cycle, &lmcf->redis_conf,
-                                               lmcf->redis, &channel,
+    lmcf->subscriber = lines_subscriber_create(cycle, lmcf->redis, &channel,
                                                key_revoked, lmcf);
 
     return lmcf->subscriber ? NGX_OK : NGX_ERROR;

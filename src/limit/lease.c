@@ -417,11 +417,11 @@ keeper_handler(ngx_event_t *ev)
 
     lines_redis_status(keeper.lmcf->redis, &status);
 
-    if (status.connected) {
+    if (status.serves) {
         keeper_return();
     }
 
-    if (status.connected
+    if (status.serves
         && !keeper.asking
         && ngx_current_msec - keeper.asked >= LINES_KEEPER_PLANS
         && lines_try_plan_rates(&keeper.caller, keeper_plans, NULL)

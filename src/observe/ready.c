@@ -160,11 +160,14 @@ ready(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_redis_status(lmcf->redis, &status);
     lines_redis_review(lmcf->redis);
 
-    fine = status.connected
+    /* while a part of a cluster is away the others' tenants are served */
+
+    fine = status.serves
            && lines_database_state(lmcf, NULL) != LINES_DATABASE_HELD;
 
     lines_json_add(&json, "{'ready':%B,'redis':{'status':'%s'", fine,
-                   status.connected ? "ok" : "unreachable");
+                   status.connected ? "ok"
+                   : status.serves ? "partial" : "unreachable");
 
     if (status.reason.len) {
         lines_json_add(&json, ",'reason':%J", &status.reason);

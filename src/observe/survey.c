@@ -73,6 +73,8 @@ survey_handler(ngx_event_t *ev)
 
     lines_redis_status(survey.lmcf->redis, &status);
 
+    /* tenants are on all primaries of a cluster */
+
     if (status.connected
         && !lines_caller_busy(&survey.asker)
         && !lines_caller_busy(&survey.caller))

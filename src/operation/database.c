@@ -294,7 +294,7 @@ database_tick(ngx_event_t *ev)
 
     lines_redis_status(watch.lmcf->redis, &status);
 
-    if (!status.connected) {
+    if (!status.serves) {
 
         /* the first look is not to come a second late */
 

@@ -6,11 +6,20 @@
  */
 
 #include "store/caller.h"
+#include "store/cluster_slot.h"
 #include "store/redis_op.h"
 
 
 /* 2^53 */
 #define LINES_INT_MAX  9007199254740992LL
+
+/*
+ * While a slot moves, a node of a cluster runs a script as long as all its keys
+ * are there, and says of each that it does not find that it is elsewhere: a
+ * script that touches one which it has removed itself would break off, half
+ * done.  So each names one that is never there, and is not begun meanwhile.
+ */
+#define LINES_ABSENT   ":absent"
 
 /* ms in which what runs in the background says once what is wrong */
 #define LINES_TOLD     10000
@@ -32,6 +41,11 @@ typedef struct {
     size_t       len;      /* an upper bound */
     ngx_uint_t   argc;
     ngx_uint_t   nkeys;
+    ngx_int_t    slot;     /* of the first key, of a cluster */
+    ngx_uint_t   hash;     /* flag: it is asked for */
+    ngx_uint_t   absent;   /* flag: a key is added that is not there */
+    size_t       first;    /* the first key's length, */
+    u_char      *key;      /* and where it is; NULL in the first pass */
 } lines_writing_t;
 
 
@@ -58,6 +72,7 @@ static ngx_int_t write_token(lines_writing_t *w,
 static u_char *write_number(u_char *p, size_t n);
 static u_char *write_head(u_char *p, u_char type, size_t n);
 static u_char *write_string(u_char *p, u_char *text, size_t len);
+static void write_absent(lines_writing_t *w);
 
 static void unheard(void *data, redisReply *reply);
 static void answered(void *data, redisReply *reply);
@@ -142,7 +157,7 @@ lines_caller_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     if (a->op == NULL) {
         ngx_log_debug1(NGX_LOG_DEBUG_CORE, caller->log, 0,
                        "lines store: %V: refused",
-                       caller->id ? caller->id : caller->redis->connection.name);
+                       caller->id ? caller->id : &caller->redis->conf->name);
 
         release(caller, a);
 
@@ -203,6 +218,10 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
 
     ngx_memzero(&w, sizeof(lines_writing_t));
 
+    w.slot = LINES_CLUSTER_ANY;
+    w.hash = (caller->redis->cluster != NULL);
+    w.absent = w.hash && call->script;
+
     if (write_tokens(&w, call, args) != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, caller->log, 0,
                       "lines store: %V: a key has an empty part",
@@ -218,8 +237,8 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
                  + script->sha1.len + NGX_INT_T_LEN;
     }
 
-    op = lines_redis_op_create(caller->redis, w.len + LINES_REDIS_STRING,
-                               call->durable);
+    op = lines_redis_op_create(caller->redis, w.slot,
+                               w.len + LINES_REDIS_STRING, call->durable);
     if (op == NULL) {
         return NULL;
     }
@@ -277,6 +296,14 @@ write_tokens(lines_writing_t *w, lines_store_call_t *call, u_char *args)
 
         if (i < call->nkeys) {
             w->nkeys += n;
+
+            /* a script counts what it has a list of, and only reads those */
+
+            w->absent = w->absent && list == NULL;
+
+            if (w->absent && i == call->nkeys - 1) {
+                write_absent(w);
+            }
         }
     }
 
@@ -293,6 +320,7 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
     u_char                     *n, numbers[LINES_PIECES * NGX_INT64_LEN];
     ngx_str_t                   parts[LINES_PIECES * 2], *part;
     ngx_uint_t                  i;
+    lines_cluster_key_t         key;
     const lines_store_piece_t  *piece;
 
     len = 0;
@@ -348,13 +376,26 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
     }
 
     w->len += LINES_REDIS_STRING + len;
+    w->first = w->first ? w->first : len;
 
     if (w->p == NULL) {
         w->argc++;
+
+        if (w->hash && token->key && w->slot == LINES_CLUSTER_ANY) {
+            ngx_memzero(&key, sizeof(lines_cluster_key_t));
+
+            for (i = 0; i < token->n * 2; i++) {
+                lines_cluster_key_add(&key, &parts[i]);
+            }
+
+            w->slot = lines_cluster_key_slot(&key);
+        }
+
         return NGX_OK;
     }
 
     w->p = write_head(w->p, '$', len);
+    w->key = w->key ? w->key : w->p;
 
     for (i = 0; i < token->n * 2; i++) {
         if (parts[i].len) {
@@ -411,6 +452,31 @@ write_string(u_char *p, u_char *text, size_t len)
 }
 
 
+/* of the first key what its hash tag ends with */
+
+static void
+write_absent(lines_writing_t *w)
+{
+    size_t   len;
+    u_char  *last;
+
+    w->nkeys++;
+    w->len += LINES_REDIS_STRING + w->first + sizeof(LINES_ABSENT) - 1;
+
+    if (w->p == NULL) {
+        w->argc++;
+        return;
+    }
+
+    last = ngx_strlchr(w->key, w->key + w->first, '}');
+    len = (last ? (size_t) (last - w->key) + 1 : w->first);
+
+    w->p = write_head(w->p, '$', len + sizeof(LINES_ABSENT) - 1);
+    w->p = ngx_cpymem(w->p, w->key, len);
+    w->p = ngx_cpymem(w->p, LINES_ABSENT CRLF, sizeof(LINES_ABSENT CRLF) - 1);
+}
+
+
 static void
 unheard(void *data, redisReply *reply)
 {
@@ -446,7 +512,7 @@ answered(void *data, redisReply *reply)
 
     ngx_log_debug3(NGX_LOG_DEBUG_CORE, caller->log, 0,
                    "lines store: %V: %V answered, type:%i",
-                   caller->id ? caller->id : caller->redis->connection.name,
+                   caller->id ? caller->id : &caller->redis->conf->name,
                    &call->name, (ngx_int_t) (reply ? reply->type : -1));
 
     if (reply && reply->type == REDIS_REPLY_ERROR) {

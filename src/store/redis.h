@@ -1,6 +1,7 @@
 
 /*
- * Redis inside nginx's event loop: one multiplexed connection per worker.
+ * Redis inside nginx's event loop: one multiplexed connection per worker, and of
+ * a cluster one to each primary.
  * Knows timers and events, but no request.
  */
 
@@ -19,7 +20,7 @@ typedef struct lines_redis_s  lines_redis_t;
 /* what lines_redis says, read once at configuration */
 
 typedef struct {
-    ngx_str_t        name;        /* host:port/db or the path, for
+    ngx_str_t        name;        /* host:port/db, the path or the hosts, for
                                      messages: never a secret */
     ngx_url_t        url;         /* resolved at configuration */
     ngx_str_t        host;        /* ends with a zero; empty for a unix
@@ -27,7 +28,9 @@ typedef struct {
     in_port_t        port;
     ngx_str_t        master;      /* the primary's name for Sentinel;
                                      empty: it is at url */
-    ngx_array_t     *sentinels;   /* lines_redis_conf_t: who knows it */
+    ngx_array_t     *sentinels;   /* lines_redis_conf_t: who knows it, or, of a
+                                     cluster, its map */
+    ngx_uint_t       cluster;     /* flag */
     ngx_str_t        user;
     ngx_str_t        password;    /* from password_file= only */
     ngx_str_t        sentinel_user;
@@ -77,7 +80,8 @@ extern lines_redis_wish_t  lines_redis_wishes[];
 
 
 typedef struct {
-    ngx_uint_t  connected;    /* flag: ready for operations */
+    ngx_uint_t  connected;    /* flag: ready for operations, */
+    ngx_uint_t  serves;       /* ... or, of a cluster, a part of it is */
     ngx_uint_t  unconfirmed;  /* flag: of replicas=, too few have what is
                                  written */
     ngx_uint_t  inflight;
@@ -121,13 +125,13 @@ typedef struct {
 
 /*
  * Parses redis[s]://[user@]host[:port][/db], unix:/path[:db] or
- * redis[s]+sentinel://[user@]host[:port],.../master[/db] and the parameters
+ * redis[s]+sentinel://[user@]host[:port],.../master[/db] or
+ * redis[s]+cluster://[user@]host[:port],... and the parameters
  * timeout=, silence=, connect_timeout=, max_inflight=, password_file=, user=,
  * cacert=, cert=, key=, sni=, verify= of rediss, and sentinel_user=,
  * sentinel_password_file= of Sentinel.  value[0] is the directive's name.
  * Returns NGX_CONF_OK, or NGX_CONF_ERROR having logged directive, value and
- * line.  Schemes that the build does not serve (redis+cluster) are refused by
- * name.
+ * line.
  */
 
 char *lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf);
@@ -175,7 +179,8 @@ ngx_int_t lines_redis_format(ngx_pool_t *pool, ngx_str_t *value,
 
 
 /*
- * A subscription on a connection of its own, re-established for ever.
+ * A subscription on a connection of its own, of a cluster on one to each
+ * primary, re-established for ever.  One for each Redis.
  * handler gets each message (nothing but messages of the channel), or NULL
  * where some may have been missed: at each (re)subscription.
  * lines_subscriber_alive() is true while its echo (a PUBLISH to a channel
@@ -187,8 +192,8 @@ typedef struct lines_subscriber_s  lines_subscriber_t;
 typedef void (*lines_message_pt)(void *data, ngx_str_t *message);
 
 lines_subscriber_t *lines_subscriber_create(ngx_cycle_t *cycle,
-    lines_redis_conf_t *conf, lines_redis_t *redis, ngx_str_t *channel,
-    lines_message_pt handler, void *data);
+    lines_redis_t *redis, ngx_str_t *channel, lines_message_pt handler,
+    void *data);
 
 void lines_subscriber_destroy(lines_subscriber_t *subscriber);
 

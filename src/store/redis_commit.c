@@ -4,19 +4,24 @@
  * those that the one under way is for.
  */
 
+#include "store/cluster.h"
 #include "store/redis_commit.h"
 #include "store/redis_life.h"
 #include "store/redis_log.h"
+#include "store/redis_node.h"
 
 
 /* where replicas are missing nothing is written, but a marker so often */
 #define LINES_COMMIT_PROBE  200
 
+/* the slot of a marker may have gone to another node: so many are tried */
+#define LINES_COMMIT_MARKERS  16
+
 
 struct lines_redis_commit_s {
     lines_redis_connection_t  connection;
     lines_redis_status_t      status;     /* INFO and CONFIG of its own */
-    lines_redis_t            *redis;
+    lines_redis_node_t       *node;
     void                    (*done)(lines_redis_op_t *op, redisReply *reply);
 
     ngx_queue_t               held;
@@ -26,10 +31,13 @@ struct lines_redis_commit_s {
     ngx_event_t               probe;
     unsigned                  busy:1;     /* a WAIT is under way */
     unsigned                  marked:1;   /* ... its marker was written */
+    unsigned                  elsewhere:1;
+                                          /* ... or is another node's */
     unsigned                  asked:1;    /* one was, of this connection */
     unsigned                  missing:1;  /* the last one came to too few, or
                                              there is nobody to ask */
     unsigned                  told:1;     /* that is in the log */
+    ngx_uint_t                markers;    /* in a row, elsewhere */
 };
 
 
@@ -47,18 +55,21 @@ static void commit_tell(lines_redis_commit_t *commit, ngx_queue_t *queue,
 
 
 lines_redis_commit_t *
-lines_redis_commit_create(ngx_cycle_t *cycle, lines_redis_t *redis,
+lines_redis_commit_create(lines_redis_node_t *node,
     void (*done)(lines_redis_op_t *op, redisReply *reply))
 {
+    lines_redis_t             *redis;
     lines_redis_commit_t      *commit;
     lines_redis_connection_t  *conn;
 
-    commit = ngx_pcalloc(cycle->pool, sizeof(lines_redis_commit_t));
+    redis = node->redis;
+
+    commit = ngx_calloc(sizeof(lines_redis_commit_t), redis->log);
     if (commit == NULL) {
         return NULL;
     }
 
-    commit->redis = redis;
+    commit->node = node;
     commit->done = done;
 
     ngx_queue_init(&commit->held);
@@ -66,26 +77,24 @@ lines_redis_commit_create(ngx_cycle_t *cycle, lines_redis_t *redis,
 
     commit->start.handler = commit_start_handler;
     commit->start.data = commit;
-    commit->start.log = cycle->log;
+    commit->start.log = redis->log;
 
     commit->probe.handler = commit_probe_handler;
     commit->probe.data = commit;
-    commit->probe.log = cycle->log;
+    commit->probe.log = redis->log;
     commit->probe.cancelable = 1;
 
     conn = &commit->connection;
 
     conn->conf = redis->conf;
-    conn->log = cycle->log;
+    conn->log = redis->log;
     conn->data = commit;
     conn->role = "replication";
     conn->status = &commit->status;
     conn->ready = commit_ready;
     conn->lost = commit_lost;
 
-    if (redis->sentinel) {
-        lines_sentinel_follow(redis->sentinel, conn);
-    }
+    lines_redis_guide(node, conn);
 
     lines_redis_open(conn);
 
@@ -108,6 +117,8 @@ lines_redis_commit_destroy(lines_redis_commit_t *commit)
 
     commit_tell(commit, &commit->waiting, 0);
     commit_tell(commit, &commit->held, 0);
+
+    ngx_free(commit);
 }
 
 
@@ -123,7 +134,7 @@ lines_redis_commit_hold(lines_redis_commit_t *commit, lines_redis_op_t *op,
     redisReply *reply)
 {
     op->reply = reply;
-    op->pool = lines_redis_reply_keep(&commit->redis->connection.replies);
+    op->pool = lines_redis_reply_keep(&commit->node->connection.replies);
 
     ngx_queue_insert_tail(&commit->held, &op->asked.queue);
 
@@ -176,7 +187,7 @@ commit_start_handler(ngx_event_t *ev)
     lines_redis_connection_t  *conn, *commands;
 
     conn = &commit->connection;
-    commands = &commit->redis->connection;
+    commands = &commit->node->connection;
 
     if (commit->busy) {
         return;
@@ -220,8 +231,16 @@ commit_start_handler(ngx_event_t *ev)
     commit->busy = 1;
     commit->asked = 1;
     commit->marked = 0;
+    commit->elsewhere = 0;
 
-    lines_redis_ask(conn, commit_marked, commit, "SET lines:{marker} 1");
+    if (commit->node->redis->cluster) {
+        lines_redis_ask(conn, commit_marked, commit, "SET lines:{marker:%u} 1",
+                        (unsigned) lines_cluster_marker(commit->node));
+
+    } else {
+        lines_redis_ask(conn, commit_marked, commit, "SET lines:{marker} 1");
+    }
+
     lines_redis_ask(conn, commit_waited, commit, "WAIT %u %u",
                     (unsigned) conn->conf->replicas,
                     (unsigned) conn->conf->wait);
@@ -276,6 +295,10 @@ commit_marked(lines_redis_connection_t *conn, void *data, redisReply *reply)
         && lines_redis_error_is(reply, "READONLY"))
     {
         lines_redis_drain(conn, "READONLY: no longer the primary");
+
+    } else if (reply && !commit->marked && commit->node->redis->cluster) {
+        commit->elsewhere = 1;
+        commit->node->marker++;
     }
 }
 
@@ -294,6 +317,20 @@ commit_waited(lines_redis_connection_t *conn, void *data, redisReply *reply)
         commit_tell(commit, &commit->waiting, 0);
         return;
     }
+
+    if (commit->elsewhere && ++commit->markers < LINES_COMMIT_MARKERS) {
+        if (!ngx_queue_empty(&commit->waiting)) {
+            ngx_queue_add(&commit->held, &commit->waiting);
+            ngx_queue_init(&commit->waiting);
+        }
+
+        commit->asked = 0;
+
+        ngx_post_event(&commit->start, &ngx_posted_events);
+        return;
+    }
+
+    commit->markers = 0;
 
     n = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
 
@@ -347,7 +384,7 @@ commit_tell(lines_redis_commit_t *commit, ngx_queue_t *queue, ngx_uint_t good)
         pool = op->pool;
 
         if (!good) {
-            commit->redis->status.errors++;
+            commit->node->redis->status.errors++;
         }
 
         commit->done(op, good ? op->reply : NULL);

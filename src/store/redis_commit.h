@@ -16,12 +16,11 @@
 
 
 /*
- * After the connection for commands, whose redis->conf has replicas.  told gets
+ * After the connection for commands, where replicas= is set.  told gets
  * each operation once, with its reply, which it does not free, or NULL: its
  * outcome is unknown, as it may be lost.  NULL: no memory.
  */
-lines_redis_commit_t *lines_redis_commit_create(ngx_cycle_t *cycle,
-    lines_redis_t *redis,
+lines_redis_commit_t *lines_redis_commit_create(lines_redis_node_t *node,
     void (*told)(lines_redis_op_t *op, redisReply *reply));
 
 /* whom it still holds is told first */

@@ -21,8 +21,7 @@
 #define REDIS_LOCAL     0x01
 #define REDIS_SECURE    0x02
 #define REDIS_SENTINEL  0x04
-#define REDIS_UNSERVED  0x08    /* known to the URL's readers, but not to this
-                                   build */
+#define REDIS_CLUSTER   0x08
 
 typedef struct {
     ngx_str_t   prefix;
@@ -112,8 +111,8 @@ static redis_scheme_t  redis_schemes[] = {
     { ngx_string("rediss://"), REDIS_SECURE },
     { ngx_string("redis+sentinel://"), REDIS_SENTINEL },
     { ngx_string("rediss+sentinel://"), REDIS_SENTINEL|REDIS_SECURE },
-    { ngx_string("redis+cluster://"), REDIS_UNSERVED },
-    { ngx_string("rediss+cluster://"), REDIS_UNSERVED },
+    { ngx_string("redis+cluster://"), REDIS_CLUSTER },
+    { ngx_string("rediss+cluster://"), REDIS_CLUSTER|REDIS_SECURE },
     { ngx_null_string, 0 }
 };
 
@@ -134,14 +133,9 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 
     scheme = redis_find_scheme(&value[1]);
 
-    if (scheme->flags & REDIS_UNSERVED) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" is not served by this build in \"%V\" "
-                           "directive", &scheme->prefix, &value[0]);
-        return NGX_CONF_ERROR;
-    }
-
     ngx_str_null(&sentinels);
+
+    conf->cluster = ((scheme->flags & REDIS_CLUSTER) != 0);
 
     err = redis_parse_url(cf, conf, scheme, &value[1], &sentinels);
 
@@ -230,7 +224,9 @@ redis_set_sentinels(ngx_conf_t *cf, lines_redis_conf_t *conf,
             return NGX_CONF_ERROR;
         }
 
-        return NGX_CONF_OK;
+        if (!conf->cluster) {
+            return NGX_CONF_OK;
+        }
     }
 
     if (conf->sentinel_user.len && conf->sentinel_password.len == 0) {
@@ -277,7 +273,9 @@ redis_add_sentinel(ngx_conf_t *cf, lines_redis_conf_t *conf, u_char *p,
     n = conf->sentinels->nelts;
 
     if (n == LINES_SENTINELS_MAX) {
-        return "more than " ngx_value(LINES_SENTINELS_MAX) " Sentinels";
+        return conf->cluster
+               ? "more than " ngx_value(LINES_SENTINELS_MAX) " nodes"
+               : "more than " ngx_value(LINES_SENTINELS_MAX) " Sentinels";
     }
 
     sentinel = ngx_array_push(conf->sentinels);
@@ -287,12 +285,18 @@ redis_add_sentinel(ngx_conf_t *cf, lines_redis_conf_t *conf, u_char *p,
 
     *sentinel = *conf;
 
-    sentinel->user = conf->sentinel_user;
-    sentinel->password = conf->sentinel_password;
+    if (conf->master.len) {
+        sentinel->user = conf->sentinel_user;
+        sentinel->password = conf->sentinel_password;
 
-    ngx_str_null(&sentinel->master);
+        ngx_str_null(&sentinel->master);
+    }
 
-    err = redis_parse_host(cf, sentinel, p, last, LINES_SENTINEL_PORT);
+    sentinel->sentinels = NULL;
+
+    err = redis_parse_host(cf, sentinel, p, last,
+                           conf->cluster ? LINES_REDIS_PORT
+                                         : LINES_SENTINEL_PORT);
 
     if (err) {
         return err;
@@ -308,7 +312,8 @@ redis_add_sentinel(ngx_conf_t *cf, lines_redis_conf_t *conf, u_char *p,
                                sentinel->name.len)
                == 0)
         {
-            return "the same Sentinel twice";
+            return conf->cluster ? "the same node twice"
+                                 : "the same Sentinel twice";
         }
     }
 
@@ -348,7 +353,7 @@ lines_redis_check_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
     ngx_uint_t           i;
     lines_redis_conf_t  *sentinel;
 
-    if (conf->master.len) {
+    if (conf->sentinels) {
         sentinel = conf->sentinels->elts;
 
         for (i = 0; i < conf->sentinels->nelts; i++) {
@@ -397,7 +402,8 @@ redis_find_scheme(ngx_str_t *url)
 }
 
 
-/* [user@]host[:port][/db], or [user@]host[:port],.../master[/db] */
+/* [user@]host[:port][/db], [user@]host[:port],.../master[/db], or
+   [user@]host[:port],... */
 
 static char *
 redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf,
@@ -409,7 +415,8 @@ redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf,
 
     if (scheme->prefix.len == 0) {
         return "neither \"redis://\", \"rediss://\", "
-               "\"redis+sentinel://\", \"rediss+sentinel://\" nor \"unix:\"";
+               "\"redis+sentinel://\", \"rediss+sentinel://\", "
+               "\"redis+cluster://\", \"rediss+cluster://\" nor \"unix:\"";
     }
 
     p = url->data + scheme->prefix.len;
@@ -422,6 +429,10 @@ redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf,
     err = (scheme->flags & REDIS_SENTINEL)
           ? redis_parse_master(conf, p, &last)
           : redis_parse_db(conf, p, &last, '/');
+
+    if (err == NULL && (scheme->flags & REDIS_CLUSTER) && conf->db) {
+        err = "a database other than 0, which a cluster does not have,";
+    }
 
     if (err == NULL) {
         err = redis_parse_user(conf, &p, last);
@@ -439,6 +450,13 @@ redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf,
         sentinels->data = p;
         sentinels->len = last - p;
         host = conf->master;
+
+    } else if (scheme->flags & REDIS_CLUSTER) {
+        sentinels->data = p;
+        sentinels->len = last - p;
+        conf->name = *sentinels;
+
+        return NULL;
 
     } else {
         err = redis_parse_host(cf, conf, p, last, LINES_REDIS_PORT);
@@ -570,7 +588,7 @@ redis_parse_user(lines_redis_conf_t *conf, u_char **p, u_char *last)
         return NULL;
     }
 
-    if (conf->master.len && ngx_strlchr(*p, at, ',')) {
+    if ((conf->master.len || conf->cluster) && ngx_strlchr(*p, at, ',')) {
         return "a host before \"user@\"";
     }
 

@@ -15,6 +15,7 @@
 #include <ngx_event.h>
 #include <hiredis/hiredis.h>
 
+#include "store/cluster_map.h"
 #include "store/redis.h"
 #include "store/redis_reply.h"
 
@@ -41,7 +42,7 @@ typedef void (*lines_redis_connection_pt)(void *data);
 
 /*
  * NULL: the connection was lost before.  The reply is freed after the call,
- * unless conn->kept is set by then.
+ * unless its pool was taken by then (store/redis_reply.h).
  */
 typedef void (*lines_redis_reply_pt)(lines_redis_connection_t *conn,
     void *data, redisReply *reply);
@@ -162,22 +163,13 @@ struct lines_redis_connection_s {
     unsigned                   taking:1;    /* a reply is looked at */
     unsigned                   denied:1;    /* ask whether scripts run */
     unsigned                   cluster:1;   /* it is a node of one */
+    unsigned                   any:1;       /* located, but a replica will do */
 
     char                      *refuses;     /* why it did a write, */
     ngx_msec_t                 refused_at;  /* and when */
     ngx_msec_t                 looked_at;   /* at INFO and CONFIG */
     ngx_msec_t                 denied_at;   /* a command: NOPERM */
 };
-
-
-/* flag: it may be part of a host's name or address, which go into the log */
-static ngx_inline ngx_uint_t
-lines_redis_host_char(u_char ch)
-{
-    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
-           || (ch >= '0' && ch <= '9')
-           || ch == '.' || ch == '-' || ch == '_' || ch == ':' || ch == '%';
-}
 
 
 /*

@@ -8,8 +8,6 @@
 #include "store/redis_log.h"
 
 
-#define LINES_REDIS_SLOTS  16384
-
 #define REDIS_NOAUTH                                                          \
     "NOAUTH: the server asks for a password: see \"password_file=\", of a "   \
     "Sentinel \"sentinel_password_file=\""
@@ -133,7 +131,7 @@ lines_redis_handshake(lines_redis_connection_t *conn)
 
     /* INFO may be refused: who was elsewhere before is asked by itself */
 
-    if (conn->locate) {
+    if (conn->locate && !conn->any) {
         lines_redis_ask(conn, redis_heard, &redis_role, "ROLE");
     }
 
@@ -425,7 +423,13 @@ redis_take_config(lines_redis_connection_t *conn, redisReply *reply)
         return;
     }
 
-    if (!conn->cluster) {
+    if (conn->conf->cluster && !conn->cluster && !status->no_info) {
+        lines_redis_fail(conn, "the server is no node of a cluster: "
+                         "\"redis://\" is for that");
+        return;
+    }
+
+    if (conn->conf->cluster || !conn->cluster) {
         conn->greeted(conn);
         return;
     }
@@ -456,12 +460,12 @@ redis_take_nodes(lines_redis_connection_t *conn, redisReply *reply)
     /* where this is not allowed MOVED will tell */
 
     slots = (reply->type == REDIS_REPLY_ERROR)
-            ? LINES_REDIS_SLOTS
+            ? LINES_CLUSTER_SLOTS
             : redis_own_slots(reply->str);
 
-    if (slots != LINES_REDIS_SLOTS) {
-        lines_redis_fail(conn, "a cluster node with %ui of %d slots: a cluster "
-                         "of several is not served", slots, LINES_REDIS_SLOTS);
+    if (slots != LINES_CLUSTER_SLOTS) {
+        lines_redis_fail(conn, "a cluster node with %ui of %d slots: "
+                         "\"redis+cluster://\" is for several", slots, LINES_CLUSTER_SLOTS);
         return;
     }
 
@@ -497,7 +501,7 @@ redis_own_slots(char *p)
             from = strtol(p, &end, 10);
             to = (*end == '-') ? strtol(end + 1, NULL, 10) : from;
 
-            if (end > p && from >= 0 && to >= from && to < LINES_REDIS_SLOTS) {
+            if (end > p && from >= 0 && to >= from && to < LINES_CLUSTER_SLOTS) {
                 slots += to - from + 1;
             }
         }

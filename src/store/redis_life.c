@@ -25,6 +25,7 @@
 
 
 static void redis_greeted(lines_redis_connection_t *conn);
+static void redis_set_conf(lines_redis_connection_t *conn);
 static void redis_add_address(lines_redis_connection_t *conn,
     struct sockaddr *sockaddr, socklen_t socklen);
 static void redis_start(lines_redis_connection_t *conn);
@@ -45,9 +46,6 @@ static char  redis_moved[] = "Sentinel names another primary";
 void
 lines_redis_open(lines_redis_connection_t *conn)
 {
-    ngx_uint_t   i;
-    ngx_addr_t  *addr;
-
     conn->ident = -1;
 
     ngx_queue_init(&conn->asked);
@@ -64,19 +62,41 @@ lines_redis_open(lines_redis_connection_t *conn)
     conn->drop.data = conn;
     conn->drop.log = conn->log;
 
-    conn->host = conn->conf->host;
-    conn->port = conn->conf->port;
-
     if (conn->name == NULL) {
         conn->name = &conn->conf->name;
     }
+
+    redis_set_conf(conn);
+
+    redis_start(conn);
+}
+
+
+static void
+redis_set_conf(lines_redis_connection_t *conn)
+{
+    ngx_uint_t   i;
+    ngx_addr_t  *addr;
+
+    conn->host = conn->conf->host;
+    conn->port = conn->conf->port;
 
     for (i = 0; i < conn->conf->url.naddrs; i++) {
         addr = &conn->conf->url.addrs[i];
         redis_add_address(conn, addr->sockaddr, addr->socklen);
     }
+}
 
-    redis_start(conn);
+
+void
+lines_redis_aim(lines_redis_connection_t *conn, lines_redis_conf_t *conf)
+{
+    conn->conf = conf;
+    conn->naddrs = 0;
+
+    lines_redis_tls_forget(conn);
+    redis_set_conf(conn);
+    redis_resolve(conn);
 }
 
 
@@ -121,6 +141,13 @@ lines_redis_close(lines_redis_connection_t *conn)
 
     lines_redis_disconnect(conn);
     lines_redis_tls_forget(conn);
+
+    /* its memory may go */
+
+    if (conn->follower.next) {
+        ngx_queue_remove(&conn->follower);
+        conn->follower.next = NULL;
+    }
 }
 
 

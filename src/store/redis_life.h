@@ -25,6 +25,12 @@ void lines_redis_open(lines_redis_connection_t *conn);
 void lines_redis_located(lines_redis_connection_t *conn, ngx_str_t *host,
     in_port_t port, ngx_uint_t moved);
 
+/*
+ * The same of one whose guide knows another server of the configuration: that
+ * one's addresses, name and TLS.
+ */
+void lines_redis_aim(lines_redis_connection_t *conn, lines_redis_conf_t *conf);
+
 /* for ever; pending hiredis callbacks run with a NULL reply */
 void lines_redis_close(lines_redis_connection_t *conn);
 

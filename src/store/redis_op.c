@@ -1,12 +1,10 @@
 
 /*
- * The worker's Redis, and what becomes of an operation: sent or waiting,
- * answered, late or lost.
+ * What becomes of an operation: sent or waiting, answered, late or lost.
  */
 
+#include "store/cluster.h"
 #include "store/redis_commit.h"
-#include "store/redis_handshake.h"
-#include "store/redis_life.h"
 #include "store/redis_log.h"
 #include "store/redis_op.h"
 
@@ -14,18 +12,16 @@
 #define LINES_REDIS_FORMAT_MAX  (4 * 1024 * 1024)
 
 
-static void redis_ready(void *data);
-static void redis_lost(void *data);
-static void redis_refuse_handler(ngx_event_t *ev);
-
+static lines_redis_op_t *redis_make(lines_redis_t *redis, size_t len);
 static ngx_int_t redis_send(lines_redis_op_t *op, u_char *start, size_t len);
+static void redis_asked(lines_redis_connection_t *conn, void *data,
+    redisReply *reply);
 static void redis_reply_handler(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
 static ngx_int_t redis_again(lines_redis_op_t *op);
 static ngx_int_t redis_resend(lines_redis_op_t *op);
-static void redis_check_error(lines_redis_t *redis, redisReply *reply);
+static void redis_check_error(lines_redis_node_t *node, redisReply *reply);
 static void redis_deadline_handler(ngx_event_t *ev);
-static void redis_done(lines_redis_op_t *op, redisReply *reply);
 static void redis_tell(lines_redis_op_t *op, redisReply *reply);
 
 
@@ -34,197 +30,70 @@ const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1] = {
 };
 
 
-lines_redis_t *
-lines_redis_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf)
+lines_redis_op_t *
+lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot, size_t len,
+    ngx_uint_t durable)
 {
-    lines_redis_t             *redis;
-    lines_redis_connection_t  *conn;
+    ngx_uint_t           away, missing;
+    lines_redis_op_t    *op;
+    lines_redis_node_t  *node;
 
-    redis = ngx_pcalloc(cycle->pool, sizeof(lines_redis_t));
-    if (redis == NULL) {
+    node = redis->cluster ? lines_cluster_node(redis->cluster, slot)
+                          : redis->node;
+    away = redis->cluster ? lines_cluster_away(redis->cluster, slot)
+                          : node->connection.away;
+    durable = durable && redis->conf->replicas;
+    missing = durable && node && !lines_redis_commit_good(node->commit);
+
+    if (away || missing) {
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                       "lines redis refuses: away:%ui, missing:%ui",
+                       away, missing);
+        redis->status.refused++;
         return NULL;
     }
 
-    redis->conf = conf;
-    redis->log = cycle->log;
+    op = redis_make(redis, len);
 
-    ngx_queue_init(&redis->waiting);
-
-    redis->refuse.handler = redis_refuse_handler;
-    redis->refuse.data = redis;
-    redis->refuse.log = cycle->log;
-
-    conn = &redis->connection;
-
-    conn->conf = conf;
-    conn->log = cycle->log;
-    conn->data = redis;
-    conn->role = "commands";
-    conn->status = &redis->status;
-    conn->ready = redis_ready;
-    conn->lost = redis_lost;
-
-    if (conf->master.len) {
-        redis->sentinel = lines_sentinel_create(cycle, conf);
-        if (redis->sentinel == NULL) {
-            return NULL;
-        }
-
-        lines_sentinel_follow(redis->sentinel, conn);
+    if (op) {
+        op->slot = slot;
+        op->durable = durable;
     }
 
-    lines_redis_open(conn);
-
-    if (conf->replicas) {
-        redis->commit = lines_redis_commit_create(cycle, redis, redis_done);
-        if (redis->commit == NULL) {
-            return NULL;
-        }
-    }
-
-    return redis;
-}
-
-
-void
-lines_redis_destroy(lines_redis_t *redis)
-{
-    redis->connection.away = 1;
-
-    lines_redis_close(&redis->connection);
-
-    if (redis->commit) {
-        lines_redis_commit_destroy(redis->commit);
-    }
-
-    if (redis->sentinel) {
-        lines_sentinel_destroy(redis->sentinel);
-    }
-
-    if (redis->refuse.posted) {
-        ngx_delete_posted_event(&redis->refuse);
-    }
-
-    redis_refuse_handler(&redis->refuse);
-}
-
-
-void
-lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
-{
-    lines_redis_connection_t  *conn;
-
-    conn = &redis->connection;
-
-    *status = redis->status;
-
-    status->connected = (conn->state == LINES_REDIS_READY);
-    status->unconfirmed = redis->commit
-                          && !lines_redis_commit_good(redis->commit);
-    status->away = conn->away;
-    status->probing = conn->away
-                      && conn->state >= LINES_REDIS_RESOLVING
-                      && conn->state <= LINES_REDIS_HANDSHAKE;
-    status->reconnects = conn->connects ? conn->connects - 1 : 0;
-    status->denied = conn->denied_at
-                     && ngx_current_msec - conn->denied_at
-                        <= LINES_REDIS_DENIED;
-    status->refuses = conn->refused_at
-                      && ngx_current_msec - conn->refused_at
-                         <= LINES_REDIS_REFUSED
-                      ? conn->refuses
-                      : NULL;
-
-    if (!status->connected) {
-        status->reason.data = conn->logged;
-        status->reason.len = ngx_strlen(conn->logged);
-    }
-}
-
-
-void
-lines_redis_review(lines_redis_t *redis)
-{
-    lines_redis_look(&redis->connection);
-}
-
-
-static void
-redis_ready(void *data)
-{
-    lines_redis_t *redis = data;
-
-    ngx_queue_t       *q;
-    lines_redis_op_t  *op;
-
-    redis->status.readonly = 0;
-
-    if (redis->commit) {
-        lines_redis_commit_renew(redis->commit);
-    }
-
-    while (!ngx_queue_empty(&redis->waiting)) {
-        q = ngx_queue_head(&redis->waiting);
-        ngx_queue_remove(q);
-
-        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
-
-        if (redis_send(op, op->start, op->len) != NGX_OK) {
-            ngx_queue_insert_head(&redis->waiting, q);
-            break;
-        }
-    }
-}
-
-
-static void
-redis_lost(void *data)
-{
-    lines_redis_t *redis = data;
-
-    if (redis->connection.away && !ngx_queue_empty(&redis->waiting)) {
-        ngx_post_event(&redis->refuse, &ngx_posted_events);
-    }
-}
-
-
-static void
-redis_refuse_handler(ngx_event_t *ev)
-{
-    lines_redis_t *redis = ev->data;
-
-    ngx_queue_t       *q;
-    lines_redis_op_t  *op;
-
-    while (redis->connection.away && !ngx_queue_empty(&redis->waiting)) {
-        q = ngx_queue_head(&redis->waiting);
-        ngx_queue_remove(q);
-
-        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
-
-        redis->status.errors++;
-
-        redis_done(op, NULL);
-    }
+    return op;
 }
 
 
 lines_redis_op_t *
-lines_redis_op_create(lines_redis_t *redis, size_t len, ngx_uint_t durable)
+lines_redis_op_create_at(lines_redis_node_t *node, size_t len)
 {
-    ngx_uint_t         missing;
     lines_redis_op_t  *op;
 
-    durable = durable && redis->commit;
-    missing = durable && !lines_redis_commit_good(redis->commit);
+    if (node->connection.away) {
+        node->redis->status.refused++;
+        return NULL;
+    }
 
-    if (redis->connection.away
-        || missing
-        || redis->status.inflight >= redis->conf->max_inflight)
-    {
-        ngx_log_debug3(NGX_LOG_DEBUG_EVENT, redis->log, 0,
-                       "lines redis refuses: away:%d, missing:%ui, in "
-                       "flight:%ui", (int) redis->connection.away, missing,
+    op = redis_make(node->redis, len);
+
+    if (op) {
+        op->slot = LINES_CLUSTER_ANY;
+        op->node = node;
+        op->pinned = 1;
+    }
+
+    return op;
+}
+
+
+static lines_redis_op_t *
+redis_make(lines_redis_t *redis, size_t len)
+{
+    lines_redis_op_t  *op;
+
+    if (redis->status.inflight >= redis->conf->max_inflight) {
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                       "lines redis refuses, in flight:%ui",
                        redis->status.inflight);
         redis->status.refused++;
         return NULL;
@@ -238,7 +107,6 @@ lines_redis_op_create(lines_redis_t *redis, size_t len, ngx_uint_t durable)
     ngx_memzero(op, sizeof(lines_redis_op_t));
 
     op->redis = redis;
-    op->durable = durable;
     op->ident = -1;
     op->start = (u_char *) (op + 1);
     op->asked.handler = redis_reply_handler;
@@ -268,7 +136,7 @@ lines_redis_detach(lines_redis_op_t *op)
     }
 
     ngx_queue_remove(&op->asked.queue);
-    redis_done(op, NULL);
+    lines_redis_op_done(op, NULL);
 }
 
 
@@ -276,7 +144,8 @@ lines_redis_op_t *
 lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
     void *data)
 {
-    lines_redis_t  *redis;
+    lines_redis_t       *redis;
+    lines_redis_node_t  *node;
 
     redis = op->redis;
 
@@ -288,16 +157,76 @@ lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
 
     redis->status.commands++;
 
-    if (redis_send(op, op->start, op->len) == NGX_OK) {
-        return op;
+    node = op->pinned ? op->node
+                      : redis->cluster
+                      ? lines_cluster_node(redis->cluster, op->slot)
+                      : redis->node;
+
+    if (node) {
+        lines_redis_op_place(op, node);
+
+    } else {
+        lines_cluster_later(redis->cluster, op);
     }
 
-    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+    return op;
+}
+
+
+void
+lines_redis_op_place(lines_redis_op_t *op, lines_redis_node_t *node)
+{
+    op->node = node;
+    op->sent = 0;
+    op->retried = 0;
+
+    if (redis_send(op, op->start, op->len) == NGX_OK) {
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, op->redis->log, 0,
                    "lines redis op waits: %p", op);
 
-    ngx_queue_insert_tail(&redis->waiting, &op->asked.queue);
+    ngx_queue_insert_tail(&node->waiting, &op->asked.queue);
+}
 
-    return op;
+
+void
+lines_redis_op_resume(lines_redis_node_t *node)
+{
+    ngx_queue_t       *q;
+    lines_redis_op_t  *op;
+
+    while (!ngx_queue_empty(&node->waiting)) {
+        q = ngx_queue_head(&node->waiting);
+        ngx_queue_remove(q);
+
+        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
+
+        if (redis_send(op, op->start, op->len) != NGX_OK) {
+            ngx_queue_insert_head(&node->waiting, q);
+            break;
+        }
+    }
+}
+
+
+void
+lines_redis_op_refuse(lines_redis_node_t *node)
+{
+    ngx_queue_t       *q;
+    lines_redis_op_t  *op;
+
+    while (node->connection.away && !ngx_queue_empty(&node->waiting)) {
+        q = ngx_queue_head(&node->waiting);
+        ngx_queue_remove(q);
+
+        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
+
+        node->redis->status.errors++;
+
+        lines_redis_op_done(op, NULL);
+    }
 }
 
 
@@ -308,11 +237,17 @@ redis_send(lines_redis_op_t *op, u_char *start, size_t len)
 {
     lines_redis_connection_t  *conn;
 
-    conn = &op->redis->connection;
+    conn = &op->node->connection;
 
-    if (conn->state != LINES_REDIS_READY
-        || lines_redis_send(conn, &op->asked, start, len) != NGX_OK)
-    {
+    if (conn->state != LINES_REDIS_READY) {
+        return NGX_DECLINED;
+    }
+
+    if (op->asking) {
+        lines_redis_ask(conn, redis_asked, NULL, "ASKING");
+    }
+
+    if (lines_redis_send(conn, &op->asked, start, len) != NGX_OK) {
         return NGX_DECLINED;
     }
 
@@ -323,11 +258,18 @@ redis_send(lines_redis_op_t *op, u_char *start, size_t len)
 
 
 static void
+redis_asked(lines_redis_connection_t *conn, void *data, redisReply *reply)
+{
+}
+
+
+static void
 redis_reply_handler(lines_redis_connection_t *conn, void *data,
     redisReply *reply)
 {
     lines_redis_op_t *op = data;
 
+    ngx_int_t       rc;
     ngx_uint_t      i;
     ngx_msec_t      ms;
     lines_redis_t  *redis;
@@ -360,7 +302,20 @@ redis_reply_handler(lines_redis_connection_t *conn, void *data,
             return;
         }
 
-        redis_check_error(redis, reply);
+        rc = redis->cluster
+             ? lines_cluster_redirect(redis->cluster, op, reply)
+             : NGX_DECLINED;
+
+        if (rc == NGX_OK) {
+            return;
+        }
+
+        if (rc == NGX_DECLINED) {
+            redis_check_error(op->node, reply);
+
+        } else {
+            redis->status.errors++;
+        }
     }
 
     if (reply) {
@@ -381,11 +336,11 @@ redis_reply_handler(lines_redis_connection_t *conn, void *data,
         && op->durable
         && op->handler)
     {
-        lines_redis_commit_hold(redis->commit, op, reply);
+        lines_redis_commit_hold(op->node->commit, op, reply);
         return;
     }
 
-    redis_done(op, reply);
+    lines_redis_op_done(op, reply);
 }
 
 
@@ -403,9 +358,9 @@ redis_again(lines_redis_op_t *op)
     lines_redis_connection_t  *conn;
 
     redis = op->redis;
-    conn = &redis->connection;
+    conn = &op->node->connection;
 
-    if (conn->away || op->expired || op->handler == NULL) {
+    if (conn->away || redis->closed || op->expired || op->handler == NULL) {
         return NGX_DECLINED;
     }
 
@@ -424,10 +379,15 @@ redis_again(lines_redis_op_t *op)
     ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
                    "lines redis op again: %p unsent:%ui", op, unsent);
 
+    if (redis->cluster && !op->pinned) {
+        lines_cluster_later(redis->cluster, op);
+        return NGX_OK;
+    }
+
     op->sent = 0;
     op->retried = 0;
 
-    ngx_queue_insert_tail(&redis->waiting, &op->asked.queue);
+    ngx_queue_insert_tail(&op->node->waiting, &op->asked.queue);
 
     return NGX_OK;
 }
@@ -480,8 +440,9 @@ redis_resend(lines_redis_op_t *op)
  */
 
 static void
-redis_check_error(lines_redis_t *redis, redisReply *reply)
+redis_check_error(lines_redis_node_t *node, redisReply *reply)
 {
+    lines_redis_t             *redis;
     lines_redis_connection_t  *conn;
 
     static const struct {
@@ -518,7 +479,8 @@ redis_check_error(lines_redis_t *redis, redisReply *reply)
 
     }, *error;
 
-    conn = &redis->connection;
+    redis = node->redis;
+    conn = &node->connection;
 
     for (error = errors; error->words; error++) {
         if (lines_redis_error_is(reply, error->words)) {
@@ -535,7 +497,7 @@ redis_check_error(lines_redis_t *redis, redisReply *reply)
     redis->status.errors++;
 
     if (error->leave) {
-        redis->status.readonly |= error->readonly;
+        node->status.readonly |= error->readonly;
         lines_redis_drain(conn, error->leave);
 
     } else if (error->words
@@ -569,11 +531,16 @@ redis_deadline_handler(ngx_event_t *ev)
                    "lines redis deadline: %p sent:%d", op, (int) op->sent);
 
     redis->status.timeouts++;
-    lines_redis_overdue(&redis->connection);
+
+    /* of a cluster it may wait for a node still */
+
+    if (op->node) {
+        lines_redis_overdue(&op->node->connection);
+    }
 
     if (!op->sent) {
         ngx_queue_remove(&op->asked.queue);
-        redis_done(op, NULL);
+        lines_redis_op_done(op, NULL);
         return;
     }
 
@@ -585,8 +552,8 @@ redis_deadline_handler(ngx_event_t *ev)
 }
 
 
-static void
-redis_done(lines_redis_op_t *op, redisReply *reply)
+void
+lines_redis_op_done(lines_redis_op_t *op, redisReply *reply)
 {
     if (op->timer.timer_set) {
         ngx_del_timer(&op->timer);
@@ -610,7 +577,7 @@ redis_tell(lines_redis_op_t *op, redisReply *reply)
     handler = op->handler;
     op->handler = NULL;
 
-    if (handler && op->redis->connection.state != LINES_REDIS_CLOSED) {
+    if (handler && !op->redis->closed) {
         op->redis->repeated = op->repeated;
         handler(op->data, reply);
     }

@@ -16,6 +16,9 @@
 
 typedef struct lines_redis_op_s      lines_redis_op_t;
 typedef struct lines_redis_commit_s  lines_redis_commit_t;
+typedef struct lines_redis_node_s    lines_redis_node_t;
+typedef struct lines_cluster_s       lines_cluster_t;
+typedef struct lines_subscription_s  lines_subscription_t;
 
 
 /*
@@ -37,6 +40,7 @@ typedef void (*lines_redis_handler_pt)(void *data, redisReply *reply);
 
 struct lines_redis_op_s {
     lines_redis_t          *redis;
+    lines_redis_node_t     *node;       /* it is sent to, or waits for */
     lines_redis_handler_pt  handler;    /* NULL: nobody waits */
     void                   *data;
 
@@ -45,6 +49,9 @@ struct lines_redis_op_s {
 
     ngx_event_t             timer;
     lines_redis_asked_t     asked;      /* until it is sent: waiting */
+
+    ngx_int_t               slot;
+    ngx_uint_t              redirects;
 
     lines_script_t         *script;
     ngx_uint_t              argc;       /* of a script's command */
@@ -61,25 +68,66 @@ struct lines_redis_op_s {
     unsigned                again:1;    /* it only reads, or its file says
                                            "--@again", see store/README.md */
     unsigned                repeated:1;
+    unsigned                asking:1;   /* ASKING goes before it */
     unsigned                durable:1;  /* replicas are waited for */
+    unsigned                pinned:1;   /* no other node will do */
 
     redisReply             *reply;      /* kept back until then, */
     ngx_pool_t             *pool;       /* with its memory */
 };
 
 
-struct lines_redis_s {
-    lines_redis_connection_t  connection;
-    lines_redis_conf_t       *conf;
-    ngx_log_t                *log;
+/*
+ * One server that takes commands: its connection, the operations that wait for
+ * that, and what makes sure that replicas have what was written there.
+ */
 
-    lines_sentinel_t         *sentinel;    /* NULL: conf has the address */
+struct lines_redis_node_s {
+    lines_redis_connection_t  connection;
+    lines_redis_t            *redis;
     lines_redis_commit_t     *commit;      /* NULL: replicas=0 */
 
     ngx_queue_t               waiting;
     ngx_event_t               refuse;      /* those that wait in vain */
 
-    lines_redis_status_t      status;
+    lines_redis_status_t      status;      /* what INFO and CONFIG say, and
+                                              readonly */
+
+    ngx_queue_t               queue;       /* in redis->nodes */
+    lines_subscription_t     *subscription;
+                                           /* NULL: nobody subscribes */
+
+    /* of a cluster */
+    ngx_str_t                 name;
+    lines_cluster_address_t   address;     /* no port: it is of none */
+    ngx_uint_t                nslots;
+    ngx_msec_t                asked_at;    /* ASK led to it last; 0: never */
+    ngx_uint_t                marker;
+    ngx_uint_t                down;        /* flag: it says that the cluster
+                                              is, */
+    ngx_msec_t                down_at;     /* and since when */
+    u_char                    name_data[LINES_CLUSTER_HOST + sizeof("[]:65535")];
+};
+
+
+struct lines_redis_s {
+    lines_redis_conf_t       *conf;
+    ngx_log_t                *log;
+
+    ngx_queue_t               nodes;
+    lines_redis_node_t       *node;        /* the one that there is, or */
+    lines_cluster_t          *cluster;     /* who knows them; else NULL */
+    lines_sentinel_t         *sentinel;    /* NULL: conf has the address */
+
+    lines_subscriber_t       *subscriber;  /* NULL: nobody, or who is told of
+                                              each new node and each that goes;
+                                              NGX_ERROR: no memory */
+    ngx_int_t               (*joined)(lines_redis_node_t *node);
+    void                    (*left)(lines_redis_node_t *node);
+
+    lines_redis_status_t      status;      /* what is counted */
+
+    ngx_uint_t                closed;      /* flag: nobody is told any more */
 
     ngx_uint_t                repeated;    /* flag, in a handler: its operation
                                               was sent twice, the first may run
@@ -88,12 +136,20 @@ struct lines_redis_s {
 
 
 /*
+ * slot: of its keys, or LINES_CLUSTER_ANY; whatever, where there is no cluster.
  * len: room at op->start for the command, counted in status.inflight; durable:
  * replicas are waited for, if there are to be any.  NULL: Redis is away, or such
  * replicas are, too much is under way, or there is no memory.
  */
-lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, size_t len,
-    ngx_uint_t durable);
+lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot,
+    size_t len, ngx_uint_t durable);
+
+/* the same for that node and no other */
+lines_redis_op_t *lines_redis_op_create_at(lines_redis_node_t *node,
+    size_t len);
+
+/* sends it there, or lets it wait for that; it is in no queue */
+void lines_redis_op_place(lines_redis_op_t *op, lines_redis_node_t *node);
 
 /*
  * Starts the deadline, and sends op->start; while a connection is being made
@@ -114,6 +170,13 @@ lines_redis_op_t *lines_redis_op_submit(lines_redis_op_t *op,
  * What was not sent yet is never sent.  Not after the handler was called.
  */
 void lines_redis_detach(lines_redis_op_t *op);
+
+/* who waits for the node's connection: it is there now, or it is away */
+void lines_redis_op_resume(lines_redis_node_t *node);
+void lines_redis_op_refuse(lines_redis_node_t *node);
+
+/* tells who asked, if he waits yet, and frees it; it is in no queue */
+void lines_redis_op_done(lines_redis_op_t *op, redisReply *reply);
 
 
 #endif /* _LINES_STORE_REDIS_OP_H_INCLUDED_ */

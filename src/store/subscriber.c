@@ -1,12 +1,16 @@
 
 /*
- * The subscription to a channel, on a connection of its own (RESP2 has no
- * commands on one that subscribes), and the heartbeat that proves it alive.
+ * The subscription to a channel, at each server on a connection of its own
+ * (RESP2 has no commands on one that subscribes), and the heartbeat that proves
+ * it alive.  What is published at one node of a cluster is told to all of them,
+ * but on its way from node to node it may be lost, and nobody hears of that: so
+ * each is subscribed to.  Who hears twice is told twice.
  */
 
+#include "store/cluster.h"
 #include "store/redis_life.h"
 #include "store/redis_log.h"
-#include "store/redis_op.h"
+#include "store/redis_node.h"
 #include <openssl/rand.h>
 
 
@@ -18,15 +22,21 @@
 
 
 struct lines_subscriber_s {
-    lines_redis_connection_t  connection;
     lines_redis_t            *redis;
-
     ngx_str_t                 channel;
-    ngx_str_t                 echo;        /* channel of the heartbeat: each
-                                              is the instant it was sent at */
-
     lines_message_pt          handler;
     void                     *data;
+};
+
+
+struct lines_subscription_s {
+    lines_redis_connection_t  connection;
+    lines_subscriber_t       *subscriber;
+    lines_redis_node_t       *node;
+
+    ngx_str_t                 echo;        /* channel of the heartbeat: each
+                                              is the instant it was sent at */
+    u_char                    name[sizeof("lines:hb:") + 16];
 
     ngx_event_t               timer;
     lines_redis_op_t         *op;
@@ -39,84 +49,64 @@ struct lines_subscriber_s {
 };
 
 
+static ngx_int_t subscriber_join(lines_redis_node_t *node);
+static void subscriber_leave(lines_redis_node_t *node);
 static void subscriber_ready(void *data);
 static void subscriber_lost(void *data);
 static void subscriber_answered(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
 static void subscriber_message(void *data, redisReply *reply);
-static void subscriber_echo(lines_subscriber_t *sub, redisReply *token);
+static void subscriber_echo(lines_subscription_t *sub, redisReply *token);
 static void heartbeat_handler(ngx_event_t *ev);
-static void heartbeat_publish(lines_subscriber_t *sub);
+static void heartbeat_publish(lines_subscription_t *sub);
 static void heartbeat_published(void *data, redisReply *reply);
 
 
 lines_subscriber_t *
-lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
-    lines_redis_t *redis, ngx_str_t *channel, lines_message_pt handler,
-    void *data)
+lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_t *redis,
+    ngx_str_t *channel, lines_message_pt handler, void *data)
 {
-    uint64_t                   token;
-    lines_subscriber_t        *sub;
-    lines_redis_connection_t  *conn;
+    lines_redis_node_t  *node;
+    lines_subscriber_t  *subscriber;
 
-    sub = ngx_pcalloc(cycle->pool, sizeof(lines_subscriber_t));
-    if (sub == NULL) {
+    subscriber = ngx_pcalloc(cycle->pool, sizeof(lines_subscriber_t));
+    if (subscriber == NULL) {
         return NULL;
     }
 
-    /* nginx's own generator may run alike on two nodes */
+    subscriber->redis = redis;
+    subscriber->channel = *channel;
+    subscriber->handler = handler;
+    subscriber->data = data;
 
-    if (RAND_bytes((u_char *) &token, sizeof(token)) != 1) {
-        token = (uint64_t) ngx_random() << 32 ^ ngx_random();
+    redis->subscriber = subscriber;
+    redis->joined = subscriber_join;
+    redis->left = subscriber_leave;
+
+    node = NULL;
+
+    while ((node = lines_redis_next(redis, node))) {
+        if (subscriber_join(node) != NGX_OK) {
+            return NULL;
+        }
     }
 
-    if (lines_redis_format(cycle->pool, &sub->echo, "lines:hb:%016xL", token)
-        != NGX_OK)
-    {
-        return NULL;
-    }
-
-    sub->redis = redis;
-    sub->channel = *channel;
-    sub->handler = handler;
-    sub->data = data;
-
-    sub->timer.handler = heartbeat_handler;
-    sub->timer.data = sub;
-    sub->timer.log = cycle->log;
-    sub->timer.cancelable = 1;
-
-    conn = &sub->connection;
-
-    conn->conf = conf;
-    conn->log = cycle->log;
-    conn->data = sub;
-    conn->role = "subscription";
-    conn->ready = subscriber_ready;
-    conn->lost = subscriber_lost;
-    conn->message = subscriber_message;
-
-    if (redis->sentinel) {
-        lines_sentinel_follow(redis->sentinel, conn);
-    }
-
-    lines_redis_open(conn);
-
-    return sub;
+    return subscriber;
 }
 
 
 void
-lines_subscriber_destroy(lines_subscriber_t *sub)
+lines_subscriber_destroy(lines_subscriber_t *subscriber)
 {
-    subscriber_lost(sub);
+    lines_redis_node_t  *node;
 
-    if (sub->op) {
-        lines_redis_detach(sub->op);
-        sub->op = NULL;
+    subscriber->redis->joined = NULL;
+
+    node = NULL;
+
+    while ((node = lines_redis_next(subscriber->redis, node))) {
+        subscriber_leave(node);
     }
-
-    lines_redis_close(&sub->connection);
 }
 
 
@@ -126,23 +116,117 @@ lines_subscriber_destroy(lines_subscriber_t *sub)
  */
 
 ngx_uint_t
-lines_subscriber_alive(lines_subscriber_t *sub)
+lines_subscriber_alive(lines_subscriber_t *subscriber)
 {
-    return sub->alive
-           && ngx_current_msec - sub->proven <= LINES_HEARTBEAT_LIFE;
+    ngx_uint_t             n;
+    lines_redis_node_t    *node;
+    lines_subscription_t  *sub;
+
+    n = 0;
+    node = NULL;
+
+    while ((node = lines_redis_next(subscriber->redis, node))) {
+        sub = node->subscription;
+
+        if (subscriber->redis->cluster && node->nslots == 0) {
+            continue;
+        }
+
+        if (!sub->alive
+            || ngx_current_msec - sub->proven > LINES_HEARTBEAT_LIFE)
+        {
+            return 0;
+        }
+
+        n++;
+    }
+
+    return n != 0;
+}
+
+
+static ngx_int_t
+subscriber_join(lines_redis_node_t *node)
+{
+    uint64_t                   token;
+    lines_subscription_t      *sub;
+    lines_redis_connection_t  *conn;
+
+    sub = ngx_calloc(sizeof(lines_subscription_t), node->redis->log);
+    if (sub == NULL) {
+        return NGX_ERROR;
+    }
+
+    node->subscription = sub;
+
+    /* nginx's own generator may run alike on two nodes */
+
+    if (RAND_bytes((u_char *) &token, sizeof(token)) != 1) {
+        token = (uint64_t) ngx_random() << 32 ^ ngx_random();
+    }
+
+    sub->echo.data = sub->name;
+    sub->echo.len = ngx_sprintf(sub->name, "lines:hb:%016xL", token)
+                    - sub->name;
+
+    sub->subscriber = node->redis->subscriber;
+    sub->node = node;
+
+    sub->timer.handler = heartbeat_handler;
+    sub->timer.data = sub;
+    sub->timer.log = node->redis->log;
+    sub->timer.cancelable = 1;
+
+    conn = &sub->connection;
+
+    conn->conf = node->redis->conf;
+    conn->log = node->redis->log;
+    conn->data = sub;
+    conn->role = "subscription";
+    conn->ready = subscriber_ready;
+    conn->lost = subscriber_lost;
+    conn->message = subscriber_message;
+
+    lines_redis_guide(node, conn);
+
+    lines_redis_open(conn);
+
+    return NGX_OK;
+}
+
+
+static void
+subscriber_leave(lines_redis_node_t *node)
+{
+    lines_subscription_t  *sub;
+
+    sub = node->subscription;
+    node->subscription = NULL;
+
+    subscriber_lost(sub);
+
+    if (sub->op) {
+        lines_redis_detach(sub->op);
+        sub->op = NULL;
+    }
+
+    lines_redis_close(&sub->connection);
+
+    ngx_free(sub);
 }
 
 
 static void
 subscriber_ready(void *data)
 {
-    lines_subscriber_t *sub = data;
+    lines_subscription_t *sub = data;
 
     /* the echo is last: once it is confirmed the other one is, too */
 
     lines_redis_ask(&sub->connection, subscriber_answered, sub,
-                    "SUBSCRIBE %b %b", sub->channel.data, sub->channel.len,
-                    sub->echo.data, sub->echo.len);
+                    "SUBSCRIBE %b %b", sub->subscriber->channel.data,
+                    sub->subscriber->channel.len, sub->echo.data,
+                    sub->echo.len);
 
     /* an answer that never comes is noticed like a missing echo */
 
@@ -158,7 +242,7 @@ subscriber_ready(void *data)
 static void
 subscriber_lost(void *data)
 {
-    lines_subscriber_t *sub = data;
+    lines_subscription_t *sub = data;
 
     sub->alive = 0;
 
@@ -188,11 +272,12 @@ subscriber_answered(lines_redis_connection_t *conn, void *data,
 static void
 subscriber_message(void *data, redisReply *reply)
 {
-    lines_subscriber_t *sub = data;
+    lines_subscription_t *sub = data;
 
-    ngx_str_t    value;
-    ngx_uint_t   subscribed;
-    redisReply **element;
+    ngx_str_t            value;
+    ngx_uint_t           subscribed;
+    redisReply         **element;
+    lines_subscriber_t  *subscriber;
 
     static ngx_str_t  subscribe = ngx_string("subscribe");
     static ngx_str_t  message = ngx_string("message");
@@ -203,6 +288,7 @@ subscriber_message(void *data, redisReply *reply)
     }
 
     element = reply->element;
+    subscriber = sub->subscriber;
 
     if (reply->elements != 3
         || element[1]->type != REDIS_REPLY_STRING
@@ -216,10 +302,10 @@ subscriber_message(void *data, redisReply *reply)
     if (subscribed) {
         if (lines_redis_reply_is(element[1], &sub->echo)) {
             ngx_log_debug1(NGX_LOG_DEBUG_EVENT, sub->connection.log, 0,
-                           "lines subscribed: \"%V\"", &sub->channel);
+                           "lines subscribed: \"%V\"", &subscriber->channel);
 
             sub->alive = 0;
-            sub->handler(sub->data, NULL);
+            subscriber->handler(subscriber->data, NULL);
 
             heartbeat_publish(sub);
         }
@@ -234,15 +320,15 @@ subscriber_message(void *data, redisReply *reply)
     if (lines_redis_reply_is(element[1], &sub->echo)) {
         subscriber_echo(sub, element[2]);
 
-    } else if (lines_redis_reply_is(element[1], &sub->channel)) {
+    } else if (lines_redis_reply_is(element[1], &subscriber->channel)) {
         value.data = (u_char *) element[2]->str;
         value.len = element[2]->len;
 
         ngx_log_debug2(NGX_LOG_DEBUG_EVENT, sub->connection.log, 0,
-                       "lines message: \"%V\" %uz bytes", &sub->channel,
+                       "lines message: \"%V\" %uz bytes", &subscriber->channel,
                        value.len);
 
-        sub->handler(sub->data, &value);
+        subscriber->handler(subscriber->data, &value);
     }
 }
 
@@ -250,7 +336,7 @@ subscriber_message(void *data, redisReply *reply)
 /* what is later than now is not ours */
 
 static void
-subscriber_echo(lines_subscriber_t *sub, redisReply *token)
+subscriber_echo(lines_subscription_t *sub, redisReply *token)
 {
     off_t       n;
     ngx_msec_t  sent;
@@ -274,7 +360,7 @@ subscriber_echo(lines_subscriber_t *sub, redisReply *token)
 static void
 heartbeat_handler(ngx_event_t *ev)
 {
-    lines_subscriber_t *sub = ev->data;
+    lines_subscription_t *sub = ev->data;
 
     if (ngx_exiting) {
         return;
@@ -299,7 +385,7 @@ heartbeat_handler(ngx_event_t *ev)
 
 
 static void
-heartbeat_publish(lines_subscriber_t *sub)
+heartbeat_publish(lines_subscription_t *sub)
 {
     u_char  *p, token[NGX_TIME_T_LEN];
     size_t   len;
@@ -312,9 +398,9 @@ heartbeat_publish(lines_subscriber_t *sub)
 
     len = ngx_sprintf(token, "%M", ngx_current_msec) - token;
 
-    sub->op = lines_redis_op_create(sub->redis,
-                                    4 * LINES_REDIS_STRING + sub->echo.len
-                                    + sizeof("PUBLISH") - 1 + len, 0);
+    sub->op = lines_redis_op_create_at(sub->node,
+                                       4 * LINES_REDIS_STRING + sub->echo.len
+                                       + sizeof("PUBLISH") - 1 + len);
     if (sub->op == NULL) {
         return;
     }
@@ -333,7 +419,7 @@ heartbeat_publish(lines_subscriber_t *sub)
 static void
 heartbeat_published(void *data, redisReply *reply)
 {
-    lines_subscriber_t *sub = data;
+    lines_subscription_t *sub = data;
 
     sub->op = NULL;
 

@@ -24,7 +24,8 @@ static lines_redis_conf_t   redis_conf;
 /* not asked: what would be sent is not looked at */
 
 lines_redis_op_t *
-lines_redis_op_create(lines_redis_t *redis, size_t size, ngx_uint_t durable)
+lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot, size_t size,
+    ngx_uint_t durable)
 {
     return NULL;
 }

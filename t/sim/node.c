@@ -226,7 +226,6 @@ sim_node_boot(sim_node_t *node)
     }
 
     redis->conf = &redis_conf;
-    redis->connection.name = &redis_conf.name;
     node->lmcf.redis = redis;
 
     (void) lines_database_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);
@@ -494,7 +493,8 @@ sim_node_running(sim_node_t *node)
 /* store/redis_op.h */
 
 lines_redis_op_t *
-lines_redis_op_create(lines_redis_t *redis, size_t len, ngx_uint_t durable)
+lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot, size_t len,
+    ngx_uint_t durable)
 {
     command_t  *c;
 
@@ -547,6 +547,7 @@ lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
 {
     ngx_memzero(status, sizeof(lines_redis_status_t));
     status->connected = world.node->away <= world.now;
+    status->serves = status->connected;
 }
 
 

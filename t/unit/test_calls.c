@@ -10,6 +10,7 @@
 static lines_redis_op_t         op;
 static lines_redis_handler_pt   handler;
 static void                    *handler_data;
+static ngx_int_t                to;
 static ngx_uint_t               usable = 1;
 static ngx_uint_t               tests, logged;
 static ngx_int_t                resumed, told;
@@ -138,7 +139,8 @@ lines_redis_format(ngx_pool_t *pool, ngx_str_t *value, const char *fmt, ...)
 }
 
 lines_redis_op_t *
-lines_redis_op_create(lines_redis_t *redis, size_t len, ngx_uint_t durable)
+lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot, size_t len,
+    ngx_uint_t durable)
 {
     static u_char  *room;
 
@@ -153,6 +155,7 @@ lines_redis_op_create(lines_redis_t *redis, size_t len, ngx_uint_t durable)
 
     ngx_memzero(&op, sizeof(lines_redis_op_t));
     op.start = room;
+    to = slot;
 
     return &op;
 }
@@ -364,6 +367,7 @@ main(void)
        && is(key, "lines:{w:1}:line:i"), "a key");
 
     ok(lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests) == NGX_AGAIN, "begin");
+    ok(to == LINES_CLUSTER_ANY, "it has one server, which has all keys");
     sent(" EVALSHA sha 3 lines:{w:1}:t lines:{w:1}:line:i lines:{w:1}:t"
          " -5   w:1 i f ", "a key that is not there is the first; the rest is "
          "empty");
@@ -386,6 +390,14 @@ main(void)
     begin.told = 1;
     ngx_str_set(&begin.idem_key, "{w:1}i");
     begin.fields.n = 0;
+
+    redis.cluster = (lines_cluster_t *) &conf;
+    lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests);
+    redis.cluster = NULL;
+    ok(to == 4532, "of a cluster: who has the slot of its keys");
+    sent(" EVALSHA sha 4 lines:{w:1}:t lines:{w:1}:line:i {w:1}i"
+         " lines:{w:1}:absent -5 3 1 w:1 i", "... and a key that is not there");
+    answer("slate");
 
     lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests);
     sent(" EVALSHA sha 3 lines:{w:1}:t lines:{w:1}:line:i {w:1}i -5 3 1 w:1 i",
