@@ -49,8 +49,8 @@ has missing => sub { [] };
 
 # A node puts off what it owes a bucket, by 15 s at most: what is asked of many tenants is measured for as long, so that it
 # has all of it.  It may not begin with the first request of each, which owes nothing yet.
-my %MANY = (settle => 4, period => 16);
-my %SOME = (settle => 2, period => 3);
+my %MANY = (settle => 3, period => 16);
+my %SOME = (settle => 1, period => 2);
 
 sub limits_store ($self) { $self->worlds->{main}->limits }
 
@@ -138,7 +138,7 @@ sub add_peers ($self, $world, $peers, $n, @clerk) {
     my @sides;
 
     if (my $lua = $peers->lua('one_script')) { push @sides, $lua; $self->add(%row, id => "lua-script-$n", name => 'Lua: one script, prepared JSON', side => $lua) }
-    if (my $lua = $peers->lua('leased')) { push @sides, $lua; $self->add(%row, id => "lua-leases-$n", name => 'Lua: keys and leases in memory, prepared JSON', side => $lua, $n > 1000 ? %MANY : %SOME) }
+    if (my $lua = $peers->lua('leased')) { push @sides, $lua; $self->add(%row, id => "lua-leases-$n", name => 'Lua: keys and leases in memory, prepared JSON', side => $lua, $n > 1000 ? (settle => 3, period => 11) : (settle => 1)) }
 
     if ($n <= 1000 && (my $node = $peers->node($clerk[0], $self->{clerk}->party))) {
         push @sides, $node;
@@ -192,7 +192,7 @@ sub tokens ($self, $main) {
     my @again = map { $ask->('/session', $_) } 0 .. 999;
     my $n     = 0;
     my $made  = 0;
-    my $fresh = sub ($kind) { my $count = $kind eq 'open' ? 500 : 2000; return ($self->load->file('unseen' . $made++ % 2, map { $ask->('/session', $n++ % 1000) } 1 .. $count), $count) };
+    my $fresh = sub ($kind) { my $count = $kind eq 'open' ? 300 : 1000; return ($self->load->file('unseen' . $made++ % 2, map { $ask->('/session', $n++ % 1000) } 1 .. $count), $count) };
 
     # who has no token of ours comes to nobody
     for ([401, $clerk->token(org => 'b0', claims => {iss => 'https://other.example.com'})], [401, 'x.y.z'], [200, $clerk->token(org => 'b0')]) {
@@ -282,7 +282,7 @@ sub paid ($self) {
 
 sub connections ($self, $world) {
     my $n   = $world->tenants;
-    my %row = (group => 'few', side => $world->side, tenants => $n, $n > 1000 ? %MANY : %SOME);
+    my %row = (group => 'few', side => $world->side, tenants => $n, $n > 1000 ? %MANY : (settle => 0.5));
 
     for my $c (1, 32) {
         my $id = "few-$n-$c";
@@ -297,7 +297,7 @@ sub connections ($self, $world) {
 sub two ($self, $world) {
     my $n   = $world->tenants;
     my $two = $world->twin(name => $world->name . '-two', workers => 2);
-    my %row = (group => 'two', side => $two->side, tenants => $n, $n > 1000 ? %MANY : %SOME);
+    my %row = (group => 'two', side => $two->side, tenants => $n, $n > 1000 ? %MANY : (settle => 0.5));
 
     $self->add(%row, %$_) for (
         {id => "two-$n-gif", floor => 1, name => '`empty_gif`', file => $world->gets('/gif', 'GIF89a'), settle => 0.3, period => 1},
