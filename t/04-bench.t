@@ -106,7 +106,7 @@ subtest 'medians and goals' => sub {
         'lua-script-1000' => [$round->(40, p99 => 7), $round->(30, late => 1), $round->(50, bad => 3, p99 => 9)]
     );
     my $report = Bench::Report->new(rows => \@rows, rounds => \%rounds, more => [{id => 'memory', name => 'bytes', value => 5001}], head => {
-        cores => 2, apart => 1, model => 'a machine', rounds => 3, seconds => 1, disk => [1, 2], limits => 1, versions => {nginx => 1, redis => 7}, at => 'today'
+        cores => 2, apart => 1, model => 'a machine', rounds => 3, seconds => 1, disk => [1, 2], load => 3, limits => 1, versions => {nginx => 1, redis => 7}, at => 'today'
     });
 
     is $report->value('return', 'cpu'), 10, 'the median';

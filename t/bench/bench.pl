@@ -29,6 +29,7 @@ my $machine = Bench::Machine->new;
 my $load    = Bench::Load->new(dir => $t->dir);
 my $out     = path($o{out} // $t->build . '/bench')->make_path;
 my @disk    = $machine->disk($t->dir);
+my ($busy)  = split / /, path('/proc/loadavg')->slurp;
 
 my (%rounds, @wrong);
 
@@ -46,6 +47,14 @@ sub used ($side) {
     };
 }
 
+# what was wrong with some, in words
+sub wrong ($row, $got) {
+    my %codes = %{$got->{codes}};
+    push @wrong, sprintf '%s: of %d answers %d were wrong: %s', $row->{name}, $got->{answered}, $got->{bad},
+      join ', ', (map {"$codes{$_} with status $_"} grep { !/^2/ } sort keys %codes), $got->{wrong} ? "$got->{wrong} with another body" : (), $got->{lost} ? "$got->{lost} never came ($got->{cut} connections were closed)" : ()
+      if $got->{bad};
+}
+
 # as many as it answers: what each costs
 sub closed ($row, $side, $met_by = $row->{limit}) {
     my ($file, $count) = $row->{fresh} ? $row->{fresh}->('closed') : ($row->{file}, $row->{count});
@@ -55,6 +64,7 @@ sub closed ($row, $side, $met_by = $row->{limit}) {
     my $after  = used($side);
     my $took   = $got->{took} || 1;
     my $n      = $got->{answered} || 1;
+    wrong($row, $got);
 
     # each of them met the limit that the row names
     if ($met_by && (my $of = $met_by->() - $met) != $got->{answered}) {
@@ -88,6 +98,7 @@ sub offered ($row, $side) {
     my $for = max($o{seconds}, $o{long} && $row->{period} || 0);
     my $got = $load->run(by => \@by, port => $side->{port}, file => $file, connections => $row->{connections}, rate => $row->{rate}, seconds => $for, $count ? (count => $count, seconds => 60) : ());
     $machine->urgent(0, @all);
+    wrong($row, $got);
 
     my $due = $count // $row->{rate} * $for;
     my $own = $row->{others} ? $row->{others}->($got->{answered}) : 0;
@@ -116,7 +127,6 @@ for my $round (1 .. $o{rounds}) {
 
         my $asked = $now->{asked} + ($then->{asked} // 0);
         my $bad   = $now->{bad} + ($then->{bad} // 0);
-        push @wrong, sprintf '%s: %d of %d answers were not as they should be', $row->{name}, $bad, $asked if $bad;
         push @{$rounds{$row->{id}}}, {%$now, %$then, asked => $asked, bad => $bad};
     }
     told("round $round of $o{rounds}");
@@ -126,7 +136,7 @@ my @more   = $rows->more;
 my $report = Bench::Report->new(
     rows => \@rows, rounds => \%rounds, more => \@more, missing => $rows->missing,
     head => {
-        verify => $machine->verify,
+        verify => $machine->verify, load => $busy,
         cores => $machine->cores, apart => $machine->apart ? 1 : 0, model => $machine->model, rounds => $o{rounds}, seconds => $o{seconds},
         disk => \@disk, limits => $rows->limits_store ? 1 : 0, took => time - $begun, long => $o{long} ? 1 : 0,
         versions => $rows->versions, at => POSIX::strftime('%Y-%m-%d', gmtime)

@@ -30,7 +30,7 @@ for my $row (map { $_->{rows}->@* } @groups) {
     $most = $row->{sum} if $row->{sum} > $most && $row->{group} ne 'token';
 }
 
-my ($left, $width, $bar, $step) = (404, 400, 13, 21);
+my ($left, $width, $bar, $step) = (420, 400, 13, 21);
 my $step_of = (grep { $most / $_ <= 8 } 5, 10, 20, 25, 50, 100, 200, 500)[0] // 1000;
 my $scale   = $width / ($most || 1);
 my $right   = $left + $width;

@@ -64,11 +64,12 @@ sub starved ($self, @pids) {
 }
 
 # Where the kernel may put some before all others, those that answer and who asks wait for nobody else: for figures of
-# waiting.  Not for figures of a core that is used up: of those the kernel takes a twentieth away.
+# waiting.  Not for figures of a core that is used up: of those the kernel takes a twentieth away.  In turns (-r), for of
+# Node.js' threads one waits for another without leaving the core: with -f it answered nobody any more, now and then.
 sub urgent ($self, $on, @pids) {
-    state $may = system('chrt -f 1 true 2> /dev/null') == 0;
-    system('chrt', '-a', $on ? ('-f', '-p', 2) : ('-o', '-p', 0), $_) for $may ? @pids : ();
-    return $may && $on ? qw(chrt -f 3) : ();
+    state $may = system('chrt -r 1 true 2> /dev/null') == 0;
+    system('chrt', '-a', $on ? ('-r', '-p', 2) : ('-o', '-p', 0), $_) for $may ? @pids : ();
+    return $may && $on ? qw(chrt -r 3) : ();
 }
 
 # how long a signature is checked with a key that is ready, by OpenSSL's own measure, in us

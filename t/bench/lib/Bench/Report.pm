@@ -175,7 +175,7 @@ sub text ($self) {
 
     push @text, sprintf "%s; %d cores, of which the server had one for itself: %s; nginx %s, Redis %s%s.  Medians of %d rounds of %g s and their range, of Lua the best round; %s.\n",
       $head->{model}, $head->{cores}, $head->{apart} ? 'yes' : 'NO', $v->{nginx}, $v->{redis}, $v->{node} ? ", Node.js $v->{node}" : '', $head->{rounds}, $head->{seconds}, $head->{at};
-    push @text, sprintf "A write and fsync where Redis writes: p50 %.2f, p99 %.2f ms.  %s\n\n", @{$head->{disk}}, $head->{limits} ? 'Limits are in a Redis of their own.' : 'Limits are in the one Redis.';
+    push @text, sprintf "A write and fsync where Redis writes: p50 %.2f, p99 %.2f ms; load average before: %s.  %s\n\n", @{$head->{disk}}, $head->{load}, $head->{limits} ? 'Limits are in a Redis of their own.' : 'Limits are in the one Redis.';
     push @text, _table(\@HEADS, map { $_->{cells} } grep { $_->{group} ne 'two' } @{$self->lines});
 
     if (my @two = grep { $_->{group} eq 'two' } @{$self->lines}) {
@@ -188,7 +188,9 @@ sub text ($self) {
     push @text, map { sprintf "- the other build: %s: CPU × %.3f (%.3f–%.3f) of it\n", $_->{name}, @{$_->{figures}{before}}{qw(value min max)} } grep { $_->{figures}{before} } @{$self->lines};
 
     my @slow = grep { ($_->{figures}{kept}{value} // 0) > 10 } @{$self->lines};
-    push @text, '- others kept the core from the server, more than a tenth of the time: ' . join('; ', map { $_->{id} } @slow) . "\n" if @slow;
+    push @text, sprintf "- the machine was not calm: in %d of %d rows others kept the core from the server for more than a tenth of the time, up to %.0f %%\n",
+      scalar @slow, scalar @{$self->lines}, max(map { $_->{figures}{kept}{value} } @slow)
+      if @slow;
     push @text, "\n", _table(['what must be reached', 'is', 'must be', ''], map { [@$_[0 .. 2], !defined $_->[3] ? '' : $_->[3] ? 'held' : '**not held**'] } $self->goals);
 
     return join '', @text;

@@ -179,7 +179,7 @@ sub lists ($self, $side, $main) {
         die "the list of $n has " . @$lines . "\n" unless @$lines == $n && $lines->[-1]{_id} eq $main->ids->[$i][0];
 
         $self->add(id => "list-$n", group => 'list', name => "list of $n lines", side => $side, tenants => 1, limit => $main->met('one'), connections => {10 => 128, 100 => 32, 10000 => 4}->{$n},
-            rate => {10 => 5000, 100 => 1000, 10000 => 8}->{$n}, ($n > 1000 ? (count => 12) : ()),
+            rate => {10 => 1500, 100 => 200, 10000 => 3}->{$n}, ($n > 1000 ? (count => 12) : ()),
             file => $self->load->file("list$n", Bench::Load::request(GET => '/one/lines/by-user', $main->bearer($i), '', qq({"_id":"$main->{ids}[$i][0]"))));
     }
 }

@@ -197,7 +197,7 @@ sub limited ($self, $name, $port, $request, $burst, $rate) {
         my $most = 1.5 * $burst + $rate * $got->{took} * 1.05 + 20;
 
         die sprintf "%s: the limit is not in force: %d passed (at most %d should), %d were refused, of %d\n", $name, $passed, $most, $refused, $got->{answered}
-          if $passed > $most || $passed < ($try == 1 ? 0.9 * $burst : 1) || $passed + $refused != $got->{answered};
+          if $passed > $most || $passed < ($try == 1 ? 0.1 * $burst : 1) || $passed + $refused != $got->{answered};
         return if $refused;
     }
 
