@@ -289,7 +289,7 @@ prove-nginx: $(NGINX)
 
 # the long forms of what the tests do briefly
 
-.PHONY: chaos kills sim fuzz bench bench-hostile image coverage
+.PHONY: chaos kills sim fuzz bench bench-long bench-hostile image coverage
 chaos: packages-test
 	@LINES_CHAOS_SECONDS=$(or $(SECONDS),1800) $(MAKE) --no-print-directory CC=clang SAN=1 \
 	    LIMIT=$$((1200 + 2 * $(or $(SECONDS),1800))) prove TESTS='$(wildcard t/*-chaos*.t)'
@@ -328,10 +328,14 @@ coverage: packages-test
 	@sh t/coverage.sh $(COVERAGE) $(abspath $(BUILD))/clang-cov/ngx_http_lines_module.so \
 	    $(abspath $(BUILD))/clang-cov-failpoints/ngx_http_lines_module.so
 
-bench: packages-test
+# Lines beside others, and what it must reach: ten minutes; bench-long: more rounds, a million lines, ten million requests.
+# ROUNDS=5 SECONDS=2 ONLY='read|lua' for others; LINES_MODULE_BEFORE=another.so, side by side.
+
+bench bench-long: packages-bench
 	@$(MAKE) --no-print-directory CC=gcc SAN= module
-	@LINES_BUILD=$(abspath $(BUILD)) \
-	    LINES_MODULE=$(abspath $(BUILD))/gcc/ngx_http_lines_module.so sh t/bench/run.sh
+	@LINES_BUILD=$(abspath $(BUILD)) LINES_MODULE=$(abspath $(BUILD))/gcc/ngx_http_lines_module.so \
+	    perl t/bench/bench.pl $(if $(filter bench-long,$@),--long --rounds $(or $(ROUNDS),7) --seconds $(or $(SECONDS),3),$(ROUNDS:%=--rounds %) $(SECONDS:%=--seconds %)) \
+	    $(if $(ONLY),--only '$(ONLY)')
 
 # an honest tenant among hostile ones: 30,000 requests a second to one worker
 
@@ -364,7 +368,7 @@ test-bare:
 	@sh docker/bare.sh $(abspath $(BUILD)) trixie 'demo?' 'package?' 'test?'
 
 
-.PHONY: packages-build packages-run packages-deb packages-test install-deps clean help
+.PHONY: packages-build packages-run packages-deb packages-test packages-bench install-deps clean help
 packages-build:
 	@sh conf/packages.sh build
 
@@ -374,8 +378,11 @@ packages-run:
 packages-deb:
 	@sh conf/packages.sh build deb
 
-packages-test install-deps:
+packages-test:
 	@sh conf/packages.sh build run test
+
+packages-bench install-deps:
+	@sh conf/packages.sh build run test bench
 
 clean:
 	@perl conf/demo/demo.pl down --dir $(abspath $(BUILD))/run 2>/dev/null || true
@@ -395,6 +402,8 @@ help:
 	@echo 'make coverage      what of src/ the tests run, file by file: TESTS=...'
 	@echo 'make bench-hostile what an honest tenant has under a hostile load: SECONDS=10 (t/bench/README.md)'
 	@echo 'make deb           libnginx-mod-http-lines for the Debian that this is, in build/deb'
-	@echo 'make bench, fuzz, chaos, image, test-debian12, test-debian13, test-bare'
+	@echo 'make bench         beside nginx alone, Lua and fastify: ten minutes; ROUNDS=3 SECONDS=1 ONLY=read (t/bench/README.md)'
+	@echo 'make bench-long    the rest: a million lines, ten million requests, more rounds'
+	@echo 'make fuzz, chaos, image, test-debian12, test-debian13, test-bare'
 	@echo 'make install-deps  install all that these need; clean  remove the build'
 	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080 LINES_NGINX=nginx'

@@ -1,138 +1,153 @@
 #!/usr/bin/env perl
-# Requests a second and CPU time of the worker for each, relative to the same
-# nginx without the module's work.  See run.sh.
+# Lines beside others that do the same, round after round in one run: see
+# README.md.
+#
+# usage: bench.pl [--rounds N] [--seconds N] [--long] [--only PATTERN] [--out DIRECTORY]
 use Mojo::Base -strict, -signatures;
+use Cwd ();
 use FindBin;
-use lib "$FindBin::Bin/../lib";
-use List::Util qw(sum);
+use lib "$FindBin::Bin/lib", Cwd::abs_path("$FindBin::Bin/../lib");
+use Bench::Load;
+use Bench::Machine;
+use Bench::Peers;
+use Bench::Report;
+use Bench::Rows;
+use Bench::World;
+use Getopt::Long qw(GetOptions);
+use List::Util qw(max);
+use Mojo::File qw(path);
+use POSIX ();
 use Test::Lines;
+use Time::HiRes qw(time);
 
-my ($rounds, $seconds) = @ARGV;
-$rounds  ||= 5;
-$seconds ||= 2;
+my %o = (rounds => 3, seconds => 1, only => '');
+GetOptions(\%o, 'rounds=i', 'seconds=f', 'long', 'only=s', 'out=s') or exit 2;
 
-die "wrk is not installed: apt-get install wrk\n" unless grep { -x "$_/wrk" } split /:/, $ENV{PATH};
+my $begun   = time;
+my $t       = Test::Lines->new(timeout => $o{long} ? 4 * 3600 : 3600);
+my $machine = Bench::Machine->new;
+my $load    = Bench::Load->new(dir => $t->dir);
+my $out     = path($o{out} // $t->build . '/bench')->make_path;
+my @disk    = $machine->disk($t->dir);
+my ($busy)  = split / /, path('/proc/loadavg')->slurp;
 
-my $t     = Test::Lines->new(timeout => 3600);
-my $redis = $t->redis;
+my (%rounds, @wrong);
 
-# which a build from before understands, too
-$t->admin_token_file($t->file('admin.token', $t->admin_token));
+sub told ($text) { printf STDERR "%4d s  %s\n", time - $begun, $text }
 
-# one worker, everything in one configuration: what differs is the location
-sub nginx ($module) {
-    my $app = $t->free_port;
-    return $t->nginx(
-        module  => $module,
-        redis   => $redis,
-        workers => 1,
-        connections => 4000,
-        main    => 'worker_rlimit_nofile 16384;',
-        http    => <<"END",
-keepalive_requests 1000000;
-limit_req_zone \$http_authorization zone=bench:4m rate=1000000r/s;
-upstream app { server 127.0.0.1:$app; keepalive 64; }
-server { listen 127.0.0.1:$app; access_log off; location / { return 200 'application'; } }
-END
-        server => <<'END',
-access_log off;
-proxy_http_version 1.1;
-proxy_set_header Connection "";
-location = /return { return 200 'ok'; }
-location = /gif { empty_gif; }
-location = /auth { lines_auth workspace; empty_gif; }
-location = /limit-req { limit_req zone=bench burst=1000000 nodelay; empty_gif; }
-location = /lease { lines_auth workspace; lines_rate_limit rate=100000r/s burst=1000000 name=lease; empty_gif; }
-location = /each { lines_auth workspace; lines_rate_limit rate=100000r/s burst=1000000 name=each sync=each; empty_gif; }
-location = /proxy { proxy_pass http://app; }
-location = /gateway { lines_auth workspace; lines_rate_limit rate=100000r/s burst=1000000 name=gateway; proxy_set_header Connection ""; proxy_set_header X-Tenant $lines_tenant; proxy_pass http://app; }
-END
-        api => 'access_log off; lines_rate_limit rate=100000r/s burst=1000000 name=api;'
-    );
-}
+my $rows = Bench::Rows->new(t => $t, machine => $machine, load => $load, long => $o{long}, only => $o{only}, told => \&told);
+my @rows = $rows->make;
 
-my $nginx = nginx($ENV{LINES_MODULE});
-
-# another build of the module, side by side: what does a change cost?
-my $other = $ENV{LINES_MODULE_BEFORE} && nginx($ENV{LINES_MODULE_BEFORE});
-
-my $key  = $nginx->workspace(bench => {plan => 'growth'});
-my $made = $nginx->post_json('/api/line-requests',
-    {firstName => 'Bench', lastName => 'Mark', channelType => 'phone'}, $nginx->bearer($key))->json;
-my $line = $made->{line}{_id} // die 'no line: ' . Mojo::JSON::encode_json($made);
-
-# [name, path, the one that it is compared with]
-my @contenders = (
-    ['nginx: return 200',                   '/return',   undef],
-    ['nginx: empty_gif',                    '/gif',      undef],
-    ['nginx: limit_req',                    '/limit-req', '/gif'],
-    ['lines_auth',                          '/auth',     '/gif'],
-    ['lines_auth, limit leased',            '/lease',    '/gif'],
-    ['lines_auth, limit each',              '/each',     '/gif'],
-    ['nginx: proxy_pass',                   '/proxy',    undef],
-    ['gateway: auth, leased limit, proxy',  '/gateway',  '/proxy'],
-    ['API: a line, read by its id',         "/api/line-requests/$line", '/return'],
-);
-
-my $hz = POSIX::sysconf(POSIX::_SC_CLK_TCK());
-
-sub cpu ($pid) {
-    open my $stat, '<', "/proc/$pid/stat" or return 0;
-    my @field = split / /, <$stat> =~ s/^.*\) //r;
-    return ($field[11] + $field[12]) / $hz;
-}
-
-sub measure ($nginx, $path, $time) {
-    my ($worker) = $nginx->pids;
-    my @before = (cpu($worker), cpu($redis->pid));
-
-    open my $wrk, '-|', 'wrk', '-t1', '-c64', "-d${time}s", '--latency', '-H', "Authorization: Bearer $key", $nginx->url($path) or die;
-    my $out = join '', <$wrk>;
-    close $wrk;
-
-    my @after = (cpu($worker), cpu($redis->pid));
-    my ($requests) = $out =~ /(\d+) requests in/ or die $out;
-    die "$path: $out" if $out =~ /Non-2xx/;
-
-    my ($p99, $unit) = $out =~ /99%\s+([\d.]+)(us|ms|s)/;
-
+# of a side: what its processes have used so far, server first, then each store
+sub used ($side) {
+    my @servers = $side->{pids}->();
     return {
-        rate   => ($out =~ m{Requests/sec:\s+([\d.]+)})[0],
-        cpu    => ($after[0] - $before[0]) / $requests * 1e6,
-        redis  => ($after[1] - $before[1]) / $requests * 1e6,
-        p99    => $p99 * {us => 0.001, ms => 1, s => 1000}->{$unit}
+        cpu     => [$machine->cpu(@servers), map { $machine->cpu(@$_) } @{$side->{stores}}],
+        starved => $machine->starved(@servers)
     };
 }
 
-sub median (@values) { return (sort { $a <=> $b } @values)[$#values / 2] }
+# what was wrong with some, in words
+sub wrong ($row, $got) {
+    my %codes = %{$got->{codes}};
+    push @wrong, sprintf '%s: of %d answers %d were wrong: %s', $row->{name}, $got->{answered}, $got->{bad},
+      join ', ', (map {"$codes{$_} with status $_"} grep { !/^2/ } sort keys %codes), $got->{wrong} ? "$got->{wrong} with another body" : (), $got->{lost} ? "$got->{lost} never came ($got->{cut} connections were closed)" : ()
+      if $got->{bad};
+}
 
-my (%rounds, %ratios);
-for my $contender (@contenders) { measure($_, $contender->[1], 1) for grep {$_} $nginx, $other }
+# as many as it answers: what each costs
+sub closed ($row, $side, $met_by = $row->{limit}) {
+    my ($file, $count) = $row->{fresh} ? $row->{fresh}->('closed') : ($row->{file}, $row->{count});
+    my $met    = $met_by ? $met_by->() : 0;
+    my $before = used($side);
+    my $got    = $load->run(port => $side->{port}, file => $file, connections => $row->{connections}, seconds => max($o{seconds}, $row->{period} // 0), $count ? (count => $count, seconds => 60) : ());
+    my $after  = used($side);
+    my $took   = $got->{took} || 1;
+    my $n      = $got->{answered} || 1;
+    wrong($row, $got);
 
-for my $round (1 .. $rounds) {
-    for my $path (map { $_->[1] } @contenders) {
-        my $now = measure($nginx, $path, $seconds);
-        push @{$rounds{$path}}, $now;
-        push @{$ratios{$path}}, $now->{cpu} / measure($other, $path, $seconds)->{cpu} if $other;
+    # each of them met the limit that the row names
+    if ($met_by && (my $of = $met_by->() - $met) != $got->{answered}) {
+        push @wrong, "$row->{name}: $of of $got->{answered} met their limit";
     }
-    print STDERR "round $round of $rounds\n";
+
+    my ($cpu, @stores) = map { 1e6 * ($after->{cpu}[$_] - $before->{cpu}[$_]) / $n } 0 .. $#{$after->{cpu}};
+
+    return {
+        rate   => $n / $took,
+        cpu    => $cpu,
+        main   => $stores[0] // 0,
+        limits => $stores[1] // 0,
+        busy   => 100 * $cpu * $n / 1e6 / $took,
+        load   => 100 * $got->{share},
+        kept   => 100 * ($after->{starved} - $before->{starved}) / $took,
+        rss    => $machine->rss($side->{pids}->()),
+        asked  => $got->{answered},
+        bad    => $got->{bad},
+        bytes  => $got->{bytes} / $n
+    };
 }
 
-my %median = map {
-    my $path = $_;
-    $path => {map { my $what = $_; $what => median(map { $_->{$what} } @{$rounds{$path}}) } qw(rate cpu redis p99)}
-} keys %rounds;
+# so many a second, whatever it answers: how long they wait
+sub offered ($row, $side) {
+    my ($file, $count) = $row->{fresh} ? $row->{fresh}->('open') : ($row->{file});
+    $row->{others}->(0) if $row->{others};
 
-printf "%-38s %9s %9s %9s %8s   %s\n", '', 'req/s', 'nginx us', 'redis us', 'p99 ms', 'of';
+    my @all = ($side->{pids}->(), map {@$_} @{$side->{stores}});
+    my @by  = $machine->urgent(1, @all);
+    my $for = max($o{seconds}, $o{long} && $row->{period} || 0);
+    my $got = $load->run(by => \@by, port => $side->{port}, file => $file, connections => $row->{connections}, rate => $row->{rate}, seconds => $for, $count ? (count => $count, seconds => 60) : ());
+    $machine->urgent(0, @all);
+    wrong($row, $got);
 
-for (@contenders) {
-    my ($name, $path, $base) = @$_;
-    my $m = $median{$path};
-    my $ratio = $base ? sprintf '%.2f of %s (CPU x%.2f)', $m->{rate} / $median{$base}{rate}, $base, $m->{cpu} / $median{$base}{cpu} : '';
-    $ratio .= sprintf ' CPU x%.3f (%.3f to %.3f) of the build before', median(@{$ratios{$path}}), (sort { $a <=> $b } @{$ratios{$path}})[0, -1] if $other;
-    printf "%-38s %9.0f %9.1f %9.1f %8.1f   %s\n", $name, @$m{qw(rate cpu redis p99)}, $ratio;
+    my $due = $count // $row->{rate} * $for;
+    my $own = $row->{others} ? $row->{others}->($got->{answered}) : 0;
+
+    # who does not answer as many has no p99
+    return {asked => $got->{answered}, bad => $got->{bad}, late => $got->{answered} < 0.97 * $due || $got->{p50} > 500 ? 1 : 0,
+        p50 => $got->{p50} - $own, ($got->{answered} >= 100 ? (p99 => $got->{p99} - $own) : ()), sent => 100 * $got->{share}, ($row->{others} ? (others => $own) : ())};
 }
 
-print "\nMedians of $rounds rounds of $seconds s; one worker, 64 connections; the load generator, Redis and nginx share the machine.\n";
+for my $round (1 .. $o{rounds}) {
+    for my $row (@rows) {
+        my $side = $row->{side};
+        $side->{restart}->() if $side->{restart};
 
+        # as it is after a while: caches are warm, and what was put off is under way
+        $load->run(port => $side->{port}, file => $row->{file}, connections => $row->{connections}, seconds => $row->{settle} // 0.3) if $row->{file};
+
+        my $now = closed($row, $side);
+        my $then = $row->{rate} ? offered($row, $side) : {};
+
+        # another build of the module
+        if (my $other = $row->{before}) {
+            $load->run(port => $other->{port}, file => $row->{file}, connections => $row->{connections}, seconds => 0.3);
+            $then->{before} = $now->{cpu} / closed($row, $other, undef)->{cpu};
+        }
+
+        my $asked = $now->{asked} + ($then->{asked} // 0);
+        my $bad   = $now->{bad} + ($then->{bad} // 0);
+        push @{$rounds{$row->{id}}}, {%$now, %$then, asked => $asked, bad => $bad};
+    }
+    told("round $round of $o{rounds}");
+}
+
+my @more   = $rows->more;
+my $report = Bench::Report->new(
+    rows => \@rows, rounds => \%rounds, more => \@more, missing => $rows->missing,
+    head => {
+        verify => $machine->verify, load => $busy,
+        cores => $machine->cores, apart => $machine->apart ? 1 : 0, model => $machine->model, rounds => $o{rounds}, seconds => $o{seconds},
+        disk => \@disk, limits => $rows->limits_store ? 1 : 0, took => time - $begun, long => $o{long} ? 1 : 0,
+        versions => $rows->versions, at => POSIX::strftime('%Y-%m-%d', gmtime)
+    }
+);
+
+$report->write($out);
+binmode STDOUT, ':encoding(UTF-8)';
+print $report->text;
+told("written to $out: table.md, results.json, plot.svg");
+
+print "\nWRONG:\n", map {"  $_\n"} @wrong if @wrong;
 $t->done;
+exit(@wrong ? 1 : 0);
