@@ -91,6 +91,9 @@ lines_redis_destroy(lines_redis_t *redis)
 {
     redis->connection.away = 1;
 
+    /* what was asked for last, of which nobody needs to hear */
+
+    lines_redis_flush(&redis->connection);
     lines_redis_close(&redis->connection);
 
     if (redis->commit) {
