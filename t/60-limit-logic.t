@@ -6,4 +6,4 @@ use lib "$FindBin::Bin/lib";
 use Test::Lines::Once build => 'it builds what it runs, with sanitizers and without', store => 'nothing is stored';
 use Test::Lines::Unit qw(run_units);
 
-run_units(qw(gcra));
+run_units(qw(gcra ledger));

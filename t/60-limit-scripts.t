@@ -1,4 +1,4 @@
-# gcra.lua and gcra_return.lua in a real Redis: exact, on its clock, tokens come back.
+# gcra.lua and limit_settle.lua in a real Redis: exact, on its clock; tokens come back, what is late is charged as of then.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -12,25 +12,25 @@ my $t       = Test::Lines->new;
 my $redis   = $t->redis;
 my $scripts = Test::Lines::Script->new(redis => $redis);
 
-my %source = map { $_ => $scripts->source($_) } qw(gcra gcra_return);
+my %source = map { $_ => $scripts->source($_) } qw(gcra gcra_return limit_settle limit_join);
 
-# (need, extra, interval, burst, name, @plans)
+# (interval, burst, name, @plans)
 sub take ($keys, @args) {
     my ($granted, $remaining, $retry, $interval, $burst) =
       @{$redis->cli('EVAL', $source{gcra}, scalar @$keys, @$keys, @args)};
     return {granted => $granted, remaining => $remaining, retry => $retry, interval => $interval, burst => $burst};
 }
 
-sub give ($key, $tokens, $interval) { $redis->cli('EVAL', $source{gcra_return}, 1, $key, $tokens, $interval) }
+sub give ($key, $interval) { $redis->cli('EVAL', $source{gcra_return}, 1, $key, $interval) }
 
 my $hour = 3600 * 1e6;    # a token an hour: what passes was in the bucket
 
 # a burst, exactly
 {
-    my $passed = grep { take(['b1'], 1, 0, $hour, 50, 'x')->{granted} } 1 .. 80;
+    my $passed = grep { take(['b1'], $hour, 50, 'x')->{granted} } 1 .. 80;
     is $passed, 50, 'of 80 requests in a burst of 50';
 
-    my $r = take(['b1'], 1, 0, $hour, 50, 'x');
+    my $r = take(['b1'], $hour, 50, 'x');
     is $r->{granted},   0, 'nothing is left';
     is $r->{remaining}, 0, 'and it says so';
     cmp_ok $r->{retry}, '>', 3600 * 1000 * 0.98, 'the next one in an hour';
@@ -46,7 +46,7 @@ my $hour = 3600 * 1e6;    # a token an hour: what passes was in the bucket
     my $passed  = 0;
     for my $round (1 .. 30) {
         my @replies;
-        $_->eval($source{gcra}, 1, 'b2', 1, 0, $hour, 50, 'x', sub ($reply, $error) { push @replies, $reply }) for @clients;
+        $_->eval($source{gcra}, 1, 'b2', $hour, 50, 'x', sub ($reply, $error) { push @replies, $reply }) for @clients;
         $_->wait_all_responses for @clients;
         $passed += $_->[0] for @replies;
     }
@@ -56,8 +56,8 @@ my $hour = 3600 * 1e6;    # a token an hour: what passes was in the bucket
 # refill, by Redis' clock
 {
     my $interval = 10_000;    # 100 a second
-    take(['b3'], 1, 0, $interval, 5, 'x') for 1 .. 5;
-    my $r = take(['b3'], 1, 0, $interval, 5, 'x');
+    take(['b3'], $interval, 5, 'x') for 1 .. 5;
+    my $r = take(['b3'], $interval, 5, 'x');
 
     SKIP: {
         skip 'a slow machine: it has refilled already', 1 if $r->{granted};
@@ -67,34 +67,24 @@ my $hour = 3600 * 1e6;    # a token an hour: what passes was in the bucket
     my $start  = [Time::HiRes::gettimeofday];
     my $passed = 0;
     while (Time::HiRes::tv_interval($start) < 1) {
-        $passed += take(['b3'], 1, 0, $interval, 5, 'x')->{granted};
+        $passed += take(['b3'], $interval, 5, 'x')->{granted};
     }
     my $elapsed = Time::HiRes::tv_interval($start);
     cmp_ok $passed, '<=', 5 + $elapsed * 100 + 1, "$passed in $elapsed s is not too many";
     cmp_ok $passed, '>=', $elapsed * 100 * 0.7, 'nor too few';
 }
 
-# leases
+# what is given back
 {
-    my $r = take(['b4'], 1, 10, $hour, 100, 'x');
-    is_deeply [@$r{qw(granted remaining)}], [11, 89], 'one and ten ahead';
+    take(['b4'], $hour, 100, 'x') for 1 .. 2;
+    give('b4', $hour);
+    is take(['b4'], $hour, 100, 'x')->{remaining}, 98, 'given back';
 
-    $r = take(['b4'], 1, 1000, $hour, 100, 'x');
-    is_deeply [@$r{qw(granted remaining)}], [45, 44], 'ahead never more than half of what is left';
+    give('b4', $hour) for 1 .. 3;
+    is $redis->cli('EXISTS', 'b4'), 0, 'a full bucket needs no key: it does not overflow';
 
-    give('b4', 44, $hour);
-    is take(['b4'], 0, 0, $hour, 100, 'x')->{remaining}, 88, 'given back';
-
-    give('b4', 10_000, $hour);
-    is take(['b4'], 0, 0, $hour, 100, 'x')->{remaining}, 100, 'a bucket does not overflow';
-    is $redis->cli('EXISTS', 'b4'), 0, 'a full bucket needs no key';
-
-    give('b4', 5, $hour);
+    give('b4', $hour);
     is $redis->cli('EXISTS', 'b4'), 0, 'tokens of a full bucket vanish';
-
-    take(['b4'], 1, 0, $hour, 1, 'x');
-    $r = take(['b4'], 0, 5, $hour, 1, 'x');
-    is_deeply [@$r{qw(granted retry)}], [0, 0], 'a renewal of nothing is no refusal';
 }
 
 # rates of tenants and plans
@@ -103,25 +93,114 @@ my $hour = 3600 * 1e6;    # a token an hour: what passes was in the bucket
     my $key    = 'lines:{w:one}:limit:api';
     my @plans  = (growth => 500, 7, mini => 800, 3);
 
-    is take([$key, $tenant], 1, 0, $hour, 100, 'api', @plans)->{burst}, 100, 'no tenant: the limit\'s own';
+    is take([$key, $tenant], $hour, 100, 'api', @plans)->{burst}, 100, 'no tenant: the limit\'s own';
 
     $redis->cli('HSET', $tenant, plan => 'growth');
-    my $r = take([$key, $tenant], 0, 0, $hour, 100, 'api', @plans);
+    my $r = take([$key, $tenant], $hour, 100, 'api', @plans);
     is_deeply [@$r{qw(burst interval)}], [7, 500], 'the plan\'s';
-    is take([$key, $tenant], 0, 0, $hour, 100, 'api')->{burst}, 100, 'a plan without one: the limit\'s own';
+    is take([$key, $tenant], $hour, 100, 'api')->{burst}, 100, 'a plan without one: the limit\'s own';
 
     $redis->cli('HSET', $tenant, 'limit:api' => '250000 40 4r/s');
-    $r = take([$key, $tenant], 0, 0, $hour, 100, 'api', @plans);
+    $r = take([$key, $tenant], $hour, 100, 'api', @plans);
     is_deeply [@$r{qw(burst interval)}], [40, 250_000], 'the tenant\'s comes first';
-    is take([$key, $tenant], 0, 0, $hour, 100, 'other')->{burst}, 100, 'of that limit only';
+    is take([$key, $tenant], $hour, 100, 'other')->{burst}, 100, 'of that limit only';
 }
 
 # a limit that is raised counts at once
 {
-    take(['b5'], 1, 0, $hour, 100, 'x') for 1 .. 100;
-    is take(['b5'], 1, 0, $hour, 100, 'x')->{granted}, 0, 'empty for hours';
-    wait_for(sub { take(['b5'], 1, 0, 20_000, 100, 'x')->{granted} }, 5, 'the raised rate to count');
+    take(['b5'], $hour, 100, 'x') for 1 .. 100;
+    is take(['b5'], $hour, 100, 'x')->{granted}, 0, 'empty for hours';
+    wait_for(sub { take(['b5'], 20_000, 100, 'x')->{granted} }, 5, 'the raised rate to count');
     pass 'at the raised rate it fills at once';
+}
+
+# what nodes let through by themselves: (node, number, need, key => [uses, age in s, interval, burst, version], ...)
+sub settle ($node, $number, $need, @of) {
+    my (@keys, @uses);
+    while (my ($key, $use) = splice @of, 0, 2) {
+        my ($n, $age, $interval, $burst, $version) = @$use;
+        push @keys, $key;
+        push @uses, sprintf '%d %.0f %.6f %d %d', $n, $age * 1e6, $interval, $burst, $version // 0;
+    }
+    my ($granted, @told) = @{$redis->cli('EVAL', $source{limit_settle}, 1 + @keys, "n:$node", @keys, $number, $need, @uses)};
+    my @buckets = map { [split / /] } @told;
+    return {granted => $granted, full => $buckets[0][0], buckets => \@buckets};
+}
+
+# tokens that are gone of a bucket that hardly refills
+sub gone ($r, $interval = $hour) { return int($r->{full} / $interval + 0.5) }
+
+{
+    is gone(settle('a', 1, 0, s1 => [5, 0, $hour, 10])), 5, 'five uses';
+    is gone(settle('a', 1, 0, s1 => [5, 0, $hour, 10])), 5, 'sent twice, charged once';
+    is gone(settle('a', 2, 0, s1 => [3, 0, $hour, 10])), 8, 'the next ones';
+    is gone(settle('a', 1, 0, s1 => [5, 0, $hour, 10])), 8, 'an old one that comes late changes nothing';
+    is gone(settle('b', 1, 0, s1 => [7, 0, $hour, 10])), 15, 'another node has numbers of its own; debt is charged in full';
+    is gone(settle('b', 2, 0, s1 => [-2, 0, $hour, 10])), 13, 'what was not used after all goes back';
+    is settle('a', 0, 1, s1 => [0, 0, $hour, 10])->{granted}, 0, 'who asks meanwhile gets nothing';
+    is gone(settle('b', 3, 0, s1 => [-4, 0, $hour, 10])), 9, 'there is one';
+    is settle('a', 0, 1, s1 => [0, 0, $hour, 10])->{granted}, 1, 'and who asks gets it';
+    is settle('a', 0, 1, s1 => [0, 0, $hour, 10])->{granted}, 0, 'once';
+
+    my $r = settle('c', 1, 0, map { ("m$_" => [$_ % 7 + 1, 0, $hour, 10]) } 1 .. 100);
+    is_deeply [map { int($_->[0] / $hour + 0.5) } @{$r->{buckets}}], [map { $_ % 7 + 1 } 1 .. 100], 'a hundred in a batch, each by itself';
+}
+
+# ages
+{
+    my $second = 1e6;
+    my $r = settle('a', 10, 0, s2 => [5, 10, $second, 10]);
+    is $r->{full}, 0, 'five uses ten seconds ago are refilled by now';
+    cmp_ok $redis->cli('PTTL', 's2'), '>', 20_000, 'the bucket is remembered for what comes later yet';
+    $r = settle('b', 10, 0, s2 => [10, 8, $second, 10]);
+    is int($r->{full} / $second + 0.5), 5, 'ten more, two seconds later: as if they had been charged then';
+    is settle('a', 0, 1, s2 => [0, 0, $second, 10])->{granted}, 1, 'five are there';
+}
+
+# exact: a third of a second has no end
+{
+    my $third = 1e6 / 3;
+    my $start = settle('e', 1, 0, s3 => [1, 0, $third, 1000]);
+    my ($at)  = $redis->cli('GET', 's3') =~ /^(\d+)/;
+    settle('e', $_ + 1, 0, s3 => [1, 0, $third, 1000]) for 1 .. 299;
+    my ($tat, $parts) = $redis->cli('GET', 's3') =~ /^(\d+)\.(\d+) /;
+    is sprintf('%d.%06d', $tat - $at, $parts), '99666666.999900', '299 more than the first\'s fraction, charged one by one: to the millionth of a microsecond';
+}
+
+# rates
+{
+    settle('a', 20, 0, s4 => [3, 0, $hour, 3, 100]);
+    my $r = settle('a', 0, 1, s4 => [0, 0, 1000, 100, 200]);
+    is $r->{granted}, 1, 'a raised rate counts at once';
+    cmp_ok gone($r, 1000), '<=', 4, 'what was used stays used';
+
+    $r = settle('b', 20, 0, s4 => [0, 0, $hour, 3, 100]);
+    is_deeply [@{$r->{buckets}[0]}[1 .. 3]], ['1000.000000', 100, 200], 'who knows an older one is told';
+
+    $r = settle('b', 21, 0, s4 => [90, 0, $hour, 3, 100]);
+    cmp_ok $r->{full}, '<=', 100 * 1000, 'and charged by the newer one, without a debt';
+
+    $r = settle('b', 22, 0, s4 => [0, 0, $hour, 3, 9e15]);
+    is $r->{buckets}[0][1], undef, 'one from the future';
+    wait_for(sub { !settle('a', 0, 0, s4 => [0, 0, 1000, 100, time * 1000 + 2000])->{buckets}[0][1] }, 10, 'the next one');
+    pass 'is one of now';
+
+    settle('a', 30, 0, s5 => [100, 0, 1000, 100, 1]);
+    $r = settle('a', 31, 0, s5 => [0, 0, $hour, 3, 2]);
+    cmp_ok gone($r), '<=', 3, 'a lowered rate makes no debt of what was used before';
+}
+
+# who is there
+{
+    my sub join_ ($node, $keep = 10_000) { return scalar $redis->cli('EVAL', $source{limit_join}, 1, 'nodes', $node, $keep) }
+
+    is_deeply join_('a'), [0, 1], 'the first';
+    is_deeply join_('b'), [0, 2], 'another';
+    is_deeply join_('a'), [1, 2], 'known';
+    $redis->cli('ZADD', 'nodes', (time + 3600) * 1000, 'future');
+    is_deeply join_('a'), [1, 2], 'one of a clock that was set back does not stay';
+    wait_for(sub { join_('c', 1)->[1] == 1 }, 5, 'the others to be gone');
+    pass 'who is not heard counts no more';
 }
 
 $t->done;

@@ -86,8 +86,8 @@ typedef struct {
     ngx_atomic_t       jwks_fetches[LINES_METRICS_FETCHES];
 
     ngx_atomic_t       limits[LINES_METRICS_NAMES][LINES_METRICS_OUTCOMES];
-    ngx_atomic_t       lease_renewals;
-    ngx_atomic_t       lease_returned;    /* tokens */
+    ngx_atomic_t       lease_settlements;
+    ngx_atomic_t       lease_settled;     /* buckets */
     ngx_atomic_t       tenant_limited[LINES_METRICS_TENANT];
     ngx_atomic_t       concurrency[LINES_METRICS_CONCURRENCY];
 

@@ -37,27 +37,21 @@ lines_rate_parse(ngx_str_t *value, lines_rate_t *rate)
 
 void
 lines_gcra_take(lines_rate_t *rate, double *tat, double now, ngx_uint_t need,
-    ngx_uint_t extra, lines_gcra_t *result)
+    lines_gcra_t *result)
 {
-    double      empty, room, tokens;
+    double      room, tokens;
     ngx_uint_t  available;
-
-    empty = now + (double) rate->burst * rate->interval;
 
     if (*tat < now) {
         *tat = now;
-
-    } else if (*tat > empty) {
-        *tat = empty;
     }
 
+    room = now + (double) rate->burst * rate->interval - *tat;
     tokens = (double) rate->burst - (*tat - now) / rate->interval
              + LINES_GCRA_EPSILON;
     available = (tokens > 0) ? (ngx_uint_t) tokens : 0;
 
     if (available < need) {
-        room = empty - *tat;
-
         *result = (lines_gcra_t) {
             .remaining = available,
             .retry = (ngx_msec_t) (((double) need * rate->interval - room)
@@ -68,11 +62,11 @@ lines_gcra_take(lines_rate_t *rate, double *tat, double now, ngx_uint_t need,
     }
 
     *result = (lines_gcra_t) {
-        .granted = need + ngx_min(extra, (available - need) / 2)
+        .granted = need,
+        .remaining = available - need
     };
 
-    result->remaining = available - result->granted;
-    *tat += (double) result->granted * rate->interval;
+    *tat += (double) need * rate->interval;
 }
 
 
@@ -98,18 +92,6 @@ lines_gcra_tat(lines_rate_t *rate, double now, ngx_uint_t remaining)
 }
 
 
-ngx_uint_t
-lines_gcra_refilled(lines_rate_t *rate, ngx_uint_t remaining,
-    ngx_msec_t elapsed)
-{
-    double  tokens;
-
-    tokens = (double) remaining + (double) elapsed * 1000 / rate->interval;
-
-    return (ngx_uint_t) ngx_min(tokens, (double) rate->burst);
-}
-
-
 ngx_msec_t
 lines_gcra_full(lines_rate_t *rate, ngx_uint_t remaining)
 {
@@ -125,11 +107,4 @@ lines_rate_window(lines_rate_t *rate)
     ms = (ngx_uint_t) ((double) rate->burst * rate->interval / 1000);
 
     return ms ? lines_seconds(ms) : 1;
-}
-
-
-ngx_uint_t
-lines_lease_max(lines_rate_t *rate)
-{
-    return rate->burst / LINES_LEASE_SHARE;
 }

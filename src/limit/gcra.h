@@ -3,7 +3,8 @@
  * The generic cell rate algorithm: a bucket of `burst` tokens that fills at a
  * steady rate, kept as one instant, the theoretical arrival time (TAT) at
  * which it will be full.  Knows no request and no clock of its own; the same
- * arithmetic as scripts/gcra.lua, on Redis' clock there, on the node's here.
+ * arithmetic as scripts/gcra.lua and limit_settle.lua, on Redis' clock there, on
+ * the node's here.
  *
  * Instants and durations are microseconds in doubles: integers of that size
  * are exact, and intervals need not be whole.
@@ -20,17 +21,6 @@
 #define LINES_RATE_MAX     100000      /* requests per second */
 #define LINES_BURST_MAX    10000000
 #define LINES_INTERVAL_MAX 3600e6      /* of 1r/h */
-
-
-/*
- * What one node may hold of a limit's tokens without having used them, in
- * sync=lease: this share of the burst.  Over any span of time the fleet lets
- * through burst + rate * span + nodes * floor(burst / LINES_LEASE_SHARE)
- * requests at the most: each request had a token that Redis took from the
- * bucket, in that span or, if it was held by a node, before.
- */
-
-#define LINES_LEASE_SHARE  10
 
 
 typedef struct {
@@ -54,13 +44,12 @@ typedef struct {
 ngx_int_t lines_rate_parse(ngx_str_t *value, lines_rate_t *rate);
 
 /*
- * Takes `need` tokens, and up to `extra` more, but never more than half of
- * what would then be left; nothing where `need` are not there.  A bucket
- * emptier than empty, which a changed rate can leave behind, counts as empty.
+ * Takes `need` tokens, or none where there are fewer.  A bucket may be emptier
+ * than empty: then what it owes is refilled first.
  */
 
 void lines_gcra_take(lines_rate_t *rate, double *tat, double now,
-    ngx_uint_t need, ngx_uint_t extra, lines_gcra_t *result);
+    ngx_uint_t need, lines_gcra_t *result);
 
 /* tokens that were taken and not used; the bucket never overflows */
 void lines_gcra_give(lines_rate_t *rate, double *tat, double now,
@@ -69,22 +58,11 @@ void lines_gcra_give(lines_rate_t *rate, double *tat, double now,
 /* the TAT of a bucket that holds so many tokens now */
 double lines_gcra_tat(lines_rate_t *rate, double now, ngx_uint_t remaining);
 
-/*
- * How many tokens a bucket holds that held `remaining` of them `elapsed` ms
- * ago and was left alone since.
- */
-
-ngx_uint_t lines_gcra_refilled(lines_rate_t *rate, ngx_uint_t remaining,
-    ngx_msec_t elapsed);
-
 /* until a bucket that holds so many is full again */
 ngx_msec_t lines_gcra_full(lines_rate_t *rate, ngx_uint_t remaining);
 
 /* seconds in which an empty bucket fills: the window of RateLimit-Policy */
 ngx_uint_t lines_rate_window(lines_rate_t *rate);
-
-/* the most that a node may hold */
-ngx_uint_t lines_lease_max(lines_rate_t *rate);
 
 /* milliseconds to whole seconds, rounded up */
 #define lines_seconds(ms)  (((ms) + 999) / 1000)

@@ -1,167 +1,121 @@
 
-#include "http/metrics.h"
 #include "http/text.h"
 #include "http/zone.h"
+#include "limit/keeper.h"
 #include "limit/lease.h"
 
 
-#define LINES_LEASE_WINDOW  250    /* ms over which use is observed */
-#define LINES_LEASE_IDLE    1000   /* ms after which tokens go back */
-#define LINES_LEASE_SWEEP   400    /* ms between two sweeps */
-#define LINES_LEASE_ASKING  2000   /* ms: its asker has died */
-#define LINES_LEASE_SCAN    1024   /* leases looked at in a sweep */
-#define LINES_LEASE_DENIED  1000   /* ms after which Redis is asked
-                                               again: rates may change */
+#define LINES_LEASE_SLAB   256      /* that a bucket takes */
+#define LINES_LEASE_TRIES  16       /* buckets looked at for one to forget */
 
-#define LINES_LEASE_KEY_MAX   255
-#define LINES_LEASE_RETURNS   32   /* in a sweep */
-#define LINES_LEASE_RENEWALS  256  /* on their way */
-
-#define LINES_KEEPER_INTERVAL  250
-#define LINES_KEEPER_PLANS     1000
+#define LINES_LEASE_FRESH  15000    /* ms for which a rate is good, */
+#define LINES_LEASE_LOOK   1000     /* where it decides something */
 
 
-typedef struct {
-    ngx_rbtree_t          rbtree;
-    ngx_rbtree_node_t     sentinel;
-    ngx_queue_t           lru;
-    ngx_queue_t           holding;       /* those with tokens */
-    ngx_uint_t            buckets;
-    ngx_uint_t            buckets_max;
-    ngx_uint_t            tokens;
-    ngx_msec_t            swept;
-} lines_lease_area_t;
-
-
-typedef struct {
-    ngx_str_node_t  node;         /* its string is data */
-    ngx_queue_t     lru;
-    ngx_queue_t     holding;
-
-    lines_rate_t    rate;
-    double          tat;          /* of the node's own bucket, on the
-                                     node's clock */
-    ngx_msec_t      synced;       /* when Redis last answered */
-    ngx_uint_t      remaining;    /* in Redis, then */
-    ngx_uint_t      tokens;
-    ngx_msec_t      used;
-    ngx_msec_t      asked;
-    ngx_msec_t      denied;       /* until */
-    ngx_msec_t      recheck;      /* the latest time to ask again */
-    ngx_msec_t      window;
-    ngx_uint_t      count;        /* of requests in the window */
-    ngx_uint_t      usual;        /* of requests in a window */
-
-    unsigned        asking:1;
-    unsigned        denying:1;
-    unsigned        known:1;      /* Redis has answered once */
-
-    u_char          data[1];
-} lines_lease_node_t;
-
-
-/* a renewal on its way, or tokens that go back */
-
-typedef struct {
-    ngx_uint_t      busy;
-    ngx_uint_t      tokens;
-    double          interval;
-    ngx_str_t       key;
-    u_char          data[LINES_LEASE_KEY_MAX];
-} lines_lease_call_t;
-
-
-/* what each worker does in the background */
-
-static struct {
-    lines_main_conf_t   *lmcf;
-    lines_lease_area_t  *area;
-    ngx_slab_pool_t     *shpool;
-    ngx_event_t          timer;
-    lines_caller_t       caller;
-    ngx_msec_t           asked;      /* for the plans' rates */
-    ngx_uint_t           asking;     /* flag */
-    ngx_pool_t          *plans;      /* or NULL */
-    lines_lease_call_t   renewals[LINES_LEASE_RENEWALS];
-} keeper;
+static lines_lease_area_t  *area;
+static ngx_slab_pool_t     *shpool;
 
 
 void *
-lines_lease_init(ngx_slab_pool_t *shpool)
+lines_lease_init(ngx_slab_pool_t *pool)
 {
-    lines_lease_area_t  *area;
+    lines_lease_area_t  *new;
 
-    area = ngx_slab_calloc(shpool, sizeof(lines_lease_area_t));
-    if (area == NULL) {
+    new = ngx_slab_calloc(pool, sizeof(lines_lease_area_t));
+
+    /* a node is another one with each new zone, which knows no number */
+
+    if (new == NULL || lines_id(new->id) != NGX_OK) {
         return NULL;
     }
 
-    ngx_rbtree_init(&area->rbtree, &area->sentinel,
+    ngx_rbtree_init(&new->rbtree, &new->sentinel,
                     ngx_str_rbtree_insert_value);
 
-    ngx_queue_init(&area->lru);
-    ngx_queue_init(&area->holding);
+    ngx_queue_init(&new->lru);
+    lines_ledger_init(&new->ledger);
 
     /* a quarter of the zone: the others live there too */
 
-    area->buckets_max = (ngx_uint_t) (shpool->end - shpool->start) / 4
-                        / (sizeof(lines_lease_node_t) + 128);
-    area->swept = ngx_current_msec;
+    new->buckets_max = (ngx_uint_t) (pool->end - pool->start) / 4
+                       / LINES_LEASE_SLAB;
+    new->swept = ngx_current_msec;
 
-    return area;
+    return new;
 }
 
 
-static ngx_uint_t
-lease_want(lines_lease_node_t *node)
+void
+lines_lease_attach(lines_main_conf_t *lmcf)
 {
-    ngx_uint_t  want;
+    area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
+    shpool = lines_zone_pool(lmcf);
+}
 
-    want = ngx_max(node->usual, node->count);
 
-    /* one request in a window is not worth a lease */
+/* rather one that is full, which is all that is known of one that is made */
 
-    if (want < 2) {
+ngx_uint_t
+lines_lease_forget(ngx_uint_t forget)
+{
+    ngx_uint_t           i;
+    ngx_queue_t         *q;
+    lines_lease_node_t  *node, *found;
+
+    found = NULL;
+    q = ngx_queue_last(&area->lru);
+
+    for (i = 0;
+         i < LINES_LEASE_TRIES && q != ngx_queue_sentinel(&area->lru);
+         i++, q = ngx_queue_prev(q))
+    {
+        node = ngx_queue_data(q, lines_lease_node_t, lru);
+
+        if (!lines_bucket_settled(&node->bucket)) {
+            lines_ledger_ready(&area->ledger, &node->bucket,
+                               ngx_current_msec);
+            continue;
+        }
+
+        if (!forget) {
+            continue;
+        }
+
+        if (found == NULL) {
+            found = node;
+        }
+
+        if (node->bucket.tat <= (double) ngx_current_msec * 1000) {
+            found = node;
+            break;
+        }
+    }
+
+    if (found == NULL) {
         return 0;
     }
 
-    return ngx_min(want, lines_lease_max(&node->rate));
+    ngx_queue_remove(&found->lru);
+    ngx_rbtree_delete(&area->rbtree, &found->node.node);
+    area->buckets--;
+
+    ngx_slab_free_locked(shpool, found);
+
+    return 1;
 }
 
-
-/* so many tokens from now on */
-
-static void
-lease_hold(lines_lease_node_t *node, ngx_uint_t tokens)
-{
-    if (tokens && node->tokens == 0) {
-        ngx_queue_insert_tail(&keeper.area->holding, &node->holding);
-        node->used = ngx_current_msec;
-
-    } else if (tokens == 0 && node->tokens) {
-        ngx_queue_remove(&node->holding);
-    }
-
-    keeper.area->tokens += tokens - node->tokens;
-    node->tokens = tokens;
-}
-
-
-/* in place of those that were used least, whose tokens are lost: too few */
 
 static lines_lease_node_t *
-lease_create(ngx_str_t *key, uint32_t hash)
+lease_create(lines_limit_t *limit, ngx_str_t *key, uint32_t hash)
 {
     ngx_uint_t           tries;
-    lines_lease_area_t  *area;
     lines_lease_node_t  *node;
 
-    area = keeper.area;
 
     for (tries = 0; tries < 4 && key->len <= LINES_LEASE_KEY_MAX; tries++) {
 
         if (area->buckets < area->buckets_max) {
-            node = ngx_slab_calloc_locked(keeper.shpool,
+            node = ngx_slab_calloc_locked(shpool,
                                           offsetof(lines_lease_node_t, data)
                                           + key->len);
             if (node) {
@@ -170,7 +124,9 @@ lease_create(ngx_str_t *key, uint32_t hash)
                 node->node.node.key = hash;
                 node->node.str.len = key->len;
                 node->node.str.data = node->data;
-                node->window = ngx_current_msec;
+
+                lines_bucket_init(&node->bucket, hash % LINES_SHARDS,
+                                  &limit->rate);
 
                 ngx_rbtree_insert(&area->rbtree, &node->node.node);
                 area->buckets++;
@@ -179,47 +135,32 @@ lease_create(ngx_str_t *key, uint32_t hash)
             }
         }
 
-        if (ngx_queue_empty(&area->lru)) {
+        if (!lines_lease_forget(1)) {
             break;
         }
-
-        node = ngx_queue_data(ngx_queue_last(&area->lru), lines_lease_node_t,
-                              lru);
-
-        lease_hold(node, 0);
-
-        ngx_queue_remove(&node->lru);
-        ngx_rbtree_delete(&area->rbtree, &node->node.node);
-        area->buckets--;
-
-        ngx_slab_free_locked(keeper.shpool, node);
     }
 
     return NULL;
 }
 
 
-/* made where there is none; NULL without memory: to be unlocked even so */
-
-static lines_lease_node_t *
-lease_lock(ngx_str_t *key)
+lines_lease_node_t *
+lines_lease_lock(lines_limit_t *limit, ngx_str_t *key)
 {
     uint32_t             hash;
-    lines_lease_area_t  *area;
     lines_lease_node_t  *node;
 
-    area = keeper.area;
     hash = ngx_murmur_hash2(key->data, key->len);
 
-    ngx_shmtx_lock(&keeper.shpool->mutex);
+    ngx_shmtx_lock(&shpool->mutex);
 
     node = (lines_lease_node_t *) ngx_str_rbtree_lookup(&area->rbtree, key,
                                                         hash);
     if (node) {
         ngx_queue_remove(&node->lru);
 
-    } else {
-        node = lease_create(key, hash);
+    } else if (limit) {
+        node = lease_create(limit, key, hash);
     }
 
     if (node) {
@@ -230,351 +171,238 @@ lease_lock(ngx_str_t *key)
 }
 
 
-static void
-lease_set_key(lines_lease_call_t *call, ngx_str_t *key)
-{
-    call->key.len = key->len;
-    call->key.data = call->data;
-    ngx_memcpy(call->data, key->data, key->len);
-}
-
-
-/* of what was not used; one worker at a time */
+/* after a reload the configuration may say another */
 
 static void
-keeper_return(void)
+lease_configured(lines_lease_node_t *node, lines_limit_t *limit)
 {
-    ngx_uint_t           i, n, scan, left, want;
-    ngx_queue_t         *q, *last;
-    lines_lease_area_t  *area;
-    lines_lease_node_t  *node;
-
-    static lines_lease_call_t  returns[LINES_LEASE_RETURNS];
-
-    area = keeper.area;
-    n = 0;
-
-    ngx_shmtx_lock(&keeper.shpool->mutex);
-
-    q = &area->holding;
-    last = ngx_queue_last(q);
-
-    if (lines_zone_since(area->swept) < LINES_LEASE_SWEEP) {
-        last = q;
-
-    } else {
-        area->swept = ngx_current_msec;
-    }
-
-    for (scan = 0;
-         scan < LINES_LEASE_SCAN && n < LINES_LEASE_RETURNS && q != last;
-         scan++)
-    {
-        /* the next sweep starts with those not yet looked at */
-
-        q = ngx_queue_head(&area->holding);
-        ngx_queue_remove(q);
-        ngx_queue_insert_tail(&area->holding, q);
-
-        node = ngx_queue_data(q, lines_lease_node_t, holding);
-        want = lease_want(node);
-        left = node->tokens;
-
-        if (lines_zone_since(node->used) >= LINES_LEASE_IDLE) {
-            left = 0;
-
-        } else if (lines_zone_since(node->window) > 2 * LINES_LEASE_WINDOW
-                   && left > 2 * want + 1)
-        {
-            /* it is used, but no longer at the pace that it was taken for */
-            left = want;
-        }
-
-        if (left < node->tokens) {
-            returns[n].tokens = node->tokens - left;
-            returns[n].interval = node->rate.interval;
-            lease_set_key(&returns[n], &node->node.str);
-
-            node->remaining += returns[n++].tokens;
-            lease_hold(node, left);
-        }
-    }
-
-    ngx_shmtx_unlock(&keeper.shpool->mutex);
-
-    for (i = 0; i < n; i++) {
-        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, keeper.timer.log, 0,
-                       "lines lease: %ui tokens of \"%V\" go back",
-                       returns[i].tokens, &returns[i].key);
-
-        lines_metrics_add(lease_returned, returns[i].tokens);
-
-        lines_lease_give(&returns[i].key, returns[i].tokens,
-                         returns[i].interval);
+    if (!node->own) {
+        lines_bucket_rate(&node->bucket, &limit->rate, node->bucket.version,
+                          ngx_current_msec);
     }
 }
 
 
-static ngx_int_t
-keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
-    ngx_str_t *value)
+/* "INTERVAL BURST ..." */
+
+ngx_int_t
+lines_lease_rate(ngx_str_t *interval, ngx_str_t *burst, lines_rate_t *rate)
 {
-    ngx_str_t  *plan, rest, interval;
-    ngx_uint_t  i;
+    ngx_int_t  n;
 
-    rest = *value;
-    interval = lines_word(&rest);
-
-    if (interval.len == value->len
-        || field->len <= limit->id.len
-        || field->data[limit->id.len] != ' '
-        || ngx_strncmp(field->data, limit->id.data, limit->id.len) != 0)
-    {
-        return NGX_OK;
-    }
-
-    if (limit->plans == NULL) {
-        limit->plans = ngx_array_create(pool, 12, sizeof(ngx_str_t));
-    }
-
-    plan = limit->plans ? ngx_array_push_n(limit->plans, 3) : NULL;
-    if (plan == NULL) {
+    if (interval->len == 0 || interval->len > 64) {
         return NGX_ERROR;
     }
 
-    plan[0].data = field->data + limit->id.len + 1;
-    plan[0].len = field->len - limit->id.len - 1;
-    plan[1] = interval;
-    plan[2] = lines_word(&rest);
+    rate->interval = strtod((char *) interval->data, NULL);
+    n = ngx_atoi(burst->data, burst->len);
 
-    for (i = 0; i < 3; i++) {
-        plan[i].data = ngx_pstrdup(pool, &plan[i]);
-        if (plan[i].data == NULL) {
+    /* what is multiplied by it must be a time */
+
+    if (!(rate->interval > 0 && rate->interval <= LINES_INTERVAL_MAX)
+        || n <= 0 || n > LINES_BURST_MAX)
+    {
+        return NGX_ERROR;
+    }
+
+    rate->burst = n;
+
+    return NGX_OK;
+}
+
+
+/* "FULL [INTERVAL BURST VERSION]" */
+
+ngx_int_t
+lines_lease_told(lines_lease_node_t *node, ngx_str_t *text, ngx_msec_t asked)
+{
+    off_t         full, version;
+    ngx_str_t     rest, word, interval, burst;
+    lines_rate_t  rate;
+
+    rest = *text;
+    word = lines_word(&rest);
+    full = ngx_atoof(word.data, word.len);
+
+    if (full == NGX_ERROR || full > (off_t) 1 << 53) {
+        return NGX_ERROR;
+    }
+
+    if (rest.len) {
+        interval = lines_word(&rest);
+        burst = lines_word(&rest);
+        version = ngx_atoof(rest.data, rest.len);
+
+        if (version == NGX_ERROR
+            || lines_lease_rate(&interval, &burst, &rate) != NGX_OK)
+        {
             return NGX_ERROR;
         }
+
+        node->own = 1;
+        lines_bucket_rate(&node->bucket, &rate, version, ngx_current_msec);
     }
+
+    lines_bucket_told(&node->bucket, (double) full, asked, ngx_current_msec);
 
     return NGX_OK;
-}
-
-
-/*
- * Replaces what was known: fields are "LIMIT PLAN", values "INTERVAL BURST
- * TEXT".
- */
-
-static ngx_int_t
-keeper_plans(void *data, lines_plan_rates_reply_t *reply)
-{
-    ngx_str_t       *pair;
-    ngx_uint_t       i, n;
-    ngx_pool_t      *pool;
-    lines_limit_t  **limit;
-
-    keeper.asking = 0;
-
-    pool = (reply && reply->pairs.n) ? ngx_create_pool(4096, keeper.timer.log)
-                                     : NULL;
-
-    if (reply == NULL || (reply->pairs.n && pool == NULL)) {
-        keeper.asked -= LINES_KEEPER_PLANS;
-        return NGX_OK;
-    }
-
-    limit = keeper.lmcf->limits->elts;
-
-    for (i = 0; i < keeper.lmcf->limits->nelts; i++) {
-        limit[i]->plans = NULL;
-
-        for (n = 0; n + 1 < reply->pairs.n; n += 2) {
-            pair = &reply->pairs.elts[n];
-
-            if (keeper_plan(pool, limit[i], &pair[0], &pair[1]) != NGX_OK) {
-                limit[i]->plans = NULL;
-                break;
-            }
-        }
-    }
-
-    if (keeper.plans) {
-        ngx_destroy_pool(keeper.plans);
-    }
-
-    keeper.plans = pool;
-
-    return NGX_OK;
-}
-
-
-static void
-keeper_handler(ngx_event_t *ev)
-{
-    lines_redis_status_t  status;
-
-    if (ngx_exiting || keeper.lmcf->redis == NULL) {
-        return;
-    }
-
-    lines_redis_status(keeper.lmcf->redis, &status);
-
-    if (status.serves) {
-        keeper_return();
-    }
-
-    if (status.serves
-        && !keeper.asking
-        && ngx_current_msec - keeper.asked >= LINES_KEEPER_PLANS
-        && lines_try_plan_rates(&keeper.caller, keeper_plans, NULL)
-           == NGX_AGAIN)
-    {
-        keeper.asking = 1;
-        keeper.asked = ngx_current_msec;
-    }
-
-    ngx_add_timer(ev, LINES_KEEPER_INTERVAL);
 }
 
 
 ngx_int_t
-lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
-{
-    ngx_uint_t       i;
-    lines_limit_t  **limit;
-
-    keeper.area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
-    keeper.shpool = lines_zone_pool(lmcf);
-
-    if (lmcf->limits == NULL) {
-        return NGX_OK;
-    }
-
-    limit = lmcf->limits->elts;
-
-    for (i = 0; i < lmcf->limits->nelts; i++) {
-        limit[i]->metric = lines_metrics_name(LINES_METRICS_LIMIT,
-                                              &limit[i]->id, NULL);
-    }
-
-    keeper.lmcf = lmcf;
-
-    lines_caller_init(&keeper.caller, lmcf->redis, NULL, cycle->log);
-
-    keeper.timer.handler = keeper_handler;
-    keeper.timer.data = &keeper;
-    keeper.timer.log = cycle->log;
-    keeper.timer.cancelable = 1;
-
-    ngx_add_timer(&keeper.timer, LINES_KEEPER_INTERVAL);
-
-    return NGX_OK;
-}
-
-
-void
-lines_lease_exit_process(lines_main_conf_t *lmcf)
-{
-    if (lmcf->limits == NULL) {
-        return;
-    }
-
-    lines_caller_detach(&keeper.caller);
-
-    if (keeper.timer.timer_set) {
-        ngx_del_timer(&keeper.timer);
-    }
-
-    if (keeper.plans) {
-        ngx_destroy_pool(keeper.plans);
-        keeper.plans = NULL;
-    }
-}
-
-
-ngx_int_t
-lines_lease_take(ngx_str_t *key, lines_rate_t *rate, lines_gcra_t *gcra,
-    ngx_uint_t *renew)
+lines_lease_take(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant,
+    lines_rate_t *rate, lines_gcra_t *gcra)
 {
     ngx_int_t            rc;
-    ngx_msec_t           now, elapsed;
-    ngx_uint_t           want;
+    ngx_uint_t           hurry, look, shard;
     lines_lease_node_t  *node;
 
-    now = ngx_current_msec;
-    rc = NGX_DECLINED;
-    *renew = 0;
-
-    ngx_memzero(gcra, sizeof(lines_gcra_t));
-
-    node = lease_lock(key);
+    node = lines_lease_lock(limit, key);
 
     if (node == NULL) {
-        ngx_shmtx_unlock(&keeper.shpool->mutex);
-        return rc;
+        ngx_shmtx_unlock(&shpool->mutex);
+        return NGX_DECLINED;
     }
 
-    /* how many requests a window usually sees */
+    lease_configured(node, limit);
 
-    elapsed = lines_zone_since(node->window);
+    rc = lines_ledger_admit(&area->ledger, &node->bucket,
+                            ngx_current_msec, gcra, &hurry);
 
-    if (elapsed >= LINES_LEASE_WINDOW) {
-        node->usual = node->count * LINES_LEASE_WINDOW / elapsed;
-        node->count = 0;
-        node->window = now;
+    /* a rate that decides something should be the latest */
+
+    look = tenant->len
+           && (limit->kind & LINES_LIMIT_IDENTITY)
+           && (!node->looks
+               || lines_zone_since(node->looked)
+                  >= (rc == NGX_OK && node->bucket.state < LINES_BUCKET_READY
+                      ? LINES_LEASE_FRESH : LINES_LEASE_LOOK));
+
+    if (look) {
+        node->looks = 1;
+        node->looked = ngx_current_msec;
     }
 
-    node->count++;
+    *rate = node->bucket.rate;
+    shard = node->bucket.shard;
 
-    want = node->known ? lease_want(node) : 0;
+    ngx_shmtx_unlock(&shpool->mutex);
 
-    if (node->tokens) {
-        lease_hold(node, node->tokens - 1);
-        node->used = now;
-
-        *renew = (node->tokens < want / 2) ? want - node->tokens : 0;
-        gcra->granted = 1;
-        gcra->remaining = lines_gcra_refilled(&node->rate,
-                                              node->remaining + node->tokens,
-                                              lines_zone_since(node->synced));
-        rc = NGX_OK;
-
-    } else if (node->denying
-               && (ngx_msec_int_t) (node->recheck - now) > 0)
-    {
-        gcra->retry = node->denied - now;
-        rc = NGX_OK;
-
-    } else {
-
-        /* who asks may leave, and would take along what was granted besides */
-
-        *renew = want;
+    if (look) {
+        lines_keeper_look(limit, key, tenant);
     }
 
-    if (rc == NGX_OK) {
-        *rate = node->rate;
+    if (hurry) {
+        lines_keeper_settle(shard, 0);
     }
-
-    if (node->asking && lines_zone_since(node->asked) <= LINES_LEASE_ASKING) {
-        *renew = 0;
-
-    } else if (*renew) {
-        node->asking = 1;
-        node->asked = now;
-    }
-
-    ngx_shmtx_unlock(&keeper.shpool->mutex);
 
     return rc;
 }
 
 
-static ngx_int_t
-lease_parse(lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra)
+size_t
+lines_lease_write(u_char *text, lines_bucket_t *bucket, ngx_int_t uses, int64_t age)
 {
-    double  interval;
+    return ngx_snprintf(text, LINES_LEASE_TEXT, "%i %L %.6f %ui %L", uses, age,
+                        bucket->rate.interval, bucket->rate.burst,
+                        bucket->version)
+           - text;
+}
+
+
+ngx_int_t
+lines_lease_ask(lines_caller_t *caller, lines_limit_t *limit, ngx_str_t *key,
+    lines_limit_settle_pt done, void *data)
+{
+    u_char               text[LINES_LEASE_TEXT];
+    ngx_str_t            uses;
+    ngx_uint_t           shard;
+    lines_bucket_t       bucket;
+    lines_lease_node_t  *node;
+
+    ngx_memzero(&bucket, sizeof(lines_bucket_t));
+    lines_bucket_init(&bucket, 0, &limit->rate);
+
+    node = lines_lease_lock(NULL, key);
+
+    if (node) {
+        bucket = node->bucket;
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    shard = ngx_murmur_hash2(key->data, key->len) % LINES_SHARDS;
+
+    uses.data = text;
+    uses.len = lines_lease_write(text, &bucket, bucket.uses + bucket.sent, 0);
+
+    return lines_try_limit_settle(caller, done, data,
+                                  .shard = (int64_t) shard,
+                                  .node = { LINES_ID_LEN, area->id },
+                                  .need = 1,
+                                  .ids.n = 1, .ids.elts = key,
+                                  .uses.n = 1, .uses.elts = &uses);
+}
+
+
+ngx_int_t
+lines_lease_answered(lines_limit_t *limit, ngx_str_t *key, ngx_msec_t asked,
+    lines_limit_settle_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra)
+{
+    double               tat;
+    ngx_int_t            rc;
+    ngx_uint_t           none;
+    lines_lease_node_t  *node, alone;
+
+    if (reply == NULL || reply->buckets.n != 1) {
+        return NGX_ERROR;
+    }
+
+    node = lines_lease_lock(limit, key);
+    none = (node == NULL);
+
+    /* nothing is remembered of it: then this is all there is */
+
+    if (none) {
+        ngx_memzero(&alone, sizeof(lines_lease_node_t));
+        lines_bucket_init(&alone.bucket, 0, &limit->rate);
+        node = &alone;
+    }
+
+    rc = lines_lease_told(node, &reply->buckets.elts[0], asked);
+
+    if (rc == NGX_OK) {
+        *rate = node->bucket.rate;
+
+        tat = node->bucket.tat;
+        lines_gcra_take(rate, &tat, (double) ngx_current_msec * 1000,
+                        reply->granted ? 0 : 1, gcra);
+
+        if (reply->granted) {
+            gcra->granted = 1;
+
+        } else if (gcra->granted) {
+
+            /* there is one by now */
+
+            *gcra = (lines_gcra_t) { .retry = 1 };
+        }
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return rc;
+}
+
+
+ngx_int_t
+lines_lease_exact(lines_limit_t *limit, ngx_str_t *key,
+    lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra)
+{
+    ngx_msec_t           now;
+    lines_lease_node_t  *node;
 
     if (reply == NULL
-        || reply->granted < 0
         || reply->remaining < 0
         || reply->retry < 0
         || reply->burst <= 0
@@ -584,77 +412,62 @@ lease_parse(lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra)
         return NGX_ERROR;
     }
 
-    interval = strtod((char *) reply->interval.data, NULL);
+    rate->interval = strtod((char *) reply->interval.data, NULL);
+    rate->burst = (ngx_uint_t) reply->burst;
 
-    /* what is multiplied here must be a time */
-
-    if (!(interval > 0 && interval <= LINES_INTERVAL_MAX)) {
+    if (!(rate->interval > 0 && rate->interval <= LINES_INTERVAL_MAX)) {
         return NGX_ERROR;
     }
 
-    *rate = (lines_rate_t) { interval, reply->burst };
-    *gcra = (lines_gcra_t) { reply->granted, reply->remaining, reply->retry };
+    *gcra = (lines_gcra_t) {
+        (reply->granted != 0), reply->remaining, reply->retry
+    };
+
+    now = ngx_current_msec;
+    node = lines_lease_lock(limit, key);
+
+    if (node) {
+        node->bucket.rate = *rate;
+        node->own = 1;
+
+        lines_bucket_told(&node->bucket,
+                          lines_gcra_tat(rate, 0, gcra->remaining), now, now);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
 
     return NGX_OK;
 }
 
 
-ngx_int_t
-lines_lease_answered(ngx_str_t *key, lines_gcra_reply_t *reply,
-    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t renewal)
+void
+lines_lease_give(lines_limit_t *limit, ngx_str_t *key, double interval)
 {
-    ngx_int_t            rc;
-    ngx_msec_t           now;
-    ngx_uint_t           tokens, room;
+    u_char               us[64];
     lines_lease_node_t  *node;
 
-    rc = lease_parse(reply, rate, gcra);
-
-    if (rc != NGX_OK && !renewal) {
-        return rc;
+    if (limit->each) {
+        (void) lines_forget_gcra_return(lines_keeper_caller(), .bucket_key = *key,
+                  .interval.data = us,
+                  .interval.len = ngx_snprintf(us, sizeof(us), "%.6f", interval)
+                                  - us);
+        return;
     }
 
-    tokens = (rc == NGX_OK && renewal) ? gcra->granted : 0;
+    node = lines_lease_lock(limit, key);
 
-    node = lease_lock(key);
-
-    if (node && renewal) {
-        node->asking = 0;
+    if (node) {
+        lines_ledger_give(&area->ledger, &node->bucket,
+                          ngx_current_msec);
     }
 
-    if (node && rc == NGX_OK) {
-        now = ngx_current_msec;
-
-        node->known = 1;
-        node->rate = *rate;
-        node->synced = now;
-        node->remaining = gcra->remaining;
-        node->tat = lines_gcra_tat(rate, (double) now * 1000, gcra->remaining);
-        node->denying = (gcra->retry > 0);
-        node->denied = now + gcra->retry;
-        node->recheck = now + ngx_min(gcra->retry, LINES_LEASE_DENIED);
-
-        /* a renewal that was given up may have been answered after all */
-
-        room = lines_lease_max(rate);
-        room = ngx_min(room - ngx_min(room, node->tokens), tokens);
-        tokens -= room;
-
-        lease_hold(node, node->tokens + room);
-    }
-
-    ngx_shmtx_unlock(&keeper.shpool->mutex);
-
-    if (tokens) {
-        lines_lease_give(key, tokens, rate->interval);
-    }
-
-    return rc;
+    ngx_shmtx_unlock(&shpool->mutex);
 }
 
 
 void
-lines_lease_local(ngx_str_t *key, lines_rate_t *rate, lines_gcra_t *gcra)
+lines_lease_local(lines_limit_t *limit, ngx_str_t *key, lines_rate_t *rate,
+    lines_gcra_t *gcra)
 {
     lines_lease_node_t  *node;
 
@@ -662,138 +475,44 @@ lines_lease_local(ngx_str_t *key, lines_rate_t *rate, lines_gcra_t *gcra)
 
     *gcra = (lines_gcra_t) { .granted = 1 };
 
-    node = lease_lock(key);
+    node = lines_lease_lock(limit, key);
 
     if (node) {
-        if (node->known) {
-            *rate = node->rate;
-        }
+        lease_configured(node, limit);
 
-        lines_gcra_take(rate, &node->tat, (double) ngx_current_msec * 1000, 1,
-                        0, gcra);
+        *rate = node->bucket.rate;
+        lines_ledger_alone(&area->ledger, &node->bucket,
+                           ngx_current_msec, gcra);
     }
 
-    ngx_shmtx_unlock(&keeper.shpool->mutex);
+    ngx_shmtx_unlock(&shpool->mutex);
 }
 
 
 void
-lines_lease_local_give(ngx_str_t *key, lines_rate_t *rate)
+lines_lease_local_give(ngx_str_t *key)
 {
     lines_lease_node_t  *node;
 
-    node = lease_lock(key);
+    node = lines_lease_lock(NULL, key);
 
     if (node) {
-        lines_gcra_give(rate, &node->tat, (double) ngx_current_msec * 1000, 1);
+        lines_ledger_alone_give(&area->ledger, &node->bucket,
+                                ngx_current_msec);
     }
 
-    ngx_shmtx_unlock(&keeper.shpool->mutex);
-}
-
-
-static ngx_int_t
-lease_renewed(void *data, lines_gcra_reply_t *reply)
-{
-    lines_lease_call_t *call = data;
-
-    lines_rate_t  rate;
-    lines_gcra_t  gcra;
-
-    call->busy = 0;
-
-    if (lines_lease_answered(&call->key, reply, &rate, &gcra, 1) == NGX_OK) {
-        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, keeper.timer.log, 0,
-                       "lines lease: \"%V\" renewed by %ui, %ui remain",
-                       &call->key, gcra.granted, gcra.remaining);
-    }
-
-    return NGX_OK;
+    ngx_shmtx_unlock(&shpool->mutex);
 }
 
 
 void
-lines_lease_renew(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t tokens)
+lines_lease_status(lines_lease_status_t *status)
 {
-    lines_rate_t         rate;
-    lines_gcra_t         gcra;
-    lines_lease_call_t  *call, *last;
+    lines_rate_t  rate = { 1, LINES_BURST_MAX };
 
-    call = keeper.renewals;
-    last = call + LINES_LEASE_RENEWALS;
-
-    while (call < last && call->busy) {
-        call++;
-    }
-
-    if (call < last) {
-        lease_set_key(call, key);
-
-        if (lines_lease_send(&keeper.caller, limit, &call->key, 0, tokens,
-                             lease_renewed, call)
-            == NGX_AGAIN)
-        {
-            call->busy = 1;
-            lines_metrics_inc(lease_renewals);
-            return;
-        }
-    }
-
-    (void) lines_lease_answered(key, NULL, &rate, &gcra, 1);
-}
-
-
-void
-lines_lease_give(ngx_str_t *key, ngx_uint_t tokens, double interval)
-{
-    u_char  us[64];
-
-    (void) lines_forget_gcra_return(&keeper.caller, .bucket_key = *key,
-          .tokens = tokens, .interval.data = us,
-          .interval.len = ngx_snprintf(us, sizeof(us), "%.6f", interval) - us);
-}
-
-
-ngx_int_t
-lines_lease_send(lines_caller_t *caller, lines_limit_t *limit, ngx_str_t *key,
-    ngx_uint_t need, ngx_uint_t extra, lines_gcra_pt done, void *data)
-{
-    u_char             *p, *last;
-    lines_gcra_args_t   args;
-
-    args = (lines_gcra_args_t) {
-        .bucket_key = *key,
-        .need = need,
-        .extra = extra,
-        .rate = limit->interval,
-        .size = limit->rate.burst,
-        .limit = limit->id
-    };
-
-    last = key->data + key->len;
-    p = (limit->kind & LINES_LIMIT_IDENTITY) ? ngx_strlchr(key->data, last, '{')
-                                             : NULL;
-
-    /* the hash tag of the bucket's key: who waits for tokens is gone */
-
-    if (p) {
-        args.tenant.data = ++p;
-        p = ngx_strlchr(p, last, '}');
-        args.tenant.len = p ? p - args.tenant.data : 0;
-
-        if (limit->plans) {
-            args.plans.n = limit->plans->nelts;
-            args.plans.elts = limit->plans->elts;
-        }
-    }
-
-    return lines_send_gcra(caller, LINES_CALL_TRY, &args, done, data);
-}
-
-
-void
-lines_lease_status(ngx_uint_t *tokens, ngx_uint_t *buckets)
-{
-    *tokens = keeper.area->tokens;
-    *buckets = keeper.area->buckets;
+    status->ahead = (ngx_uint_t) ngx_max(area->ledger.ahead, 0);
+    status->buckets = area->buckets;
+    status->nodes = lines_ledger_share(&area->ledger, &rate,
+                                       ngx_current_msec)
+                    ? area->ledger.share.nodes : 0;
 }

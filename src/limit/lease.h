@@ -1,17 +1,20 @@
 
 /*
- * Leases: tokens that Redis has taken from a bucket and that this node may
- * use.  They lie in lines_zone, for all workers of the node.
+ * The buckets that a node knows, in lines_zone, for all of its workers: how far
+ * it is ahead of Redis with each (limit/ledger.h), and what it goes on by while
+ * Redis is away (fail=local).
  *
- * A node holds at most floor(burst / LINES_LEASE_SHARE) unused tokens of
- * a bucket, as many as the last quarter of a second used up, asks for more in
- * the background when half of them are gone, and gives back what nobody used
- * for a second.  A bucket that is asked rarely, or nearly empty, is asked for
- * each request: there a lease is no gain.  A refusal is remembered while it
- * holds, for a second at the most.
+ * One worker of the node at a time settles what waits, 64 shards of buckets, and
+ * says each second that the node is there; if it dies the next one goes on with
+ * it.  A shard of which a bucket has nearly used up its share is settled at
+ * once, by the worker that used it.
  *
- * The same entries keep what the node last knew of a bucket, with which it
- * goes on alone while Redis is away (fail=local).
+ * Rates of tenants and plans: those of plans each worker reads each second;
+ * a tenant's, and which plan it has, are looked up as its buckets are used,
+ * every 15 s, each second where they decide something.  No request waits.
+ *
+ * Where the zone has no room for another bucket the least used that owes
+ * nothing is forgotten; where there is none, Redis is asked for each request.
  */
 
 #ifndef _LINES_LIMIT_LEASE_H_INCLUDED_
@@ -23,54 +26,50 @@
 
 void *lines_lease_init(ngx_slab_pool_t *shpool);
 
-/*
- * init_process: renewing and giving back leases; the rates of plans, which the
- * admin API may change at any time, are read each second.
- */
 ngx_int_t lines_lease_init_process(ngx_cycle_t *cycle,
     lines_main_conf_t *lmcf);
 void lines_lease_exit_process(lines_main_conf_t *lmcf);
 
-/* asks gcra.lua: as lines_try_gcra() */
-ngx_int_t lines_lease_send(lines_caller_t *caller, lines_limit_t *limit,
-    ngx_str_t *key, ngx_uint_t need, ngx_uint_t extra, lines_gcra_pt done,
-    void *data);
-
 /*
- * Takes a token of the lease, if there is one: gcra says, at the last known
- * rate, so far as the node knows.  NGX_DECLINED: Redis is to be asked for one.
- * renew: tokens to ask for in the background, or 0.
+ * sync=lease: a token, if this node may take it by itself; gcra says what
+ * becomes of the request, rate by which rate.  NGX_DECLINED: Redis is to be
+ * asked.
  */
-ngx_int_t lines_lease_take(ngx_str_t *key, lines_rate_t *rate,
-    lines_gcra_t *gcra, ngx_uint_t *renew);
+ngx_int_t lines_lease_take(lines_limit_t *limit, ngx_str_t *key,
+    ngx_str_t *tenant, lines_rate_t *rate, lines_gcra_t *gcra);
 
-/*
- * What gcra.lua says of a bucket is read and remembered; NGX_ERROR: there is no
- * reply, or no good one.  Of a renewal (a flag) the tokens granted become the
- * lease; those that this node may not hold go back.
- */
-ngx_int_t lines_lease_answered(ngx_str_t *key, lines_gcra_reply_t *reply,
-    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t renewal);
+/* asks Redis for a token, as lines_try_limit_settle(), ... */
+ngx_int_t lines_lease_ask(lines_caller_t *caller, lines_limit_t *limit,
+    ngx_str_t *key, lines_limit_settle_pt done, void *data);
 
-/* takes tokens ahead, in the background */
-void lines_lease_renew(lines_limit_t *limit, ngx_str_t *key,
-    ngx_uint_t tokens);
-
-/*
- * Gives unused tokens back.  Nobody waits: lost ones come back by themselves,
- * at the limit's rate.
- */
-void lines_lease_give(ngx_str_t *key, ngx_uint_t tokens, double interval);
-
-/* without Redis: the node's own bucket, at the last known rate */
-void lines_lease_local(ngx_str_t *key, lines_rate_t *rate,
+/* ... and remembers what it said; asked: when.  NGX_ERROR: there is no good
+   reply */
+ngx_int_t lines_lease_answered(lines_limit_t *limit, ngx_str_t *key,
+    ngx_msec_t asked, lines_limit_settle_reply_t *reply, lines_rate_t *rate,
     lines_gcra_t *gcra);
 
-/* the token that the above took at this rate was not used */
-void lines_lease_local_give(ngx_str_t *key, lines_rate_t *rate);
+/* the same of sync=each, whose buckets gcra.lua keeps */
+ngx_int_t lines_lease_exact(lines_limit_t *limit, ngx_str_t *key,
+    lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra);
 
-/* tokens held by this node, and buckets known to it */
-void lines_lease_status(ngx_uint_t *tokens, ngx_uint_t *buckets);
+/* a token that was had by one of the above was not used */
+void lines_lease_give(lines_limit_t *limit, ngx_str_t *key, double interval);
+
+/* without Redis: this node's part of the bucket, at the last known rate */
+void lines_lease_local(lines_limit_t *limit, ngx_str_t *key,
+    lines_rate_t *rate, lines_gcra_t *gcra);
+
+/* the token that the above took was not used */
+void lines_lease_local_give(ngx_str_t *key);
+
+
+typedef struct {
+    ngx_uint_t  ahead;      /* let through, and not acknowledged by Redis */
+    ngx_uint_t  buckets;    /* known */
+    ngx_uint_t  nodes;      /* that share them; 0: this one has no share */
+} lines_lease_status_t;
+
+void lines_lease_status(lines_lease_status_t *status);
 
 
 #endif /* _LINES_LIMIT_LEASE_H_INCLUDED_ */

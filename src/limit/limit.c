@@ -74,7 +74,7 @@ limit_alone(lines_limit_result_t *result)
                    limit->fail);
 
     if (limit->fail == LINES_FAIL_LOCAL) {
-        lines_lease_local(&result->key, &result->rate, &gcra);
+        lines_lease_local(limit, &result->key, &result->rate, &gcra);
         limit_settle(result, LINES_LIMIT_NODE, &gcra);
         return;
     }
@@ -155,10 +155,11 @@ limit_conclude(lines_ctx_t *ctx)
         result->remaining++;
 
         if (result->by == LINES_LIMIT_REDIS) {
-            lines_lease_give(&result->key, 1, result->rate.interval);
+            lines_lease_give(result->limit, &result->key,
+                             result->rate.interval);
 
         } else if (result->by == LINES_LIMIT_NODE) {
-            lines_lease_local_give(&result->key, &result->rate);
+            lines_lease_local_give(&result->key);
         }
     }
 
@@ -166,27 +167,24 @@ limit_conclude(lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-limit_reply(void *data, lines_gcra_reply_t *reply)
-{
-    lines_limit_result_t *result = data;
+/* rc: whether Redis gave a good reply, which gcra has then */
 
-    lines_gcra_t          gcra;
+static ngx_int_t
+limit_replied(lines_limit_result_t *result, ngx_int_t rc, lines_gcra_t *gcra)
+{
     lines_limit_state_t  *state;
 
     state = result->ctx->limit;
     state->pending--;
 
-    if (lines_lease_answered(&result->key, reply, &result->rate, &gcra, 0)
-        == NGX_OK)
-    {
+    if (rc == NGX_OK) {
         ngx_log_debug4(NGX_LOG_DEBUG_HTTP,
                        result->ctx->request->connection->log, 0,
                        "lines limit: %V granted %ui, remaining %ui, retry %M",
-                       &result->limit->id, gcra.granted, gcra.remaining,
-                       gcra.retry);
+                       &result->limit->id, gcra->granted, gcra->remaining,
+                       gcra->retry);
 
-        limit_settle(result, LINES_LIMIT_REDIS, &gcra);
+        limit_settle(result, LINES_LIMIT_REDIS, gcra);
 
     } else {
         limit_alone(result);
@@ -196,13 +194,73 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
 }
 
 
+static ngx_int_t
+limit_answered(void *data, lines_limit_settle_reply_t *reply)
+{
+    lines_limit_result_t *result = data;
+
+    ngx_int_t     rc;
+    lines_gcra_t  gcra;
+
+    rc = lines_lease_answered(result->limit, &result->key, result->asked, reply,
+                              &result->rate, &gcra);
+
+    return limit_replied(result, rc, &gcra);
+}
+
+
+static ngx_int_t
+limit_exact(void *data, lines_gcra_reply_t *reply)
+{
+    lines_limit_result_t *result = data;
+
+    ngx_int_t     rc;
+    lines_gcra_t  gcra;
+
+    rc = lines_lease_exact(result->limit, &result->key, reply, &result->rate,
+                           &gcra);
+
+    return limit_replied(result, rc, &gcra);
+}
+
+
+/* sync=each: buckets that Redis keeps, where it keeps their tenant */
+
+static ngx_int_t
+limit_ask_exact(lines_limit_result_t *result)
+{
+    lines_limit_t      *limit;
+    lines_gcra_args_t   args;
+
+    limit = result->limit;
+
+    args = (lines_gcra_args_t) {
+        .bucket_key = result->key,
+        .rate = limit->interval,
+        .size = limit->rate.burst,
+        .limit = limit->id
+    };
+
+    if ((limit->kind & LINES_LIMIT_IDENTITY) && result->tenant.len) {
+        args.tenant = result->tenant;
+
+        if (limit->plans) {
+            args.plans.n = limit->plans->nelts;
+            args.plans.elts = limit->plans->elts;
+        }
+    }
+
+    return lines_send_gcra(&result->ctx->caller, LINES_CALL_TRY, &args,
+                           limit_exact, result);
+}
+
+
 /* NGX_OK: the result is there; NGX_AGAIN: Redis was asked */
 
 static ngx_int_t
 limit_ask(lines_limit_result_t *result)
 {
     ngx_int_t             rc;
-    ngx_uint_t            renew;
     lines_ctx_t          *ctx;
     lines_gcra_t          gcra;
     lines_limit_t        *limit;
@@ -212,34 +270,30 @@ limit_ask(lines_limit_result_t *result)
     limit = result->limit;
     state = ctx->limit;
 
-    rc = NGX_DECLINED;
-    renew = 0;
-
-    if (!limit->each) {
-        rc = lines_lease_take(&result->key, &result->rate, &gcra, &renew);
-    }
-
-    if (rc == NGX_OK) {
+    if (!limit->each
+        && lines_lease_take(limit, &result->key, &result->tenant,
+                            &result->rate, &gcra)
+           == NGX_OK)
+    {
         ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
-                       "lines limit: %V leased, granted %ui, remaining %ui",
+                       "lines limit: %V by itself, granted %ui, remaining %ui",
                        &limit->id, gcra.granted, gcra.remaining);
 
         limit_settle(result, LINES_LIMIT_REDIS, &gcra);
-
-    } else {
-        rc = lines_lease_send(&ctx->caller, limit, &result->key, 1, 0,
-                              limit_reply, result);
-
-        if (rc == NGX_AGAIN) {
-            state->pending++;
-
-        } else if (rc == NGX_DECLINED) {
-            limit_alone(result);
-        }
+        return NGX_OK;
     }
 
-    if (renew) {
-        lines_lease_renew(limit, &result->key, renew);
+    result->asked = ngx_current_msec;
+
+    rc = limit->each ? limit_ask_exact(result)
+                     : lines_lease_ask(&ctx->caller, limit, &result->key,
+                                       limit_answered, result);
+
+    if (rc == NGX_AGAIN) {
+        state->pending++;
+
+    } else if (rc == NGX_DECLINED) {
+        limit_alone(result);
     }
 
     return rc;
@@ -257,7 +311,7 @@ limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
     ngx_str_t *key, ngx_uint_t *late)
 {
     u_char               hex[LINES_SHA256_LEN * 2];
-    ngx_str_t            value;
+    ngx_str_t            value, *whose;
     lines_identity_t    *identity;
     ngx_http_request_t  *r;
 
@@ -270,15 +324,21 @@ limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
             return NGX_DECLINED;
         }
 
-        if (limit->kind == LINES_LIMIT_TENANT) {
-            return lines_key_limit(r->pool, key, &value, &limit->id);
-        }
-
         /* sessions of one tenant share a bucket: they have no key */
 
-        return lines_key_limit_of(r->pool, key, &value, &limit->id,
-                                  identity->key_id.len ? &identity->key_id
-                                                       : &identity->method);
+        whose = identity->key_id.len ? &identity->key_id : &identity->method;
+
+        if (limit->kind == LINES_LIMIT_TENANT) {
+            return limit->each
+                   ? lines_key_limit(r->pool, key, &value, &limit->id)
+                   : lines_redis_format(r->pool, key, "%V:%V", &limit->id,
+                                        &value);
+        }
+
+        return limit->each
+               ? lines_key_limit_of(r->pool, key, &value, &limit->id, whose)
+               : lines_redis_format(r->pool, key, "%V:%V:%V", &limit->id,
+                                    &value, whose);
     }
 
     if (limit->kind == LINES_LIMIT_IP) {
@@ -296,7 +356,9 @@ limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
         value.len = sizeof(hex);
     }
 
-    return lines_key_limit_other(r->pool, key, &limit->id, &value);
+    return limit->each
+           ? lines_key_limit_other(r->pool, key, &limit->id, &value)
+           : lines_redis_format(r->pool, key, "%V:%V", &limit->id, &value);
 }
 
 

@@ -6,9 +6,9 @@
  * variable as early as the variable has a value, which those that depend on
  * an identity have not before authentication.
  *
- * A bucket lives in Redis and is counted there, on Redis' clock
- * (scripts/gcra.lua).  sync=each asks for each request; sync=lease (the
- * default) takes tokens ahead: see limit/lease.h.
+ * A bucket lives in Redis and is counted there, on Redis' clock.  sync=each
+ * asks for each request (scripts/gcra.lua); sync=lease (the default) lets
+ * requests through at once and settles them later: see limit/ledger.h.
  */
 
 #ifndef _LINES_LIMIT_LIMIT_H_INCLUDED_
@@ -83,7 +83,7 @@ typedef struct {
  */
 
 typedef enum {
-    LINES_LIMIT_REDIS = 0,       /* or a lease of its tokens */
+    LINES_LIMIT_REDIS = 0,       /* or this node, ahead of it */
     LINES_LIMIT_NODE,            /* fail=local */
     LINES_LIMIT_NOBODY,          /* fail=open, fail=closed */
     LINES_LIMIT_PENDING          /* Redis is asked */
@@ -110,10 +110,12 @@ extern ngx_str_t  lines_limit_outcomes[];
 typedef struct {
     lines_ctx_t            *ctx;
     lines_limit_t          *limit;
-    ngx_str_t               key;       /* the bucket's, in Redis */
+    ngx_str_t               key;       /* the bucket's, in Redis; of
+                                          sync=lease its id */
     ngx_str_t               tenant;    /* who was counted */
     ngx_str_t               user;
     ngx_uint_t              late;      /* flag: key depends on who asks */
+    ngx_msec_t              asked;     /* Redis, when */
     lines_rate_t            rate;      /* that counted */
     lines_limit_by_e        by;
     lines_limit_verdict_e   verdict;

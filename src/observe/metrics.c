@@ -39,8 +39,7 @@ enum {
 typedef struct {
     ngx_atomic_uint_t       jwks_missing;
     ngx_atomic_uint_t       jwks_age;
-    ngx_uint_t              tokens;
-    ngx_uint_t              buckets;
+    lines_lease_status_t    leases;
     ngx_uint_t              held;
     ngx_uint_t              build;
     ngx_atomic_uint_t       redis_inflight;
@@ -180,14 +179,18 @@ static const metrics_row_t  metrics_table[] = {
       in_names(limits, LIMIT, "limit=\"%V\""), .label = "outcome=\"%V\"",
       .words = lines_limit_outcomes, .nwords = LINES_LIMIT_OUTCOMES,
       .zeros = 2 },
-    { "lines_limit_lease_renewals", "counter",
-      "Leases renewed ahead of use.", in_slots(lease_renewals) },
-    { "lines_limit_lease_returned_tokens", "counter",
-      "Unused tokens given back.", in_slots(lease_returned) },
-    { "lines_limit_leased_tokens", "gauge",
-      "Unused tokens that this node holds.", in_values(tokens) },
+    { "lines_limit_settlements", "counter",
+      "Batches of buckets settled with Redis.", in_slots(lease_settlements) },
+    { "lines_limit_settled_buckets", "counter",
+      "Buckets in those batches.", in_slots(lease_settled) },
+    { "lines_limit_ahead_requests", "gauge",
+      "Requests let through by this node, and not settled yet.",
+      in_values(leases.ahead) },
     { "lines_limit_buckets", "gauge",
-      "Buckets that this node remembers.", in_values(buckets) },
+      "Buckets that this node remembers.", in_values(leases.buckets) },
+    { "lines_limit_nodes", "gauge",
+      "Nodes that share the buckets; 0: this one has no share, and asks Redis "
+      "each time.", in_values(leases.nodes) },
     { "lines_concurrency_requests", "gauge",
       "Requests that lines_concurrency counts at present.",
       in_values(held) },
@@ -323,7 +326,7 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
         values->jwks_age = jwks.age / 1000;
     }
 
-    lines_lease_status(&values->tokens, &values->buckets);
+    lines_lease_status(&values->leases);
 
     values->build = 1;
     values->held = lines_concurrency_held(lmcf);

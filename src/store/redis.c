@@ -147,6 +147,9 @@ redis_destroy_node(lines_redis_node_t *node)
 
     node->connection.away = 1;
 
+    /* what was asked for last, of which nobody needs to hear */
+
+    lines_redis_flush(&node->connection);
     lines_redis_close(&node->connection);
 
     if (node->commit) {

@@ -619,6 +619,15 @@ redis_flush_handler(ngx_event_t *ev)
 }
 
 
+void
+lines_redis_flush(lines_redis_connection_t *conn)
+{
+    if (conn->state == LINES_REDIS_READY && !conn->drop.posted) {
+        redis_write(conn);
+    }
+}
+
+
 static void
 redis_write(lines_redis_connection_t *conn)
 {

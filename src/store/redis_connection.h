@@ -199,6 +199,9 @@ void lines_redis_ask(lines_redis_connection_t *conn,
 /* flag: its socket has bytes, its end or an error */
 ngx_uint_t lines_redis_readable(lines_redis_connection_t *conn);
 
+/* what has been asked for leaves now, as far as the socket takes it */
+void lines_redis_flush(lines_redis_connection_t *conn);
+
 /* to be reconnected, from anywhere; an attempt to connect, too */
 void lines_redis_drop(lines_redis_connection_t *conn);
 

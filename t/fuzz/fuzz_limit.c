@@ -10,6 +10,7 @@
 #include "fuzz.h"
 #include "limit/limit.c"
 #include "limit/lease.c"
+#include "limit/ledger.c"
 
 
 static ngx_str_t  variable;
@@ -114,6 +115,18 @@ fuzz_ask(fuzz_t *in, lines_limit_t *limit, ngx_uint_t has)
         return asker;
     }
 
+    /* an id, which is behind a hash tag of numbers */
+
+    if (!limit->each) {
+        must(ngx_strncmp(asker.key.data, "name:", 5) == 0);
+
+        for (p = asker.key.data; p < asker.key.data + asker.key.len; p++) {
+            must(*p > ' ' && *p < 0x7f);
+        }
+
+        return asker;
+    }
+
     /* one slot, which nobody's input closes early */
 
     must(asker.key.len > 8 && ngx_strncmp(asker.key.data, "lines:{", 7) == 0);
@@ -146,6 +159,7 @@ fuzz_keys(fuzz_t *in, ngx_uint_t kind)
     ngx_memzero(&limit, sizeof(lines_limit_t));
     ngx_str_set(&limit.id, "name");
     limit.kind = kinds[kind % 4];
+    limit.each = kind / 4 % 2;
 
     has = fuzz_byte(in);
 
@@ -171,46 +185,88 @@ fuzz_keys(fuzz_t *in, ngx_uint_t kind)
 }
 
 
+/* a bucket as Redis tells of it, and what is let through by it */
+
 static void
-fuzz_bucket(fuzz_t *in, lines_rate_t *rate)
+fuzz_bucket(fuzz_t *in, lines_rate_t *rate, double full)
 {
-    double         now, tat;
-    ngx_uint_t     need, extra, taken, i;
-    lines_gcra_t   gcra;
+    ngx_int_t        was;
+    ngx_uint_t       i, what, hurry, share;
+    ngx_msec_t       now;
+    lines_gcra_t     gcra;
+    lines_rate_t     other;
+    lines_bucket_t   bucket, *batch[LINES_BATCH];
 
-    now = 1700000000e6;
-    tat = (double) fuzz_int(in);
+    static lines_ledger_t  ledger;
 
-    if (tat != tat) {
-        return;
-    }
+    now = 1000000;
 
-    for (i = 0; i < 32 && in->p < in->last; i++) {
-        need = fuzz_byte(in) + 1;
-        extra = fuzz_byte(in);
-        now += (double) (fuzz_byte(in) * 1000);
+    lines_ledger_init(&ledger);
+    lines_ledger_joined(&ledger, now - LINES_SHARE_JOINS,
+                        now - LINES_SHARE_JOINS, 0, 1);
+    lines_ledger_joined(&ledger, now, now, 1, fuzz_byte(in));
 
-        lines_gcra_take(rate, &tat, now, need, extra, &gcra);
+    ngx_memzero(&bucket, sizeof(lines_bucket_t));
+    lines_bucket_init(&bucket, 0, rate);
+    lines_bucket_told(&bucket, full, now, now);
 
-        taken = gcra.granted;
-        must(taken == 0 || (taken >= need && taken <= need + extra));
-        must(taken + gcra.remaining <= rate->burst);
-        must((taken == 0) == (gcra.retry > 0));
-        must(tat >= now);
-        must(tat <= now + (double) rate->burst * rate->interval * 1.000001);
-        must(lines_gcra_refilled(rate, gcra.remaining, 1000) <= rate->burst);
-        must(lines_gcra_refilled(rate, gcra.remaining, 0)
-             <= gcra.remaining + 1);
-        must(lines_gcra_full(rate, rate->burst) == 0);
+    for (i = 0; i < 64 && in->p < in->last; i++) {
+        now += fuzz_byte(in);
+        what = fuzz_byte(in);
+        share = lines_ledger_share(&ledger, &bucket.rate, now);
+        was = bucket.uses + bucket.sent;
 
-        if (taken && extra & 1) {
-            lines_gcra_give(rate, &tat, now, taken);
-            must(tat >= now);
+        must(share <= bucket.rate.burst / LINES_LEASE_SHARE);
+
+        switch (what % 8) {
+
+        case 0:
+            lines_ledger_give(&ledger, &bucket, now);
+            break;
+
+        case 1:
+            lines_ledger_alone(&ledger, &bucket, now, &gcra);
+            must(gcra.remaining <= bucket.rate.burst);
+            must((gcra.granted == 0) == (gcra.retry > 0));
+            break;
+
+        case 2:
+            (void) lines_ledger_send(&ledger.shards[0], now, what & 8, batch);
+            must(lines_bucket_age(&bucket, now) >= 0);
+            break;
+
+        case 3:
+            if (lines_ledger_heard(&ledger, &ledger.shards[0],
+                                   ledger.shards[0].number, now, batch))
+            {
+                lines_bucket_told(&bucket, full, now - what / 8, now);
+            }
+
+            break;
+
+        case 4:
+            other.burst = fuzz_byte(in) + 1;
+            other.interval = 10 * (double) (fuzz_byte(in) + 1);
+            lines_bucket_rate(&bucket, &other, what / 8, now);
+            break;
+
+        default:
+            if (lines_ledger_admit(&ledger, &bucket, now, &gcra, &hurry)
+                == NGX_OK)
+            {
+                must(gcra.remaining <= bucket.rate.burst);
+                must((gcra.granted == 0) == (gcra.retry > 0));
+                must(!gcra.granted || was < (ngx_int_t) share);
+            }
         }
+
+        must(ledger.ahead == bucket.uses + bucket.sent);
+        must((bucket.state == LINES_BUCKET_SENT)
+             == !ngx_queue_empty(&ledger.shards[0].sent));
+        must(lines_gcra_full(&bucket.rate, bucket.rate.burst) == 0);
     }
 
     must(lines_rate_window(rate) > 0);
-    must(lines_lease_max(rate) <= rate->burst);
 }
 
 
@@ -231,44 +287,44 @@ fuzz_rate(fuzz_t *in)
          && rate.interval <= LINES_INTERVAL_MAX);
 
     rate.burst = (ngx_uint_t) fuzz_int(in) % LINES_BURST_MAX + 1;
-    fuzz_bucket(in, &rate);
+    fuzz_bucket(in, &rate, (double) (fuzz_byte(in) * 1000));
 }
 
 
 static void
 fuzz_reply(fuzz_t *in)
 {
-    ngx_str_t            text;
-    lines_rate_t         rate;
-    lines_gcra_t         gcra;
-    lines_gcra_reply_t   reply;
+    ngx_str_t            text, told;
+    lines_rate_t         rate = { 1000, 100 };
+    lines_lease_node_t   node;
 
     /* as the reader of replies has them: an end behind it */
 
-    reply.granted = fuzz_int(in) >> 11;
-    reply.remaining = fuzz_int(in) >> 11;
-    reply.retry = fuzz_int(in) >> 11;
-    reply.burst = fuzz_int(in) >> 11;
     text = fuzz_line(in);
-
-    reply.interval.data = ngx_pnalloc(fuzz_request().pool, text.len + 1);
-    reply.interval.len = text.len;
+    told.len = text.len;
+    told.data = ngx_pnalloc(fuzz_request().pool, text.len + 1);
 
     if (text.len) {
-        ngx_memcpy(reply.interval.data, text.data, text.len);
+        ngx_memcpy(told.data, text.data, text.len);
     }
 
-    reply.interval.data[text.len] = '\0';
+    told.data[text.len] = '\0';
 
-    if (lease_parse(&reply, &rate, &gcra) != NGX_OK) {
+    ngx_memzero(&node, sizeof(lines_lease_node_t));
+    lines_bucket_init(&node.bucket, 0, &rate);
+
+    if (lines_lease_told(&node, &told, ngx_current_msec) != NGX_OK) {
         return;
     }
 
-    must(rate.burst > 0 && rate.burst <= LINES_BURST_MAX);
-    must(rate.interval > 0);
+    rate = node.bucket.rate;
 
-    (void) lines_gcra_tat(&rate, 1700000000e6, gcra.remaining);
-    fuzz_bucket(in, &rate);
+    must(rate.burst > 0 && rate.burst <= LINES_BURST_MAX);
+    must(rate.interval > 0 && rate.interval <= LINES_INTERVAL_MAX);
+    must(node.bucket.tat >= 0 && node.bucket.tat < 1e17);
+    must(node.bucket.version >= 0);
+
+    fuzz_bucket(in, &rate, node.bucket.tat - (double) ngx_current_msec * 1000);
 }
 
 

@@ -1,12 +1,10 @@
 --@light
 --@include lib/bucket.lua
 
--- Takes tokens of a limit.
+-- Takes a token of a limit (sync=each).
 
 --@given limit as bucket
 --@key tenant?    -- of a tenant's limit: its own rate and its plan's come first
---@arg need:int
---@arg extra:int  -- wished for besides: never more than half of what is left
 --@arg rate       -- µs in which a token comes back
 --@arg size:int   -- of the bucket
 --@arg limit      -- its name
@@ -51,17 +49,12 @@ end
 local available = math.max(math.floor(burst - (tat - now) / interval + 1e-6),
                            0)
 
-if available < need then
-    local retry = math.floor((need * interval - (empty - tat)) / 1000) + 1
+if available < 1 then
+    local retry = math.floor((interval - (empty - tat)) / 1000) + 1
 
     return { 0, available, retry, string.format('%.17g', interval), burst }
 end
 
-local granted = need + math.min(extra, math.floor((available - need) / 2))
+bucket_put(bucket_key, tat + interval, now)
 
-if granted > 0 then
-    bucket_put(bucket_key, tat + granted * interval, now)
-end
-
-return { granted, available - granted, 0, string.format('%.17g', interval),
-         burst }
+return { 1, available - 1, 0, string.format('%.17g', interval), burst }

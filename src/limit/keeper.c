@@ -1,0 +1,587 @@
+
+#include "http/metrics.h"
+#include "http/text.h"
+#include "http/zone.h"
+#include "limit/keeper.h"
+#include "limit/lease.h"
+
+
+#define LINES_KEEPER_TICK      20
+#define LINES_KEEPER_INTERVAL  250    /* of others: it has died */
+#define LINES_KEEPER_JOINS     1000
+#define LINES_KEEPER_PLANS     1000
+#define LINES_KEEPER_CALLS     (2 * LINES_SHARDS)
+#define LINES_KEEPER_LOOKS     256
+
+
+/* a settlement on its way */
+
+typedef struct {
+    ngx_uint_t            busy;
+    ngx_uint_t            shard;
+    ngx_uint_t            number;
+    ngx_uint_t            n;
+    ngx_msec_t            asked;
+} lines_keeper_call_t;
+
+
+/* a look at the rates of a tenant and its plan */
+
+typedef struct {
+    ngx_uint_t            busy;
+    lines_limit_t        *limit;
+    int64_t               version;
+    ngx_str_t             key;
+    u_char                data[LINES_LEASE_KEY_MAX];
+} lines_keeper_look_t;
+
+
+/* what each worker does in the background */
+
+static struct {
+    lines_main_conf_t    *lmcf;
+    lines_lease_area_t   *area;
+    ngx_slab_pool_t      *shpool;
+    ngx_event_t           timer;
+    lines_caller_t        caller;
+    ngx_msec_t            asked;      /* for the plans' rates */
+    ngx_uint_t            asking;     /* flag */
+    ngx_msec_t            joining;    /* asked for, or 0 */
+    ngx_pool_t           *plans;      /* or NULL */
+    lines_keeper_call_t   calls[LINES_KEEPER_CALLS];
+    lines_keeper_look_t   looks[LINES_KEEPER_LOOKS];
+} keeper;
+
+
+static lines_lease_node_t *
+keeper_node(lines_bucket_t *bucket)
+{
+    return (lines_lease_node_t *)
+           ((u_char *) bucket - offsetof(lines_lease_node_t, bucket));
+}
+
+
+static ngx_int_t
+keeper_looked(void *data, lines_rate_look_reply_t *reply)
+{
+    lines_keeper_look_t *look = data;
+
+    ngx_str_t           *plan, rest, interval, burst;
+    ngx_uint_t           i;
+    lines_rate_t         rate;
+    lines_lease_node_t  *node;
+
+    look->busy = 0;
+
+    if (reply == NULL) {
+        return NGX_OK;
+    }
+
+    rest = reply->rate;
+    interval = lines_word(&rest);
+    burst = lines_word(&rest);
+
+    plan = (reply->rate.len == 0 && look->limit->plans)
+           ? look->limit->plans->elts : NULL;
+
+    for (i = 0; plan && i < look->limit->plans->nelts; i += 3) {
+        if (lines_same(&plan[i], &reply->plan)) {
+            interval = plan[i + 1];
+            burst = plan[i + 2];
+            break;
+        }
+    }
+
+    node = lines_lease_lock(NULL, &look->key);
+
+    if (node) {
+        node->own = (lines_lease_rate(&interval, &burst, &rate) == NGX_OK);
+
+        lines_bucket_rate(&node->bucket,
+                          node->own ? &rate : &look->limit->rate,
+                          look->version, ngx_current_msec);
+    }
+
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
+
+    return NGX_OK;
+}
+
+
+void
+lines_keeper_look(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant)
+{
+    lines_keeper_look_t  *look, *last;
+
+    look = keeper.looks;
+    last = look + LINES_KEEPER_LOOKS;
+
+    while (look < last && look->busy) {
+        look++;
+    }
+
+    if (look == last) {
+        return;
+    }
+
+    look->limit = limit;
+    look->version = (int64_t) ngx_cached_time->sec * 1000
+                    + (int64_t) ngx_cached_time->msec;
+    look->key.len = key->len;
+    look->key.data = look->data;
+    ngx_memcpy(look->data, key->data, key->len);
+
+    look->busy = (lines_try_rate_look(&keeper.caller, keeper_looked, look,
+                                      .tenant = *tenant, .limit = limit->id)
+                  == NGX_AGAIN);
+}
+
+
+static ngx_str_t
+keeper_id(void)
+{
+    return (ngx_str_t) { LINES_ID_LEN, keeper.area->id };
+}
+
+
+lines_caller_t *
+lines_keeper_caller(void)
+{
+    return &keeper.caller;
+}
+
+
+/* the settlement is unheard, or was heard; other workers may have been faster */
+
+static ngx_int_t
+keeper_settled(void *data, lines_limit_settle_reply_t *reply)
+{
+    lines_keeper_call_t *call = data;
+
+    ngx_uint_t       i, n, due;
+    lines_shard_t   *shard;
+    lines_bucket_t  *batch[LINES_BATCH];
+
+    call->busy = 0;
+    shard = &keeper.area->ledger.shards[call->shard];
+
+    ngx_shmtx_lock(&keeper.shpool->mutex);
+
+    if (reply == NULL || reply->buckets.n != call->n) {
+        lines_ledger_unheard(shard, call->number);
+        due = 0;
+
+    } else {
+        n = lines_ledger_heard(&keeper.area->ledger, shard, call->number,
+                               ngx_current_msec, batch);
+
+        for (i = 0; i < n; i++) {
+            (void) lines_lease_told(keeper_node(batch[i]), &reply->buckets.elts[i],
+                              call->asked);
+        }
+
+        due = lines_ledger_due(shard, ngx_current_msec);
+    }
+
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
+
+    if (due) {
+        lines_keeper_settle(call->shard, 0);
+    }
+
+    return NGX_OK;
+}
+
+
+void
+lines_keeper_settle(ngx_uint_t number, ngx_uint_t all)
+{
+    u_char              *p;
+    ngx_str_t            id;
+    ngx_uint_t           i, n;
+    lines_shard_t       *shard;
+    lines_bucket_t      *batch[LINES_BATCH];
+    lines_lease_node_t  *node;
+    lines_keeper_call_t  *call, *last;
+
+    static u_char     text[LINES_BATCH * (LINES_LEASE_KEY_MAX
+                                          + LINES_LEASE_TEXT)];
+    static ngx_str_t  ids[LINES_BATCH], uses[LINES_BATCH];
+
+    call = keeper.calls;
+    last = call + LINES_KEEPER_CALLS;
+
+    while (call < last && call->busy) {
+        call++;
+    }
+
+    if (call == last) {
+        return;
+    }
+
+    id = keeper_id();
+    shard = &keeper.area->ledger.shards[number];
+    p = text;
+
+    ngx_shmtx_lock(&keeper.shpool->mutex);
+
+    n = lines_ledger_send(shard, ngx_current_msec, all, batch);
+
+    for (i = 0; i < n; i++) {
+        node = keeper_node(batch[i]);
+
+        ids[i].data = p;
+        ids[i].len = node->node.str.len;
+        p = ngx_cpymem(p, node->node.str.data, node->node.str.len);
+
+        uses[i].data = p;
+        uses[i].len = lines_lease_write(p, batch[i], batch[i]->sent,
+                                  lines_bucket_age(batch[i],
+                                                   ngx_current_msec));
+        p += uses[i].len;
+    }
+
+    *call = (lines_keeper_call_t) {
+        .shard = number, .number = shard->number, .n = n,
+        .asked = ngx_current_msec
+    };
+
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
+
+    if (n == 0) {
+        return;
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, keeper.timer.log, 0,
+                   "lines lease: settlement %ui of shard %ui, %ui buckets",
+                   call->number, number, n);
+
+    lines_metrics_inc(lease_settlements);
+    lines_metrics_add(lease_settled, n);
+
+    if (lines_try_limit_settle(&keeper.caller, keeper_settled, call,
+                               .shard = (int64_t) number, .node = id,
+                               .ids.n = n, .ids.elts = ids,
+                               .number = (int64_t) call->number,
+                               .uses.n = n, .uses.elts = uses)
+        == NGX_AGAIN)
+    {
+        call->busy = 1;
+        return;
+    }
+
+    ngx_shmtx_lock(&keeper.shpool->mutex);
+    lines_ledger_unheard(shard, call->number);
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
+}
+
+
+static ngx_int_t
+keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
+    ngx_str_t *value)
+{
+    ngx_str_t  *plan, rest, interval;
+    ngx_uint_t  i;
+
+    rest = *value;
+    interval = lines_word(&rest);
+
+    if (interval.len == value->len
+        || field->len <= limit->id.len
+        || field->data[limit->id.len] != ' '
+        || ngx_strncmp(field->data, limit->id.data, limit->id.len) != 0)
+    {
+        return NGX_OK;
+    }
+
+    if (limit->plans == NULL) {
+        limit->plans = ngx_array_create(pool, 12, sizeof(ngx_str_t));
+    }
+
+    plan = limit->plans ? ngx_array_push_n(limit->plans, 3) : NULL;
+    if (plan == NULL) {
+        return NGX_ERROR;
+    }
+
+    plan[0].data = field->data + limit->id.len + 1;
+    plan[0].len = field->len - limit->id.len - 1;
+    plan[1] = interval;
+    plan[2] = lines_word(&rest);
+
+    for (i = 0; i < 3; i++) {
+        plan[i].data = ngx_pstrdup(pool, &plan[i]);
+        if (plan[i].data == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Replaces what was known: fields are "LIMIT PLAN", values "INTERVAL BURST
+ * TEXT".
+ */
+
+static ngx_int_t
+keeper_plans(void *data, lines_plan_rates_reply_t *reply)
+{
+    ngx_str_t       *pair;
+    ngx_uint_t       i, n;
+    ngx_pool_t      *pool;
+    lines_limit_t  **limit;
+
+    keeper.asking = 0;
+
+    pool = (reply && reply->pairs.n) ? ngx_create_pool(4096, keeper.timer.log)
+                                     : NULL;
+
+    if (reply == NULL || (reply->pairs.n && pool == NULL)) {
+        keeper.asked -= LINES_KEEPER_PLANS;
+        return NGX_OK;
+    }
+
+    limit = keeper.lmcf->limits->elts;
+
+    for (i = 0; i < keeper.lmcf->limits->nelts; i++) {
+        limit[i]->plans = NULL;
+
+        for (n = 0; n + 1 < reply->pairs.n; n += 2) {
+            pair = &reply->pairs.elts[n];
+
+            if (keeper_plan(pool, limit[i], &pair[0], &pair[1]) != NGX_OK) {
+                limit[i]->plans = NULL;
+                break;
+            }
+        }
+    }
+
+    if (keeper.plans) {
+        ngx_destroy_pool(keeper.plans);
+    }
+
+    keeper.plans = pool;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+keeper_joined(void *data, lines_limit_join_reply_t *reply)
+{
+    lines_ledger_t  *ledger;
+
+    if (reply && reply->nodes > 0) {
+        ledger = &keeper.area->ledger;
+
+        ngx_shmtx_lock(&keeper.shpool->mutex);
+        lines_ledger_joined(ledger, keeper.joining, ngx_current_msec,
+                            reply->known != 0, (ngx_uint_t) reply->nodes);
+        ngx_shmtx_unlock(&keeper.shpool->mutex);
+    }
+
+    keeper.joining = 0;
+
+    return NGX_OK;
+}
+
+
+/* one worker at a time settles what waits, and says that the node is there */
+
+static ngx_uint_t
+keeper_sweep(void)
+{
+    ngx_msec_t           now;
+    ngx_uint_t           i, n, join;
+    ngx_uint_t           due[LINES_SHARDS];
+    lines_lease_area_t  *area;
+
+    area = keeper.area;
+    now = ngx_current_msec;
+    n = 0;
+
+    ngx_shmtx_lock(&keeper.shpool->mutex);
+
+    if (area->keeper && area->keeper != ngx_pid
+        && lines_zone_since(area->swept) < LINES_KEEPER_INTERVAL)
+    {
+        ngx_shmtx_unlock(&keeper.shpool->mutex);
+        return 0;
+    }
+
+    area->keeper = ngx_pid;
+    area->swept = now;
+
+    /* one that comes finds another that can be forgotten */
+
+    if (area->buckets > area->buckets_max - area->buckets_max / 8) {
+        (void) lines_lease_forget(0);
+    }
+
+    for (i = 0; i < LINES_SHARDS; i++) {
+        if (lines_ledger_due(&area->ledger.shards[i], now)) {
+            due[n++] = i;
+        }
+    }
+
+    join = (keeper.joining == 0
+            && (area->ledger.share.nodes == 0
+                || lines_zone_since(area->joined) >= LINES_KEEPER_JOINS));
+
+    if (join) {
+        area->joined = now;
+    }
+
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
+
+    for (i = 0; i < n; i++) {
+        lines_keeper_settle(due[i], 0);
+    }
+
+    if (join && lines_try_limit_join(&keeper.caller, keeper_joined, NULL,
+                                     .node = keeper_id(),
+                                     .keep = LINES_SHARE_KEPT)
+                == NGX_AGAIN)
+    {
+        keeper.joining = now;
+    }
+
+    return 1;
+}
+
+
+static void
+keeper_handler(ngx_event_t *ev)
+{
+    ngx_uint_t            ours;
+    lines_redis_status_t  status;
+
+    if (ngx_exiting || keeper.lmcf->redis == NULL) {
+
+        /* another worker's from now on */
+
+        if (keeper.area->keeper == ngx_pid) {
+            keeper.area->keeper = 0;
+        }
+
+        return;
+    }
+
+    lines_redis_status(keeper.lmcf->redis, &status);
+
+    ours = status.serves ? keeper_sweep() : 0;
+
+    if (status.serves
+        && !keeper.asking
+        && ngx_current_msec - keeper.asked >= LINES_KEEPER_PLANS
+        && lines_try_plan_rates(&keeper.caller, keeper_plans, NULL)
+           == NGX_AGAIN)
+    {
+        keeper.asking = 1;
+        keeper.asked = ngx_current_msec;
+    }
+
+    ngx_add_timer(ev, ours ? LINES_KEEPER_TICK : LINES_KEEPER_INTERVAL);
+}
+
+
+ngx_int_t
+lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+{
+    ngx_uint_t       i;
+    lines_limit_t  **limit;
+
+    lines_lease_attach(lmcf);
+
+    keeper.area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
+    keeper.shpool = lines_zone_pool(lmcf);
+
+    if (lmcf->limits == NULL) {
+        return NGX_OK;
+    }
+
+    limit = lmcf->limits->elts;
+
+    for (i = 0; i < lmcf->limits->nelts; i++) {
+        limit[i]->metric = lines_metrics_name(LINES_METRICS_LIMIT,
+                                              &limit[i]->id, NULL);
+    }
+
+    keeper.lmcf = lmcf;
+
+    lines_caller_init(&keeper.caller, lmcf->redis, NULL, cycle->log);
+
+    keeper.timer.handler = keeper_handler;
+    keeper.timer.data = &keeper;
+    keeper.timer.log = cycle->log;
+    keeper.timer.cancelable = 1;
+
+    ngx_add_timer(&keeper.timer, LINES_KEEPER_TICK);
+
+    return NGX_OK;
+}
+
+
+/*
+ * The last one settles what is open.  Nobody hears the reply: where others go
+ * on after all they send the same once more.
+ */
+
+static void
+keeper_end(void)
+{
+    ngx_uint_t           i;
+    lines_shard_t       *shard;
+    lines_lease_area_t  *area;
+
+    area = keeper.area;
+
+    if (area->keeper && area->keeper != ngx_pid
+        && lines_zone_since(area->swept) < LINES_KEEPER_INTERVAL)
+    {
+        return;
+    }
+
+    area->keeper = 0;
+
+    for (i = 0; i < LINES_SHARDS; i++) {
+        shard = &area->ledger.shards[i];
+
+        lines_keeper_settle(i, 1);
+
+        ngx_shmtx_lock(&keeper.shpool->mutex);
+        lines_ledger_unheard(shard, shard->number);
+        ngx_shmtx_unlock(&keeper.shpool->mutex);
+    }
+}
+
+
+void
+lines_lease_exit_process(lines_main_conf_t *lmcf)
+{
+    lines_redis_status_t  status;
+
+    if (lmcf->limits == NULL) {
+        return;
+    }
+
+    lines_redis_status(lmcf->redis, &status);
+
+    if (status.serves) {
+        keeper_end();
+    }
+
+    lines_caller_detach(&keeper.caller);
+
+    if (keeper.timer.timer_set) {
+        ngx_del_timer(&keeper.timer);
+    }
+
+    if (keeper.plans) {
+        ngx_destroy_pool(keeper.plans);
+        keeper.plans = NULL;
+    }
+}
+
+
