@@ -23,6 +23,9 @@ use Time::HiRes qw(time);
 my %o = (rounds => 3, seconds => 1, only => '');
 GetOptions(\%o, 'rounds=i', 'seconds=f', 'long', 'only=s', 'out=s') or exit 2;
 
+# so that what was changed of this session's order is changed back
+$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+
 my $begun   = time;
 my $t       = Test::Lines->new(timeout => $o{long} ? 4 * 3600 : 3600);
 my $machine = Bench::Machine->new;

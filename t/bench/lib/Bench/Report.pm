@@ -198,7 +198,7 @@ sub text ($self) {
 
 sub write ($self, $out) {
     my @goals = map { {what => $_->[0], is => $_->[1], must => $_->[2], held => $_->[3]} } $self->goals;
-    my $text  = $self->text;
+    my $text  = "# What `make bench" . ($self->head->{long} ? '-long' : '') . "` measured\n\n![The same as a picture](plot.svg)\n\n" . $self->text;
     my $json  = encode_json({head => $self->head, rows => $self->lines, more => $self->more, goals => \@goals});
     utf8::encode($text);
     write_file(path($out, 'table.md'),     $text);
