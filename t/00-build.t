@@ -42,9 +42,9 @@ subtest 'scripts that may be sent again' => sub {
         window_read => 'what lay ahead of a clock that was set back is now then as before',
     );
 
-    my %reads = map { $_ => 1 } qw(EXISTS GET HEXISTS HGET HGETALL HLEN HMGET PTTL SCARD SISMEMBER SMEMBERS SRANDMEMBER
-        TIME ZCARD ZCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE XREVRANGE ZREVRANGEBYSCORE ZSCORE);
-    my %writes = map { $_ => 1 } qw(DEL EXPIRE HDEL HINCRBY HSET HSETNX PERSIST PEXPIRE SADD SET SREM UNLINK XADD ZADD ZREM ZREMRANGEBYSCORE);
+    my %reads = map { $_ => 1 } qw(EXISTS GET HEXISTS HGET HGETALL HLEN HMGET LINDEX LRANGE MGET PTTL SCARD SISMEMBER SMEMBERS SRANDMEMBER
+        TIME TYPE ZCARD ZCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE XREVRANGE ZREVRANGEBYSCORE ZSCORE);
+    my %writes = map { $_ => 1 } qw(DEL EXPIRE HDEL HINCRBY HSET HSETNX LPOP PERSIST PEXPIRE RPUSH SADD SET SREM UNLINK XADD ZADD ZREM ZREMRANGEBYSCORE);
 
     my @scripts = path("$root/src/store/scripts")->list->grep(qr/\.lua$/)->map('basename', '.lua')->each;
     my (@unmarked, @marked);

@@ -80,6 +80,7 @@ subtest 'paused: the deadline, once' => sub {
 
     # the outcome of this one is unknown: it may be done when Redis goes on
     is_unavailable(create(idempotencyKey => 'paused'), 'a write');
+    $nginx->wait_log(qr/lines redis "[^"]+": no answer within "timeout=", \d+ms, to \d+ operations/, $mark);
 
     wait_away($nginx);
     is_unavailable(list(), "read $_") for 1 .. 20;

@@ -60,7 +60,8 @@ END
 # one line of each, copied until the list is as long as it shall be
 my %phone = (firstName => 'A' . 'd' x 90, lastName => 'L' . 'o' x 90, channelType => 'phone');
 my $COPY = <<'END';
-local line = redis.call('HGETALL', KEYS[1] .. 'line:' .. ARGV[1])
+local text = redis.call('GET', KEYS[1] .. 'line:' .. ARGV[1])
+local line = redis.call('HGETALL', KEYS[1] .. 'rec:' .. ARGV[1])
 local sets = {}
 for _, key in ipairs(redis.call('KEYS', KEYS[1]:gsub('[%[%]]', '?') .. '*')) do
     if redis.call('TYPE', key).ok == 'zset' then
@@ -70,7 +71,8 @@ for _, key in ipairs(redis.call('KEYS', KEYS[1]:gsub('[%[%]]', '?') .. '*')) do
 end
 for i = ARGV[2], ARGV[3] do
     local id = string.format('%024x', i)
-    redis.call('HSET', KEYS[1] .. 'line:' .. id, unpack(line))
+    redis.call('SET', KEYS[1] .. 'line:' .. id, text)
+    redis.call('HSET', KEYS[1] .. 'rec:' .. id, unpack(line))
     for key, score in pairs(sets) do redis.call('ZADD', key, score, id) end
 end
 END

@@ -24,24 +24,21 @@ my $day   = 86400 * 1000;
 sub copies ($id, $key, $n, $step = 1000, $like = \%phone) {
     my $line = $nginx->post_json('/api/line-requests', $like, $nginx->bearer($key))->json('/line/_id');
     $redis->client->eval(<<'END', 1, "lines:{w:$id}:lines", "lines:{w:$id}:line:", $line, $n, $step);
-local h = redis.call('HGETALL', ARGV[1] .. ARGV[2])
+local doc = redis.call('GET', ARGV[1] .. ARGV[2])
+local record = string.gsub(ARGV[1], 'line:$', 'rec:')
+local h = redis.call('HGETALL', record .. ARGV[2])
 local at = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[2]))
 for i = 1, ARGV[3] - 1 do
     local id = string.format('%024x', i)
-    local copy = {}
-    for j = 1, #h, 2 do
-        copy[j], copy[j + 1] = h[j], h[j + 1]
-        if h[j] == 'id' then copy[j + 1] = id end
-        if h[j] == 'json' then copy[j + 1] = string.gsub(h[j + 1], ARGV[2], id) end
-    end
-    redis.call('HSET', ARGV[1] .. id, unpack(copy))
+    redis.call('SET', ARGV[1] .. id, (string.gsub(doc, ARGV[2], id)))
+    redis.call('HSET', record .. id, unpack(h))
     redis.call('ZADD', KEYS[1], string.format('%.0f', at - i * ARGV[4]), id)
 end
 END
     return ($line, map { sprintf '%024x', $_ } 1 .. $n - 1);
 }
 
-sub h ($id, $line, %fields) { $redis->client->hset("lines:{w:$id}:line:$line", %fields) }
+sub h ($id, $line, %fields) { $redis->line_before("w:$id", $line, %fields) }
 
 my $key  = $nginx->workspace(long => {plan => 'bulk', subscription => 'active'});
 my $auth = $nginx->bearer($key);

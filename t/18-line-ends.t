@@ -17,7 +17,7 @@ my $n       = 0;
 sub places ($id) { $redis->cli('HGET', "lines:{w:$id}:t", 'email_paid') }
 
 sub event_types ($id) {
-    return map { my %e = @{$_->[1]}; $e{type} } @{scalar $redis->cli('XRANGE', "lines:{w:$id}:ev", '-', '+')};
+    return map { $_->{type} } $redis->events("w:$id");
 }
 
 # a paid line; returns the workspace, its key, the line, its subscription
@@ -158,7 +158,7 @@ sub old_record ($field, $status = 'active', %billing) {
         $sandbox->webhooks(delay_ms => 0);
     }
 
-    $redis->client->hset("lines:{w:$id}:line:$line", active => 0, place => '', $field => $old->{updated}, json => $json);
+    $redis->line_before("w:$id", $line, active => 0, place => '', ended => '', $field => $old->{updated}, json => $json);
     $redis->client->hset("lines:{w:$id}:t", email_paid => 0);
     return ($id, $key, $line, $sub);
 }
@@ -217,7 +217,7 @@ subtest 'records from before: lapsed, then released or failed' => sub {
 subtest 'records from before: an email line' => sub {
     my ($id, $key, $line) = line();
     (my $json = $paid->record($id, $line)->{json}) =~ s/"lineType":"purchased"/"lineType":""/;
-    $redis->client->hset("lines:{w:$id}:line:$line", type => '', json => $json);
+    $redis->line_before("w:$id", $line, type => '', json => $json);
     my $auth = $nginx->bearer($key);
     is $_, 'purchased', 'it was purchased, wherever one looks' for $paid->read($key, $line)->json('/line/lineType'),
       $nginx->get('/api/lines/by-user', $auth)->json('/lines/0/lineType'), $nginx->get('/api/line-requests', $auth)->json('/lineRequests/0/lineType');
@@ -260,7 +260,7 @@ subtest 'what is counted' => sub {
 
     for my $tenant (@{scalar $redis->cli('SMEMBERS', 'lines:{tenants}')}) {
         for my $line (@{scalar $redis->cli('ZRANGE', "lines:{$tenant}:lines", 0, -1)}) {
-            my $h = {@{scalar $redis->cli('HGETALL', "lines:{$tenant}:line:$line")}};
+            my $h = $redis->line($tenant, $line);
             my ($first) = sort { $h->{$a} <=> $h->{$b} } grep { $h->{$_} } qw(lapsed released);
             $is{!$first ? $h->{status} : $first eq 'released' ? 'released' : 'canceled'}++;
         }

@@ -48,14 +48,14 @@ subtest 'an included line' => sub {
     is $line->{isActive}, false, 'not active yet';
     like $line->{createdAt}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'ISO 8601, milliseconds, UTC';
     ok !exists $line->{unknown}, 'what is unknown is ignored';
-    unlike join(' ', %{{$redis->client->hgetall("lines:{w:$id}:line:$line->{_id}")}}), qr/unknown/, '... and not stored';
+    unlike join(' ', %{$redis->line("w:$id", $line->{_id})}), qr/unknown/, '... and not stored';
 
     is $answer->header('Cache-Control'), 'no-store', 'not to be cached';
     ok $answer->header('X-Request-Id'), 'has a request id';
     is request($key, \%phone, 'X-Request-Id' => 'mine-1')->header('X-Request-Id'), 'mine-1', 'or the one of the client';
     like request($key, {}, 'X-Request-Id' => 'bad id"')->header('X-Request-Id'), qr/^[0-9a-f]{32}$/, '... where it is well formed';
 
-    my $events = encode_json([$redis->cli('XRANGE', "lines:{w:$id}:ev", '-', '+')]);
+    my $events = encode_json([$redis->events("w:$id")]);
     like $events, qr/line\.provisioning/, 'an event for the workspace';
 };
 

@@ -119,7 +119,7 @@ subtest 'all lines of a workspace' => sub {
     ($phone) = grep { $_->{_id} eq $ids[0] } @{$nginx->get('/api/lines/by-user', $auth)->json('/lines')};
     is_deeply [@{$phone->{usage}}{qw(newConversationsCount totalMessagesCount)}], [3, 17], 'and seen';
 
-    $redis->client->hset("lines:{w:org_1}:line:$ids[0]", usage_date => '2020-01-01');
+    $redis->client->hset("lines:{w:org_1}:rec:$ids[0]", usage_date => '2020-01-01');
     ($phone) = grep { $_->{_id} eq $ids[0] } @{$nginx->get('/api/lines/by-user', $auth)->json('/lines')};
     is $phone->{usage}{totalMessagesCount}, 0, 'yesterday\'s usage is not today\'s';
 

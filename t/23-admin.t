@@ -83,7 +83,7 @@ subtest 'the provisioner reports' => sub {
     is $status->($one, $_)->status, 400, 'a bad report' for {}, {status => 'provisioning'}, {status => 'canceled'}, {status => 1},
       {status => 'active', phone => '123'}, {status => 'failed', reason => 'x' x 501}, {status => 'failed', reason => {}};
 
-    my $events = encode_json([$redis->cli('XRANGE', 'lines:{w:org_2}:ev', '-', '+')]);
+    my $events = encode_json([$redis->events('w:org_2')]);
     is scalar(() = $events =~ /"line\.active"/g), 1, 'one event for each move';
     is scalar(() = $events =~ /"line\.failed"/g), 1, 'and none for what changed nothing';
 };

@@ -32,7 +32,7 @@ is $status{201} + ($status{403} // 0), 500, 'the rest is refused';
 for my $id (sort keys %keys) {
     my %count;
     my $client = $redis->client;
-    $count{$client->hget("lines:{w:$id}:line:$_", 'channel')}++ for $client->zrange("lines:{w:$id}:lines", 0, -1);
+    $count{$client->hget("lines:{w:$id}:rec:$_", 'channel')}++ for $client->zrange("lines:{w:$id}:lines", 0, -1);
     is_deeply \%count, {phone => 60, email => 25}, "$id: lines in Redis";
     is $client->hget("lines:{w:$id}:t", 'phone_included'), 60, 'places for phones';
     is $client->hget("lines:{w:$id}:t", 'email_included'), 25, 'places for email';
@@ -40,7 +40,7 @@ for my $id (sort keys %keys) {
     my @seen = map { [sort map { $_->{_id} } @{$_->get('/api/lines/by-user', $_->bearer($keys{$id}))->json('/lines')}] } @nodes;
     is @{$seen[0]}, 85, 'one node lists them';
     is_deeply $seen[0], $seen[1], 'and the other the same';
-    is $client->xlen("lines:{w:$id}:ev"), 85, 'an event for each';
+    is $client->llen("lines:{w:$id}:journal"), 85, 'an event for each';
 }
 
 # places are given back and taken again, from both nodes at once
@@ -55,7 +55,7 @@ my @churn = concurrently(300, sub ($i) {
 is grep({ $_->status >= 500 } @churn), 0, 'no failure';
 
 my $client = $redis->client;
-my $live   = grep { $client->hget("lines:{w:org_1}:line:$_", 'status') eq 'provisioning' && $client->hget("lines:{w:org_1}:line:$_", 'channel') eq 'phone' }
+my $live   = grep { $client->hget("lines:{w:org_1}:rec:$_", 'status') eq 'provisioning' && $client->hget("lines:{w:org_1}:rec:$_", 'channel') eq 'phone' }
   $client->zrange('lines:{w:org_1}:lines', 0, -1);
 cmp_ok $live, '<=', 60, "never more than the plan has: $live";
 is $client->hget('lines:{w:org_1}:t', 'phone_included'), $live, 'places taken and live lines agree';

@@ -15,7 +15,7 @@ my $n       = 0;
 
 sub key ($name) { "lines:{w:one}:$name" }
 
-sub h ($name) { return {@{scalar $redis->cli('HGETALL', key($name))}} }
+sub h ($name) { return $name =~ /^line:(.*)/ ? $redis->line('w:one', $1) : {@{scalar $redis->cli('HGETALL', key($name))}} }
 
 sub run ($name, $keys, @args) { $scripts->run($name, [map { key($_) } @$keys], @args) }
 
@@ -25,14 +25,14 @@ sub begin (%more) {
     $redis->cli('DEL', key('pending'));
     $redis->cli('HSET', key('t'), plan => 'paid', subscription => 'active', customer => 'cus_1');
     my $now   = ($redis->cli('TIME'))[0] * 1000;
-    my $reply = run(line_begin => ['t', "line:$id", 'lines', 'pending', "op:$id", 'ops', 'idem:x', 'ev'],
+    my $reply = run(line_begin => ['t', "line:$id", 'lines', 'pending', "op:$id", 'ops', 'idem:x', 'journal', 'declined', 'calls', "never:$id"],
         $more{not_after} // $now + 5000, $id, 'w:one', 'paid', $more{included} // 0, 'price_email', '', 'cus_1', $more{print} // '', 'the=body',
-        "lines:$id:sub:1", 20000, $more{provisioner} // '', $more{requests} // '', '', 0, '', 0, channel => 'email', type => '', first => 'A', last => 'B', email => 'a@example.com');
+        "lines:$id:sub:1", 20000, $more{provisioner} // '', $more{requests} // '', '', 0, '', 0, $more{before} // '', channel => 'email', type => '', first => 'A', last => 'B', email => 'a@example.com');
     return ($id, $reply);
 }
 
 # keys of the scripts that end an operation with its line
-sub line_keys ($id, $idem = "op:$id") { ["op:$id", 'ops', "line:$id", 't', 'pending', 'ev', $idem] }
+sub line_keys ($id, $idem = "op:$id") { ["op:$id", 'ops', "line:$id", 't', 'pending', 'journal', $idem] }
 
 sub sent ($id, $fence = 1, $attempt = 1) {
     return run(request_sent => ["op:$id", "line:$id"], 'send', $attempt, $fence, 20000, 60000, "sub_$id", "in_$id", "http://pay/$id", 'open');
@@ -57,6 +57,14 @@ subtest 'begin' => sub {
     my ($late, $answer) = begin(not_after => 1000);
     is_deeply $answer, ['late'], 'a stalled begin creates nothing';
     ok !$redis->cli('EXISTS', key("op:$late"));
+
+    my $gone = sprintf '%024x', ++$n;
+    is run(announced => ["line:$gone", "ticket:$gone", "never:$gone"]), 0, 'one whose hint goes, and which is not there';
+    is_deeply +(begin(id => $gone))[1], ['late'], '... begins no more, whatever the clock says';
+    is_deeply +(begin(id => $gone))[1], ['late'], '... ever';
+    cmp_ok $redis->cli('TTL', key("never:$gone")), '>', 86_000, '... which is known for a day';
+    is run(announced => ["line:$id", "ticket:$id", "never:$id"]), 1, 'one that is there stays';
+    is $redis->cli('EXISTS', key("never:$id")), 0, '... as it is';
 
     # its reply was lost, and the sweeper has claimed what it made
     $redis->cli('HSET', key("op:$id"), fence => 2);
@@ -201,6 +209,8 @@ subtest 'cancel' => sub {
     is run(request_again => ["op:$id", "line:$id"], 'await', 1, 1, 20000, 'b', 'k', 'cus_1')->[0], 'canceling', 'nobody tries anew';
 
     is run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 0, $id, '')->[0], 'lost';
+    is run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 1, $id, '')->[0], 'woken', 'what has come meanwhile is seen before it ends';
+    run(op_claim => ["op:$id", 't'], 20000, 1, 1);
     is run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 1, $id, '')->[1], 'canceled';
     my $line = h("line:$id");
     is "$line->{status} $line->{payment} $line->{place}", 'canceled failed ';
@@ -320,9 +330,9 @@ subtest 'told, and refused by the provisioner' => sub {
     ok $redis->cli('SISMEMBER', key('ops'), 'refund1'), 'in the same script';
 
     run(op_claim => ['op:refund1', 't'], 20000, '');
-    is run(refund_end => ['op:refund1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'refund1', 'refunded', "sub_$id", 'line.refunded')->[0], 'ok';
+    is run(refund_end => ['op:refund1', 'ops', "line:$id", 'journal'], 'cancel', 1, 1, 'refund1', 'refunded', "sub_$id", 'line.refunded')->[0], 'ok';
     is h("line:$id")->{payment}, 'refunded';
-    is run(refund_end => ['op:refund1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'refund1', 'refunded', "sub_$id", 'line.refunded')->[0], 'lost';
+    is run(refund_end => ['op:refund1', 'ops', "line:$id", 'journal'], 'cancel', 1, 1, 'refund1', 'refunded', "sub_$id", 'line.refunded')->[0], 'lost';
 };
 
 subtest 'orphans' => sub {
@@ -338,9 +348,9 @@ subtest 'orphans' => sub {
     # it has no end: what came in later is asked for by the same name, and has another key
     run(op_claim => ['op:o1', 't'], 20000, '');
     $redis->cli('HSET', key('op:o1'), refunds => 2, refund_after => 'in_1');
-    is run(refund_end => ['op:o1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'woken', 'asked for while it ran';
+    is run(refund_end => ['op:o1', 'ops', "line:$id", 'journal'], 'cancel', 1, 1, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'woken', 'asked for while it ran';
     run(op_claim => ['op:o1', 't'], 20000, 1, 1);
-    is run(refund_end => ['op:o1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'ok';
+    is run(refund_end => ['op:o1', 'ops', "line:$id", 'journal'], 'cancel', 1, 1, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'ok';
     $redis->cli('SET', key('deleted'), 1500_999);
     is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older', "owed:$id", 't'], 'o1', 'sub_older', 'in_2', 1), 'begun', 'once more';
     is_deeply {%{h('op:o1')}{qw(step refunds refund_after invoice since)}}, {step => 'cancel', refunds => 2, refund_after => undef, invoice => 'in_2', since => 1500},
@@ -348,22 +358,25 @@ subtest 'orphans' => sub {
 
     # what had to go back before that
     run(op_claim => ['op:o1', 't'], 20000, '');
-    is run(refund_end => ['op:o1', 'ops', "line:$id", 'ev'], 'cancel', 1, h('op:o1')->{fence}, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'ok';
+    is run(refund_end => ['op:o1', 'ops', "line:$id", 'journal'], 'cancel', 1, h('op:o1')->{fence}, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'ok';
     $redis->cli('SET', key('owed:sub_older'), 0);
     is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:sub_older', "owed:$id", 't'], 'o1', 'sub_older', 'in_2', 1), 'begun', 'it failed';
     is h('op:o1')->{since}, 0, '... all that was due is so again';
     $redis->cli('DEL', key('deleted'));
 
-    run(line_report => ["line:$id", 't', 'pending', 'ev', 'op:refund9', 'ops'], 'failed', '', '', 'refund9');
+    run(line_report => ["line:$id", 't', 'pending', 'journal', 'op:refund9', 'ops'], 'failed', '', '', 'refund9');
     is run(orphan_begin => ['op:o4', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id", 't'], 'o4', "sub_$id", 'in_1', 1), 'begun', 'a line that failed holds nothing';
     is run(orphan_begin => ['op:o3', 'ops', 'line:gone', 'op:gone', 'deleted', 'owed:' . 'sub_x', 'owed:gone', 't'], 'o3', 'sub_x', 'in_x', ''), 'begun', 'no line at all';
 };
 
 subtest 'the base plan' => sub {
-    is run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1'), 1;
+    $redis->cli('HSET', key('t'), customer => 'cus_1');
+    is run(plan_begin => ['op:plan', 'ops', 't'], 'plan', 'cus_0'), 0, 'an event of a customer that it has not';
+    is_deeply h('op:plan'), {}, '... begins nothing';
+    is run(plan_begin => ['op:plan', 'ops', 't'], 'plan', 'cus_1'), 1;
     run(op_claim => ['op:plan', 't'], 20000, '', 1);
-    is run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1'), 0, 'an event while it is read';
-    my @keys = ('op:plan', 'ops', 't', 'pending', 'ev', 't', 't');
+    is run(plan_begin => ['op:plan', 'ops', 't'], 'plan', 'cus_1'), 0, 'an event while it is read';
+    my @keys = ('op:plan', 'ops', 't', 'pending', 'journal', 't', 't', 'unpaid');
     is run(plan_end => \@keys, 'read', 1, 1, 'plan', 'past_due', '', '')->[0], 'woken', 'what was read may be old';
     run(op_claim => ['op:plan', 't'], 20000, 1, 1);
     is h('t')->{subscription}, 'active';
@@ -373,23 +386,26 @@ subtest 'the base plan' => sub {
 
     my ($id) = begin();
     sent($id);
-    run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1');
+    run(plan_begin => ['op:plan', 'ops', 't'], 'plan', 'cus_1');
     my $fence = { @{scalar $redis->cli('HGETALL', key('op:plan'))} }->{fence};
     run(op_claim => ['op:plan', 't'], 20000, '');
-    @keys = ('op:plan', 'ops', 't', 'pending', 'ev', "line:$id", "op:$id");
+    @keys = ('op:plan', 'ops', 't', 'pending', 'journal', "line:$id", "op:$id", 'unpaid');
     is run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', 'another')->[0], 'woken', 'another line awaits by now';
+    $redis->cli('HSET', key('t'), customer => 'cus_2');
+    is run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', $id)->[0], 'woken', 'another customer has it by now';
+    $redis->cli('HSET', key('t'), customer => 'cus_1');
     is_deeply run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', $id), ['ok', $id];
     is h("op:$id")->{wish}, 'cancel', 'its line is to be canceled';
 };
 
 subtest 'a line is released after its tenant was deleted' => sub {
-    my $keys = sub ($id) { ["line:$id", 't', 'ev', "op:r$id", 'ops', 'pending'] };
+    my $keys = sub ($id) { ["line:$id", 't', 'journal', "op:r$id", 'ops', 'pending'] };
 
     for my $deleted (0, 1) {
         my ($id) = begin();
         sent($id);
         settle($id);
-        $redis->cli('HSET', key("line:$id"), status => 'active', place => '');
+        $redis->cli('HSET', key("rec:$id"), status => 'active', place => '');
         $redis->cli('DEL', key('t'));
         $redis->cli('HSET', key('t'), plan => 'paid') unless $deleted;
         is run(line_release => $keys->($id), "r$id")->[0], 'released', $deleted ? 'deleted' : 'not deleted';
@@ -460,18 +476,18 @@ subtest 'a release begins again' => sub {
     is $again->(), 0, 'of a line that waits for its payment nothing';
     sent($id);
     settle($id);
-    $redis->cli('HSET', key("line:$id"), status => 'active', place => '');
+    $redis->cli('HSET', key("rec:$id"), status => 'active', place => '');
     is $again->(), 0, 'nor of one that nobody released';
-    is run(line_release => ["line:$id", 't', 'ev', "op:end$id", 'ops', 'pending'], "end$id")->[0], 'released', 'released';
+    is run(line_release => ["line:$id", 't', 'journal', "op:end$id", 'ops', 'pending'], "end$id")->[0], 'released', 'released';
 
     is $again->(), 0, 'its operation is under way';
     is h("op:end$id")->{woken}, 1, '... and hears of it';
     is $redis->cli('SISMEMBER', key('ops'), "end$id"), 1;
 
     run(op_claim => ["op:end$id", 't'], 20000, '');
-    is run(refund_end => ["op:end$id", 'ops', "line:$id", 'ev'], 'cancel', 1, 1, "end$id", '', "sub_$id", 'line.unsubscribed')->[0], 'woken', 'news before its end';
+    is run(refund_end => ["op:end$id", 'ops', "line:$id", 'journal'], 'cancel', 1, 1, "end$id", '', "sub_$id", 'line.unsubscribed')->[0], 'woken', 'news before its end';
     run(op_claim => ["op:end$id", 't'], 20000, 1, 1);
-    is run(refund_end => ["op:end$id", 'ops', "line:$id", 'ev'], 'cancel', 1, 1, "end$id", '', "sub_$id", 'line.unsubscribed')->[0], 'ok', 'it ended';
+    is run(refund_end => ["op:end$id", 'ops', "line:$id", 'journal'], 'cancel', 1, 1, "end$id", '', "sub_$id", 'line.unsubscribed')->[0], 'ok', 'it ended';
     is $redis->cli('SISMEMBER', key('ops'), "end$id"), 0;
 
     is $again->('sub_other'), 0, 'another subscription is not the line\'s';
@@ -484,14 +500,14 @@ subtest 'a release begins again' => sub {
 
     $redis->cli('DEL', key("op:end$id"));
     is $again->(), 1, 'also where the operation is lost, or a day has passed';
-    $redis->cli('DEL', key("line:$id"), key("op:end$id"));
+    $redis->cli('DEL', key("line:$id"), key("rec:$id"), key("op:end$id"));
     is $again->(), 0, 'without its line nothing';
     $redis->cli('DEL', key('ops'));
 };
 
 subtest 'a person\'s word' => sub {
     my $op      = 'word';
-    my $resolve = sub ($as, $note = 'why') { run(op_resolve => ["op:$op", 'ev', 'settled'], $op, $as, 'anna', $note, 20000) };
+    my $resolve = sub ($as, $note = 'why') { run(op_resolve => ["op:$op", 'journal', 'settled'], $op, $as, 'anna', $note, 20000) };
     my $stands  = sub (%fields) {
         $redis->cli('DEL', key("op:$op"), key('settled'));
         $redis->cli('HSET', key("op:$op"), kind => 'refund', step => 'cancel', attempt => 1, fence => 1, begun => 1, lease_until => 0, %fields);
@@ -512,7 +528,7 @@ subtest 'a person\'s word' => sub {
     is_deeply {%$h{qw(resolved resolved_note resolved_by resolved_step stuck settle_invoice woken)}},
       {resolved => 'settled', resolved_note => 'why', resolved_by => 'anna', resolved_step => 'cancel', stuck => undef, settle_invoice => undef, woken => 1},
       'of a step: a field of the record, who holds it hears';
-    my %event = @{$redis->cli('XREVRANGE', key('ev'), '+', '-', 'COUNT', 1)->[0][1]};
+    my %event = %{($redis->events('w:one'))[-1]};
     is_deeply {%event{qw(type operation kind step stuck as by note)}},
       {type => 'operation.resolved', operation => $op, kind => 'refund', step => 'cancel', stuck => 'billing_alert', as => 'settled', by => 'anna', note => 'why'}, 'an event says who, and why';
     is_deeply $resolve->('settled'), ['same'], 'said twice';
@@ -562,7 +578,7 @@ subtest 'a person\'s word' => sub {
     $stands->(stuck => 'refund_failed', stuck_invoice => 'in_1', stuck_due => 700);
     $resolve->('settled');
     $redis->cli('HDEL', key("op:$op"), 'woken', 'dirty');
-    is run(refund_end => ["op:$op", 'ops', 'line:none', 'ev'], 'cancel', 1, 1, $op, '', 'sub_1', 'line.refunded')->[0], 'ok', 'it ends';
+    is run(refund_end => ["op:$op", 'ops', 'line:none', 'journal'], 'cancel', 1, 1, $op, '', 'sub_1', 'line.refunded')->[0], 'ok', 'it ends';
     is h("op:$op")->{settle_invoice}, undef, 'what was said of it is no other\'s';
 
     # nor does a line's request always count once more: its end books what was said
@@ -572,7 +588,7 @@ subtest 'a person\'s word' => sub {
         sent($id);
         settle($id, 1, provisioner => 1) if $end eq 'told';
         $redis->cli('HSET', key("op:$id"), stuck => 'money_unclear', stuck_invoice => "in_$id", stuck_due => 700, lease_until => 0);
-        is run(op_resolve => ["op:$id", 'ev', 'settled'], $id, 'settled', 'anna', 'why', 20000)->[0], 'resolved', $end;
+        is run(op_resolve => ["op:$id", 'journal', 'settled'], $id, 'settled', 'anna', 'why', 20000)->[0], 'resolved', $end;
         $redis->cli('HDEL', key("op:$id"), 'woken', 'dirty');
         is_deeply h('settled'), {}, '... nothing counts yet';
         my $ended = $end eq 'told'
@@ -604,8 +620,8 @@ subtest 'a person\'s word' => sub {
         my ($id) = begin();
         sent($id) if $step eq 'await';
         $redis->cli('HSET', key("op:$id"), stuck => 'invoice_missing', lease_until => 0);
-        is_deeply run(op_resolve => ["op:$id", 'ev', 'settled'], $id, 'settled', 'anna', 'why', 20000), ['other', 'invoice_missing', 'canceled'], "$step: there is nothing to settle";
-        is run(op_resolve => ["op:$id", 'ev', 'settled'], $id, 'canceled', 'anna', 'why', 20000)->[0], 'resolved';
+        is_deeply run(op_resolve => ["op:$id", 'journal', 'settled'], $id, 'settled', 'anna', 'why', 20000), ['other', 'invoice_missing', 'canceled'], "$step: there is nothing to settle";
+        is run(op_resolve => ["op:$id", 'journal', 'settled'], $id, 'canceled', 'anna', 'why', 20000)->[0], 'resolved';
         is_deeply {%{h("op:$id")}{qw(wish wish_reason resolved_step)}}, {wish => 'cancel', wish_reason => 'canceled_by_operator', resolved_step => $step}, '... it is a wish besides';
     }
 

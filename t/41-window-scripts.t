@@ -32,7 +32,7 @@ sub issue ($s, $token, $ttl = 600_000) {
 sub begin ($s, $token, %o) {
     my $op = $o{op} // "op-$token";
     return $s->run(
-        confirm_begin => [k('t'), k("tok:$token"), k('win'), k("op:$op"), k('ops'), k('idem:' . ($o{idem} // 'none')), map { k($_) } qw(ev declined calls previews)],
+        confirm_begin => [k('t'), k("tok:$token"), k('win'), k("op:$op"), k('ops'), k('idem:' . ($o{idem} // 'none')), map { k($_) } qw(ev declined calls previews), "never:$op"],
         $o{late} // now() + 5000, $op, $o{plan} // 'inbound_only', $o{customer} // 'cus_card', 'price_agent',
         $o{daily} // 3, $o{monthly} // 10, $o{print} // '', 20_000, $o{ttl} // 600_000, '', 0, '', 0, $token
     );
@@ -55,13 +55,13 @@ sub window ($s, $daily = 3, $monthly = 10) {
 sub guard ($op) { $redis->client->hmget(k("op:$op"), 'step', 'attempt', 'fence') }
 
 sub undo ($s, $op, %o) {
-    $s->run(undo_end => [k("op:$op"), k('ops'), k('win'), k('ev'), $o{idem} ? k("idem:$o{idem}") : k("op:$op"), k('declined'), k("owed:$op")],
+    $s->run(undo_end => [k("op:$op"), k('ops'), k('win'), k('journal'), $o{idem} ? k("idem:$o{idem}") : k("op:$op"), k('declined'), k("owed:$op")],
         @{$o{guard} // [guard($op)]}, $op);
 }
 
 sub finish ($s, $op, %o) {
     $redis->client->hset(k("op:$op"), number => "+1415555$op" =~ s/\D//gr, worker => 'w/1"', subscription => 'sub_1', invoice => 'in_1');
-    $s->run(confirm_end => [k("op:$op"), k('ops'), k("line:$op"), k('lines'), k('t'), k('ev'), $o{idem} ? k("idem:$o{idem}") : k("op:$op")],
+    $s->run(confirm_end => [k("op:$op"), k('ops'), k("line:$op"), k('lines'), k('t'), k('journal'), $o{idem} ? k("idem:$o{idem}") : k("op:$op")],
         @{$o{guard} // [guard($op)]}, $op, "a:$account");
 }
 
@@ -78,6 +78,8 @@ subtest 'a token' => sub {
     is_deeply begin($scripts, 'one', customer => 'cus_other'), ['changed'], 'or another customer';
     like $redis->client->get(k 'tok:one'), qr/^valid/, 'none of these burns it';
 
+    is $scripts->run(announced => [k('line:op-one'), k('ticket:op-one'), k('never:op-one')]), 0, 'its hint goes meanwhile';
+    is_deeply begin($scripts, 'one'), ['late'], 'it is to be announced once more';
     is_deeply [@{begin($scripts, 'one')}[0, 1]], ['begun', 1], 'it begins a purchase';
     is $redis->client->get(k 'tok:one'), 'used op-one', 'and is used';
     cmp_ok $redis->client->pttl(k 'tok:one'), '>', 25 * DAY, 'which is remembered for long';
@@ -227,7 +229,7 @@ subtest 'a purchase that succeeds' => sub {
     is finish($scripts, 'op-1', guard => ['tell', 1, 1])->[0], 'lost', 'not at another step';
     is finish($scripts, 'op-1', idem => 'i')->[0], 'ok', 'recorded';
 
-    my %line = $redis->client->hgetall(k 'line:op-1');
+    my %line = %{$redis->line("a:$account", 'op-1')};
     is_deeply [@line{qw(id tenant channel type phone worker status active payment place subscription invoice operation)}],
       ['op-1', "a:$account", 'phone', 'inbound_only', '14155551', 'w/1"', 'active', 1, 'paid', 'account', 'sub_1', 'in_1', 'op-1'],
       'the line';
@@ -237,9 +239,9 @@ subtest 'a purchase that succeeds' => sub {
     is $redis->client->hget(k('t'), 'account_lines'), 1, 'the account has one line';
     is $redis->client->zcard(k 'lines'), 1, 'in its list';
     is $redis->client->zcard(k 'win'), 1, 'which keeps its place in the windows';
-    is_deeply $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted')]), 'lines', 'it cannot be deleted';
+    is_deeply $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted'), k('unpaid')]), 'lines', 'it cannot be deleted';
 
-    is $scripts->run(line_release => [k('line:op-1'), k('t'), k('ev'), k('op:rel'), k('ops'), k('pending')], 'rel')->[3], '14155551', 'released';
+    is $scripts->run(line_release => [k('line:op-1'), k('t'), k('journal'), k('op:rel'), k('ops'), k('pending')], 'rel')->[3], '14155551', 'released';
     is $redis->client->hget(k('t'), 'account_lines'), 0, 'it has none any more';
     is finish($scripts, 'op-1', guard => ['card', 1, 1])->[0], 'lost', 'a line is recorded once';
 };
@@ -269,11 +271,11 @@ subtest 'races' => sub {
 subtest 'tickets' => sub {
     account();
     my $key = k 'ticket:7';
-    my $doc = decode_json($scripts->run(ticket_add => [$key, k('tickets'), k('ev'), k('t'), k('tickets:open')], 7, '415')->[1]);
+    my $doc = decode_json($scripts->run(ticket_add => [$key, k('tickets'), k('journal'), k('t'), k('tickets:open'), k('never:7')], 7, '415')->[1]);
     like delete $doc->{createdAt}, qr/^\d{4}-.*Z$/, 'created at an instant';
     is_deeply $doc, {id => 7, type => 'PHONE', status => 'OPEN', desiredAreaCode => '415'}, 'an open one';
 
-    my $move = sub (@args) { $scripts->run(ticket_move => [$key, k('ev'), k('t'), k('tickets:open')], @args) };
+    my $move = sub (@args) { $scripts->run(ticket_move => [$key, k('journal'), k('t'), k('tickets:open')], @args) };
     is $move->('FULFILLED', '+14155550001', '', 20_000)->[0], 'moved', 'fulfilled';
     is $move->('FULFILLED', '+14155550001', '', 20_000)->[0], 'same',  'again: the same';
     is_deeply $move->('FULFILLED', '+14155550002', '', 20_000), ['illegal', 'FULFILLED'], 'not with another number';
@@ -282,21 +284,25 @@ subtest 'tickets' => sub {
     $doc = decode_json($move->('FULFILLED', '', '', 20_000)->[1]);
     is $doc->{fulfilledNumber}, '+14155550001', 'the number';
     like $doc->{fulfilledAt}, qr/Z$/, 'and the instant';
-    is_deeply $scripts->run(ticket_move => [k('ticket:8'), k('ev'), k('t'), k('tickets:open')], 'CANCELLED', '', '', 20_000), ['unknown'], 'an unknown one';
+    is_deeply $scripts->run(ticket_move => [k('ticket:8'), k('journal'), k('t'), k('tickets:open')], 'CANCELLED', '', '', 20_000), ['unknown'], 'an unknown one';
 
-    $doc = decode_json($scripts->run(ticket_add => [k('ticket:9'), k('tickets'), k('ev'), k('t'), k('tickets:open')], 9, '')->[1]);
+    $doc = decode_json($scripts->run(ticket_add => [k('ticket:9'), k('tickets'), k('journal'), k('t'), k('tickets:open'), k('never:9')], 9, '')->[1]);
     is $doc->{desiredAreaCode}, undef, 'no wish is null';
-    is decode_json($scripts->run(ticket_move => [k('ticket:9'), k('ev'), k('t'), k('tickets:open')], 'CANCELLED', '', '', 20_000)->[1])->{status}, 'CANCELLED', 'canceled';
+    is decode_json($scripts->run(ticket_move => [k('ticket:9'), k('journal'), k('t'), k('tickets:open')], 'CANCELLED', '', '', 20_000)->[1])->{status}, 'CANCELLED', 'canceled';
 
-    $scripts->run(ticket_add => [k('ticket:10'), k('tickets'), k('ev'), k('t'), k('tickets:open')], 10, '');
-    my $events = $redis->client->xlen(k 'ev');
-    is $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted')]), 'deleting', 'tickets keep no tenant';
-    is_deeply $scripts->run(ticket_move => [k('ticket:10'), k('ev'), k('t'), k('tickets:open')], 'FULFILLED', '+14155550001', '', 20_000), ['unknown'], 'a deleted one\'s are not fulfilled';
-    is $scripts->run(ticket_add => [k('ticket:11'), k('tickets'), k('ev'), k('t'), k('tickets:open')], 11, ''), 'gone', 'nor are there new ones';
+    is $scripts->run(announced => [k('line:12'), k('ticket:12'), k('never:12')]), 0, 'one that was announced, and whose hint goes';
+    is $scripts->run(ticket_add => [k('ticket:12'), k('tickets'), k('journal'), k('t'), k('tickets:open'), k('never:12')], 12, ''), 'late', '... comes no more';
+    is $scripts->run(announced => [k('line:9'), k('ticket:9'), k('never:9')]), 1, 'one that is there stays';
+
+    $scripts->run(ticket_add => [k('ticket:10'), k('tickets'), k('journal'), k('t'), k('tickets:open'), k('never:10')], 10, '');
+    my $events = $redis->client->llen(k 'journal');
+    is $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted'), k('unpaid')]), 'deleting', 'tickets keep no tenant';
+    is_deeply $scripts->run(ticket_move => [k('ticket:10'), k('journal'), k('t'), k('tickets:open')], 'FULFILLED', '+14155550001', '', 20_000), ['unknown'], 'a deleted one\'s are not fulfilled';
+    is $scripts->run(ticket_add => [k('ticket:11'), k('tickets'), k('journal'), k('t'), k('tickets:open'), k('never:11')], 11, ''), 'gone', 'nor are there new ones';
     is $redis->client->exists(k 'ticket:11'), 0, 'of which nothing is there';
     is $redis->client->hget(k('ticket:10'), 'status'), 'OPEN', 'nothing has changed';
     is $redis->client->zcard(k 'tickets'), 3, 'in the list neither';
-    is $redis->client->xlen(k 'ev'), $events, 'and nothing is told';
+    is $redis->client->llen(k 'journal'), $events, 'and nothing is told';
 };
 
 $t->done;

@@ -110,7 +110,7 @@ subtest 'what nothing holds goes back' => sub {
     $redis->cli(ZADD => 'lines:{inv}:leases', 1, "a:two $op");
     wait_for(sub { !$redis->cli(ZCARD => 'lines:{inv}:leases') }, 30, 'it to be looked at');
     is $shop->counts->{assigned}, 1, 'what has a line stays';
-    $redis->cli(HSET => "lines:{a:two}:line:$op", 'released', 1);
+    $redis->cli(HSET => "lines:{a:two}:rec:$op", 'released', 1);
     $redis->cli(ZADD => 'lines:{inv}:leases', 1, "a:two $op");
     wait_for(sub { $shop->counts->{assigned} == 0 }, 30, 'it to be looked at');
     is $shop->counts->{quarantined}, 1, 'what has a released one rests';

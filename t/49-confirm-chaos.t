@@ -210,7 +210,7 @@ diag sprintf 'at rest after %.1f s', Time::HiRes::time() - $start;
 
 my @lost = grep {
     my ($account, $op, $said) = @$_;
-    my $h = {@{scalar $redis->cli('HGETALL', "lines:{a:$account->{id}}:line:$op")}};
+    my $h = $redis->line("a:$account->{id}", $op);
     ($h->{number} // '') ne $said->{phone_number} || $h->{subscription} ne $said->{subscription_id};
 } @promised;
 is_deeply \@lost, [], scalar(@promised) . ' lines that were promised are there';

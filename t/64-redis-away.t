@@ -132,6 +132,26 @@ for my $how (qw(stop pause)) {
     is scalar(grep { $_->status != 200 } @answers), 0, 'not one of 600 requests failed';
 }
 
+# as while it waits for its disk: longer than the heartbeat's interval, shorter than what counts as away
+{
+    my $calm = $t->nginx(
+        redis   => $redis,
+        workers => 1,
+        server  => 'location /known/ { lines_auth workspace stale=0; empty_gif; }'
+    );
+    is $calm->get('/known/x', $auth)->status, 200, 'before' for 1 .. 2;
+
+    # one that waited would wait in vain, since it goes on after the last one
+    my ($n, $bad) = (0, 0);
+    $redis->pause;
+    for (my $end = time + 2; time < $end; $n++) { $bad++ if $calm->get('/known/x', $auth)->status != 200 }
+    $redis->cont;
+
+    is $bad, 0, 'a Redis that answers nothing for two seconds: all requests with a known key are served';
+    cmp_ok $n, '>', 1, "of which there were some";
+    $calm->quit;
+}
+
 {
     my $log = path($t->dir, 'limits.log')->slurp;
     like $log, qr{^/local/x 200 passed_local -$}m,   'passed_local shows';

@@ -2,6 +2,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Mojo::File qw(path);
 use Mojo::Util qw(b64_encode);
 use Test::More;
 use Test::Lines qw(wait_for);
@@ -35,6 +36,14 @@ sub ready { my $answer = $nginx->get('/_lines/ready'); return ($answer->status, 
     cmp_ok $json->{zone}{freeBytes}, '>', 0, 'with room';
     like $json->{jwks}{status}, qr{^un(?:known|reachable)$}, 'the issuer has given no keys yet';
     ok !exists $json->{billing}, 'no billing, no word of it';
+
+    my ($version) = path($t->root, 'src/observe/observe.h')->slurp =~ /LINES_VERSION\s+"(.*)"/;
+    is $json->{version}{lines}, $version, 'its version';
+    like qx{\Q${\$nginx->binary}\E -v 2>&1}, qr{/\Q$json->{version}{nginx}\E(?:\s|$)}, 'of nginx';
+    like $json->{version}{hiredis}, qr/^\d+\.\d+\.\d+$/, 'of hiredis';
+
+    my $told = join ',', map {"$_->[0]=\"$json->{version}{$_->[1]}\""} [qw(version lines)], [qw(nginx nginx)], [qw(hiredis hiredis)];
+    like $nginx->get('/_lines/metrics')->body, qr/^lines_build_info\{\Q$told\E\} 1$/m, 'the same in the metrics';
 }
 
 # an issuer that is away leaves the node in service

@@ -242,7 +242,7 @@ subtest 'lineType' => sub {
     # one of before
     my ($line) = $redis->cli(ZRANGE => "lines:{w:$id}:lines", 0, 0);
     $line = ref $line ? $line->[0] : $line;
-    $redis->cli(HSET => "lines:{w:$id}:line:$line", type => '');
+    $redis->line_before("w:$id", $line, type => '');
     $nginx->admin(POST => "lines/$line/status", {status => 'active'});
     is $shop->read($key, $line)->json('/line/lineType'), 'purchased', 'one of before, once it changes';
 };

@@ -27,7 +27,7 @@ sub unclear ($id) {
     $paid->wait_record($id, $line, 'provisioning');
     $nginx->admin(POST => "lines/$line/status", {status => 'active'});
     $sandbox->wait_idle;
-    $redis->client->hset("lines:{w:$id}:line:$line", active => 0, place => '', lapsed => $paid->record($id, $line)->{updated}, ended => '');
+    $redis->line_before("w:$id", $line, active => 0, place => '', lapsed => $paid->record($id, $line)->{updated}, ended => '');
     $redis->client->hset("lines:{w:$id}:t", email_paid => 0);
     return ($key, $line, $paid->record($id, $line)->{subscription});
 }
@@ -69,14 +69,14 @@ subtest 'an answer that decides nothing' => sub {
 
     # an hour later, as far as the record tells
     my $mark = $paid->record('rest', $line)->{asked};
-    $redis->client->hset("lines:{w:rest}:line:$line", asked => $mark - 3_601_000);
+    $redis->cli(HSET => $redis->line_key('w:rest', $line), asked => $mark - 3_601_000);
     wait_for(sub { $read->(); asked($sub) > $once }, 30, 'billing to be asked once more');
     pass 'after an hour it is';
     wait_for(sub { length($paid->record('rest', $line)->{asked} // '') && !length($paid->record('rest', $line)->{reading} // '') }, 30, 'the answer');
 
     # by a clock that has been set back since
     $once = asked($sub);
-    $redis->client->hset("lines:{w:rest}:line:$line", asked => $mark + 86_400_000);
+    $redis->cli(HSET => $redis->line_key('w:rest', $line), asked => $mark + 86_400_000);
     wait_for(sub { $read->(); asked($sub) > $once }, 30, 'billing to be asked once more');
     pass '... and what lies ahead says nothing';
     $sandbox->move($sub, status => 'active');
@@ -209,7 +209,7 @@ subtest 'what a refused request leaves in Redis' => sub {
 subtest 'what may begin yet is not taken back' => sub {
     my $store = $t->redis;
     my $wire  = $t->wire(redis => $store);
-    my $begin = qr/EVALSHA.*\{w:w\}/s;
+    my $begin = $wire->call(line_begin => 'w:w');
     my $node  = $t->nginx(
         redis         => $wire->url,
         plans         => "lines_plan big phone included=100;\nlines_plan other phone included=100;\n",

@@ -25,10 +25,14 @@ sub failed ($id, $n) {
     my $line = $nginx->post_json('/api/line-requests', \%phone, $nginx->bearer($key))->json('/line/_id');
     $nginx->admin(POST => "lines/$line/status", {status => 'failed'});
     $redis->client->eval(<<'END', 2, "lines:{w:$id}:lines", "lines:{w:$id}:line:$line", $n);
-local h = redis.call('HGETALL', KEYS[2])
+local text = redis.call('GET', KEYS[2])
+local name = string.sub(KEYS[2], 1, -25)
+local record = string.gsub(name, 'line:$', 'rec:')
+local h = redis.call('HGETALL', record .. string.sub(KEYS[2], -24))
 for i = 1, ARGV[1] - 1 do
     local id = string.format('%024x', i)
-    redis.call('HSET', string.sub(KEYS[2], 1, -25) .. id, unpack(h))
+    redis.call('SET', name .. id, text)
+    redis.call('HSET', record .. id, unpack(h))
     redis.call('ZADD', KEYS[1], i, id)
 end
 END

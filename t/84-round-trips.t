@@ -18,7 +18,8 @@ my $told = $t->upstream(status => 200);
 my %without = (
     included => 'key_read | pending_get tenant_places time | due_put ix_put prov_put | line_begin ~due_rem ~key_used',
     paid     => 'key_read | pending_get tenant_places time | database_check due_put ix_put | line_begin | request_sent ~due_rest ~key_used',
-    settled  => 'line_read | poll_take | op_claim | settled_get | prov_put | request_paid | line_read ~due_add ~due_rem',
+    read     => 'line_shown',
+    settled  => 'line_shown | poll_take | op_claim | settled_get | prov_put | request_paid | line_read ~due_add ~due_rem',
     preview  => 'key_read | inv_count window_read | preview_issue ~key_used',
     confirm  => 'bound_read idem_read line_exists purchase_get tenant_offer time token_get | database_check due_put ix_put | confirm_begin'
       . ' | op_step | inv_lease | op_step | op_step | inv_assign | op_step | confirm_end ~due_rem ~inv_settle ~ix_last',
@@ -28,7 +29,7 @@ my %without = (
 my %with = (
     %without,
     included => 'key_read | pending_get tenant_places time | due_put ix_put prov_put | line_begin | told ~due_rem ~key_used',
-    settled  => 'line_read | poll_take | op_claim | settled_get | prov_put | request_paid | told | line_read ~due_add ~due_rem',
+    settled  => 'line_shown | poll_take | op_claim | settled_get | prov_put | request_paid | told | line_read ~due_add ~due_rem',
     confirm  => $without{confirm} =~ s/inv_assign/inv_assign | op_step/r,
 );
 
@@ -77,7 +78,9 @@ for my $provisioner (undef, $told->url) {
 
     subtest +($provisioner ? 'with' : 'without') . ' a provisioner' => sub {
         my $key = $shop->workspace("included$n", plan => 'growth');
-        $costs->(included => sub { $shop->request($key, channelType => 'phone', type => 'purchased') }, 201, $provisioner ? qr/leaves request\.done/ : qr/asks due_rem/);
+        my $line = $costs->(included => sub { $shop->request($key, channelType => 'phone', type => 'purchased') }, 201, $provisioner ? qr/leaves request\.done/ : qr/asks due_rem/);
+        $line = $line->json('/line/_id');
+        $costs->(read => sub { $shop->read($key, $line) }, 200, qr/line_shown answered/);
 
         $key = $shop->workspace("paid$n");
         my $answer = $costs->(paid => sub { $shop->request($key) }, 201, qr/leaves request\.await/);

@@ -52,7 +52,7 @@ sub bought ($id) {
         $line ? (number => $answer->json('/phone_number'), subscription => $answer->json('/subscription_id')) : ()};
 }
 
-sub field ($one, $name) { $redis->cli(HGET => "lines:{$one->{tenant}}:line:$one->{line}", $name) }
+sub field ($one, $name) { $redis->cli(HGET => "lines:{$one->{tenant}}:rec:$one->{line}", $name) }
 
 sub event ($type, $object) {
     my $body = encode_json({id => 'evt_' . ++$n, object => 'event', type => $type, created => time, livemode => false, data => {object => $object}});
@@ -202,7 +202,7 @@ planted 'a line whose payment the bank took back',
 planted 'a bank that only asks',
   sub { $sandbox->dispute($disputed->{invoice}, status => 'warning_needs_response') }, [], sub (@) { };
 
-edited 'a line that is suspended though it is paid for', "lines:{$disputed->{tenant}}:line:$disputed->{line}", suspended => 1,
+edited 'a line that is suspended though it is paid for', "lines:{$disputed->{tenant}}:rec:$disputed->{line}", suspended => 1,
   qr/^suspended: line $disputed->{line} .* is suspended, and its subscription is active/;
 
 planted 'a line that runs though it is not paid for',
@@ -210,11 +210,11 @@ planted 'a line that runs though it is not paid for',
   [qr/^suspended: line $disputed->{line} .* is not suspended, and its subscription is unpaid/],
   sub (@) { $sandbox->move($disputed->{subscription}, status => 'active') };
 
-edited 'a line that was released, whose subscription lives', "lines:{$disputed->{tenant}}:line:$disputed->{line}", released => 1,
+edited 'a line that was released, whose subscription lives', "lines:{$disputed->{tenant}}:rec:$disputed->{line}", released => 1,
   qr/^ends: line $disputed->{line} .* has a live subscription/, qr/^place: line $disputed->{line} .* holds a place/;
 
 my $other = line_quietly();
-edited 'one subscription for two lines', "lines:{$disputed->{tenant}}:line:$disputed->{line}", subscription => $other->{subscription},
+edited 'one subscription for two lines', "lines:{$disputed->{tenant}}:rec:$disputed->{line}", subscription => $other->{subscription},
   qr/^double: line $disputed->{line} .* has the subscription of another line/, qr/^double: subscription $other->{subscription} .* is that of line .* and of line/,
   qr/^orphan: subscription $disputed->{subscription} .* is not that of its line$/, qr/^kept: subscription $disputed->{subscription} .* is not that of its line/;
 
@@ -230,7 +230,7 @@ planted 'two subscriptions for one line',
 # a line that failed, and what became of its money
 
 my $failed = line_quietly();
-my $failed_key = "lines:{$failed->{tenant}}:line:$failed->{line}";
+my $failed_key = "lines:{$failed->{tenant}}:rec:$failed->{line}";
 
 planted 'a refund that was counted twice, once as a credit note: the other half is still here',
   sub {
@@ -288,7 +288,7 @@ planted 'what was paid before is given back as well',
 my $one = bought_quietly('one');
 my $two = bought_quietly('two');
 
-edited 'a number that is assigned to two lines', "lines:{$two->{tenant}}:line:$two->{line}", number => $one->{number},
+edited 'a number that is assigned to two lines', "lines:{$two->{tenant}}:rec:$two->{line}", number => $one->{number},
   qr/^number: number \Q$one->{number}\E is held by line $one->{line} of a:one and line $two->{line} of a:two$/,
   qr/^number: number \Q$one->{number}\E of line $two->{line} of a:two is assigned to $one->{line} of a:one$/,
   qr/^number: number \Q$two->{number}\E is assigned to $two->{line} of a:two, which is no line and no ticket of it$/;

@@ -64,13 +64,14 @@ subtest 'copies' => sub {
     my $redis = $sim->connect;
     my $look  = sub {
         my @all = map { [$_, $redis->call('TYPE', $_), $redis->call('PTTL', $_)] } sort @{$redis->call('KEYS', '*')};
-        my %read = (string => ['GET'], hash => ['HGETALL'], set => ['SMEMBERS'], zset => [qw(ZRANGE 0 -1 WITHSCORES)], stream => [qw(XRANGE - +)]);
+        my %read = (string => ['GET'], hash => ['HGETALL'], set => ['SMEMBERS'], zset => [qw(ZRANGE 0 -1 WITHSCORES)], stream => [qw(XRANGE - +)], list => [qw(LRANGE 0 -1)]);
         push @$_, do { my ($verb, @more) = @{$read{$_->[1]}}; $redis->call($verb, $_->[0], @more) } for @all;
         return \@all;
     };
     my $write = sub ($n) {
         $redis->call('SET', "s$_", $n, 'PX', 5000 + $n), $redis->call('HSET', "h$_", map { ("f$_" => $n) } 1 .. 50), $redis->call('SADD', "m$_", $n),
-          $redis->call('ZADD', "z$_", $n, "m$n", 7, 'always'), $redis->call('XADD', "x$_", '*', n => $n)
+          $redis->call('ZADD', "z$_", $n, "m$n", 7, 'always'), $redis->call('XADD', "x$_", '*', n => $n),
+          $redis->call('RPUSH', "l$_", $n, 'always')
           for 1 .. 5;
     };
 

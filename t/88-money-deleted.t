@@ -2,6 +2,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Digest::SHA ();
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(promise calm);
@@ -168,6 +169,21 @@ promise 'paid while the tenant is being deleted, its line not gone yet: it goes 
     $sandbox->wait_idle;
     is $redis->exists("lines:{w:half}:line:$line->{line}"), 1, 'its line is there';
     $s->remove($line);
+    only_that_goes_back($line, $late);
+};
+
+promise 'what goes back of a tenant that is gone, and whose hint is lost: it goes back all the same' => sub {
+    my $line = $s->active_line;
+    my $late = gone($line);
+    my $id   = substr Digest::SHA::sha256_hex("orphan:$line->{subscription}"), 0, 24;
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'DELETE', kind => 'drop_before', times => 1000);
+    $sandbox->pay($late);
+    $s->soon(sub { $s->op($line->{tenant}, $id)->{tries} }, 'it is tried');
+    $sandbox->wait_idle;
+    $s->unseen(sub {
+        $sandbox->clear_faults;
+        $s->redis->cli('DEL', map {"lines:{due:$_}"} 0 .. 15);
+    });
     only_that_goes_back($line, $late);
 };
 

@@ -46,12 +46,12 @@ sub small () {
 my %grown = (
     'a place is freed' => sub {
         my $line = full();
-        script($line, line_report => ["line:$line->{first}", qw(t pending ev op:none ops)], 'failed', '', '', 'none');
+        script($line, line_report => ["line:$line->{first}", qw(t pending journal op:none ops)], 'failed', '', '', 'none');
         return $line;
     },
     'another plan is bought' => sub {
         my $line = small();
-        script($line, tenant_put => [qw(t keys lines tickets pending deleted)], plan => 'growth');
+        script($line, tenant_put => [qw(t keys lines tickets pending deleted unpaid)], plan => 'growth');
         return $line;
     },
 );
@@ -179,14 +179,14 @@ promise 'it shrinks again while the place is kept: the line keeps it' => sub {
     my $line = $grown{'another plan is bought'}->();
     $sandbox->fault(path => '/v1/invoices/:id/void', kind => '500', times => 1000);
     $s->action($line->{key}, $line->{line}, 'payment_link');
-    script($line, tenant_put => [qw(t keys lines tickets pending deleted)], plan => 'paid');
+    script($line, tenant_put => [qw(t keys lines tickets pending deleted unpaid)], plan => 'paid');
     $sandbox->clear_faults;
     included($line);
 };
 
 promise 'a workspace that is past due is promoted nothing: it is to pay' => sub {
     my $line = $grown{'another plan is bought'}->();
-    script($line, tenant_put => [qw(t keys lines tickets pending deleted)], subscription => 'past_due');
+    script($line, tenant_put => [qw(t keys lines tickets pending deleted unpaid)], subscription => 'past_due');
     is $s->action($line->{key}, $line->{line}, 'payment_link')->json('/status'), 'awaiting_payment', 'the link';
     is_deeply places($line), [0, 1], 'in the place that it had';
 };
@@ -213,7 +213,7 @@ promise '... or refused by the provisioner' => sub {
     my $first = $s->request($key, channelType => 'phone')->json('/line/_id');
     my $line  = $s->pending_line(name => $name, key => $key, phone());
     $told->set(status => 422);
-    wait_for(sub { $redis->cli('HGET', "lines:{w:$name}:line:$first", 'status') eq 'failed' }, 30, 'the refusal');
+    wait_for(sub { $redis->cli('HGET', "lines:{w:$name}:rec:$first", 'status') eq 'failed' }, 30, 'the refusal');
     $told->set(status => 200);
     $s->soon(sub { $s->now_of($line)->{status} ne 'awaiting_payment' }, 'the other one has its place');
     is $s->now_of($line)->{required}, 0, '... and is not paid for';

@@ -52,7 +52,7 @@ promise 'what happens to a line of the former name is heard, and what nobody hol
     $nginx->http($http =~ s/deployment=\S+/deployment=renamed/r)->reload(wait_old => 1);
 
     # as where a database knows nothing of what another one holds
-    $s->redis->cli('DEL', "lines:{$lost->{tenant}}:line:$lost->{line}", "lines:{$lost->{tenant}}:op:$lost->{line}");
+    $s->redis->cli('DEL', "lines:{$lost->{tenant}}:line:$lost->{line}", "lines:{$lost->{tenant}}:rec:$lost->{line}", "lines:{$lost->{tenant}}:op:$lost->{line}");
     is $s->told_again($lost)->status, 200, 'billing tells of what nobody here holds';
     $sandbox->move($line->{subscription}, status => 'unpaid');
     $s->soon(sub { $s->now_of($line)->{suspended} }, 'the line is suspended');

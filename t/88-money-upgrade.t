@@ -195,7 +195,7 @@ promise 'what gives money back, or ends' => sub {
 
     $s->hand(cancel => $lapse->{subscription});
     left($lapse, id => substr(Digest::SHA::sha256_hex("lapse:$lapse->{subscription}"), 0, 24), kind => 'lapse', step => 'read', line => $lapse->{line}, subscription => $lapse->{subscription}, dirty => 1);
-    $redis->cli('HSET', "lines:{$lapse->{tenant}}:line:$lapse->{line}", reading => $lapse->{op});
+    $redis->cli('HSET', $redis->line_key(@$lapse{qw(tenant line)}), reading => $lapse->{op});
 
     ends($_) for $refund, $known, $orphan, $release, $lapse;
     is_deeply [$s->money($_->{subscription})], [900, 900, 'canceled'], 'all went back, once' for $refund, $known, $orphan;

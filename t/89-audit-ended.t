@@ -32,7 +32,7 @@ promise 'what no line holds was canceled, and Redis forgot the operation that wa
     $s->forget_since($then);
     for my $line (@lines) {
         $audit->shows(orphan => $line->{line}, 'repaired', qr/^no such line$/, qr/^canceled$/);
-        $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'all of it went back, what was renewed, too', 15);
+        $audit->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'all of it went back, what was renewed, too');
     }
     $audit->whole_pass;
     my $once = $audit->counted('orphan');
@@ -68,13 +68,13 @@ promise 'a refund failed, and a person has settled it: it is not begun again' =>
     my $then = $s->remember;
     my $line = $s->bought_line;
     $s->forget_since($then);
-    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'it was refunded', 15);
+    $audit->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'it was refunded');
     $s->rest($line->{tenant});
     my ($refund) = grep { ($_->{metadata}{tenant} // '') eq $line->{tenant} } @{$sandbox->call(GET => '/v1/refunds?limit=20')->json('/data')};
     $sandbox->settle($refund->{id} => 'failed');
     $nginx->allow(qr/refund_failed/);
     my $op;
-    $s->soon(sub { ($op) = grep { ($_->{subscription} // '') eq $line->{subscription} } @{$nginx->admin(GET => 'operations?state=stuck')->json->{operations}} }, 'it is stuck', 15);
+    $audit->soon(sub { ($op) = grep { ($_->{subscription} // '') eq $line->{subscription} } @{$nginx->admin(GET => 'operations?state=stuck')->json->{operations}} }, 'it is stuck');
     wait_for(sub { $nginx->admin(POST => "operations/$op->{id}/resolve", {as => 'settled', note => 'by transfer'})->status == 200 }, 15, 'a person to say so');
     $s->rest($line->{tenant});
     my $once = $audit->counted('orphan');
@@ -93,7 +93,7 @@ promise 'what a person ended by word, as it could not be read, stays ended' => s
     $sandbox->fault(path => '/v1/invoices', method => 'GET', kind => '400', times => 100_000);
     $s->forget_since($then);
     my $op;
-    $s->soon(sub { ($op) = grep { ($_->{subscription} // '') eq $line->{subscription} } @{$nginx->admin(GET => 'operations?state=stuck')->json->{operations}} }, 'it is stuck', 15);
+    $audit->soon(sub { ($op) = grep { ($_->{subscription} // '') eq $line->{subscription} } @{$nginx->admin(GET => 'operations?state=stuck')->json->{operations}} }, 'it is stuck');
     wait_for(sub { $nginx->admin(POST => "operations/$op->{id}/resolve", {as => 'settled', note => 'by transfer'})->status == 200 }, 15, 'a person to say so');
     $s->soon(sub { $s->op($line->{tenant}, $op->{id})->{step} eq 'done' }, 'it has ended', 15);
     $sandbox->clear_faults;

@@ -82,7 +82,7 @@ promise 'a refund of what no line holds failed, and the event was lost: it count
     my $then = $s->remember;
     my $line = $s->bought_line;
     $s->forget_since($then);
-    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'it was refunded', 15);
+    $audit->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'it was refunded');
     $s->rest($line->{tenant});
     $s->deaf;
     my ($refund) = grep { ($_->{metadata}{tenant} // '') eq $line->{tenant} } @{$sandbox->call(GET => '/v1/refunds?limit=20')->json('/data')};
@@ -103,7 +103,7 @@ promise 'only what was created since the last whole pass is listed, and an overl
     cmp_ok abs($gte - (time - 600)), '<', 60, 'ten minutes before it began';
     $redis->cli('HDEL', 'lines:{audit}', 'money');
     my $from = () = $sandbox->requests('GET');
-    $s->soon(sub { grep { $_->{path} eq '/v1/disputes' && $_->{query} =~ /gte(?:\]|%5D)=(\d+)/ && $1 < time - 29 * 86400 } $sandbox->requests('GET') }, 'and a month at first', 15);
+    $audit->soon(sub { grep { $_->{path} eq '/v1/disputes' && $_->{query} =~ /gte(?:\]|%5D)=(\d+)/ && $1 < time - 29 * 86400 } $sandbox->requests('GET') }, 'and a month at first');
 };
 
 promise 'a base plan whose event was lost: read, as the event would have it' => sub {
@@ -186,7 +186,7 @@ promise 'a release that was lost: it is begun again, and nothing goes back' => s
     for my $line (@lines) {
         my $now = 1000 * time;
         $s->unseen(sub {
-            $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", released => $now, ended => $now, reason => 'released', active => 0, place => '');
+            $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", released => $now, ended => $now, reason => 'released', active => 0, place => '');
             $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", ($line->{account} ? 'account_lines' : 'email_paid'), -1);
         });
         $audit->shows(released => $line->{line}, 'repaired', qr/^released$/, qr/^active$/);
@@ -202,7 +202,7 @@ promise 'a line that ended, and was not released, whose subscription lives: what
     my $line = $s->active_line;
     $s->rest($line->{tenant});
     my $now = 1000 * time;
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", lapsed => $now, ended => $now, reason => 'subscription_ended', active => 0, place => '');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", lapsed => $now, ended => $now, reason => 'subscription_ended', active => 0, place => '');
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", 'email_paid', -1);
     $audit->shows(released => $line->{line}, 'shown', qr/^ended$/, qr/^active$/);
     is +($s->money($line->{subscription}))[2], 'active', 'it is the operator\'s to end';
@@ -223,7 +223,7 @@ promise 'what can never be read is passed over, and shown; the pass goes on' => 
     like $nginx->error_log, qr/\[error\].*lines audit: unread, shown: "$bad->{tenant}"/, 'the operator is told';
     $audit->whole_pass;
     $redis->cli('HINCRBY', "lines:{$good->{tenant}}:t", email_paid => 1);
-    $s->soon(sub { $audit->found(counter => 'email_paid') }, 'what can be read is read', 15);
+    $audit->soon(sub { $audit->found(counter => 'email_paid') }, 'what can be read is read');
     $redis->cli('HINCRBY', "lines:{$good->{tenant}}:t", email_paid => -1);
     for (@was) { $redis->cli('DEL', $_); $redis->cli('RENAME', "$_:was", $_) }
     $audit->gone(unread => $_->{tenant}) for $bad, $tickets;
@@ -246,7 +246,7 @@ promise 'a purchase that took more than a day: its place has left the window bef
     my ($day, $now, $key) = (86_400_000, 1000 * time, "lines:{$line->{tenant}}");
     cmp_ok abs($s->now_of($line)->{begun} - $now), '<', 60_000, 'its line knows when it began';
     $redis->cli('ZADD', "$key:win", $now - 31 * $day, $line->{line});
-    $redis->cli('HSET', "$key:line:$line->{line}", begun => $now - 31 * $day, created => $now - 28 * $day);
+    $redis->cli('HSET', "$key:rec:$line->{line}", begun => $now - 31 * $day, created => $now - 28 * $day);
     $s->bought_line(account => $line->{account}, name => $line->{name}, key => 'k2');
     is $redis->cli('ZSCORE', "$key:win", $line->{line}), undef, 'the next purchase has swept it out';
     $audit->whole_pass for 1 .. 2;

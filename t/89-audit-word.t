@@ -8,7 +8,7 @@ use Test::Lines qw(wait_for);
 use Test::Lines::Audit;
 use Test::Lines::Scenario qw(promise);
 
-my $t       = Test::Lines->new;
+my $t       = Test::Lines->new(timeout => 600);
 my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations . ' audit=20ms pass=300ms');
 my $sandbox = $s->sandbox;
 my $redis   = $s->redis;
@@ -53,9 +53,10 @@ sub charged {
     return {%$line, subscription => $subscription->{id}};
 }
 
-# it was paid for, and nobody may read that
+# it was paid for, and nobody may read that, the auditor neither: who sees it live after the word cancels it himself
 sub paid {
     my $line = $s->pending_line;
+    $sandbox->fault(path => '/v1/subscriptions',     method => 'GET', times => 1000, kind => '500');
     $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', times => 1000, kind => '401');
     $sandbox->pay($line->{invoice});
     wait_for(sub { stuck($line->{tenant}) }, 30, 'it to be stuck');
@@ -67,7 +68,7 @@ sub fences ($tenant) { return join ' ', map { "$_ " . $redis->cli('HGET', $_, 'f
 
 sub all_goes_back ($line) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'all of it goes back', 20) or diag join ' ', $s->money($line->{subscription});
+    $audit->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'all of it goes back') or diag join ' ', $s->money($line->{subscription});
     $s->rest($line->{tenant});
     my $begun = fences($line->{tenant});
     $audit->whole_pass for 1 .. 2;
@@ -86,7 +87,6 @@ for my $what (sort keys %of) {
 
     promise "$what: its tenant is deleted before anybody has looked" => sub {
         my $line = $of{$what}->();
-        $sandbox->fault(path => '/v1/subscriptions', method => 'GET', times => 1000, kind => '500');
         said($line, sub {
             my $until = time + 1;
             wait_for(sub { time > $until }, 10, 'a second after its payment');

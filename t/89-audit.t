@@ -3,6 +3,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Mojo::JSON qw(encode_json);
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Audit;
@@ -63,7 +64,7 @@ subtest 'a line whose subscription has ended, and nobody said so: it ends' => su
 
 subtest 'the clock of Redis was set back since it was begun and seen: it is looked at all the same' => sub {
     my $line = $s->active_line;
-    my $key  = "lines:{$line->{tenant}}:line:$line->{line}";
+    my $key  = "lines:{$line->{tenant}}:rec:$line->{line}";
     $s->rest($line->{tenant});
     $s->deaf;
     $redis->cli('HSET', $key, created => (time + 3600) * 1000);
@@ -88,12 +89,12 @@ subtest 'a line whose subscription is past due: it is suspended, and comes back'
 
 subtest 'a subscription that billing does not know: shown, since it may be the key of another account' => sub {
     my $line = $s->active_line;
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", subscription => 'sub_nobodys');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", subscription => 'sub_nobodys');
     $audit->shows(unpaid => $line->{line}, 'shown', qr/^active$/, qr/^no such subscription$/);
     is $s->now_of($line)->{active}, 1, 'its line goes on';
     $audit->shows(orphan => $line->{line}, 'repaired', qr/^its line has another one$/, qr/^active$/);
     $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'the one that was paid is given back');
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", status => 'failed', ended => 1, place => '');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => -1);
     $audit->gone(unpaid => $line->{line});
 };
@@ -102,19 +103,19 @@ subtest 'what is older than the database: shown, until the operator says that it
     my $line = $s->active_line;
     $redis->cli('HSET', 'lines:{database}', born => (time + 3600) * 1000);
     $nginx->stop->start;
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", subscription => 'sub_nobodys');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", subscription => 'sub_nobodys');
     $audit->shows(orphan => $line->{line}, 'shown', qr/^its line has another one$/, qr/^active$/);
     is +($s->money($line->{subscription}))[2], 'active', 'it is not given back';
     is $s->first->admin(POST => 'database/confirm')->status, 200, 'it is this one';
     $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'by now it is');
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", status => 'failed', ended => 1, place => '');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => -1);
     $audit->gone(unpaid => $line->{line});
 };
 
 subtest 'a subscription that outlives its line' => sub {
     my $line = $s->active_line;
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", status => 'failed', ended => 1, place => '');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => -1);
     $audit->shows(orphan => $line->{line}, 'repaired', qr/^failed$/, qr/^active$/);
     $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'it is canceled, and given back');
@@ -122,10 +123,10 @@ subtest 'a subscription that outlives its line' => sub {
 
 subtest 'one subscription for two lines: shown' => sub {
     my @lines = map { $s->active_line } 1 .. 2;
-    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", subscription => $lines[0]{subscription});
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:rec:$lines[1]{line}", subscription => $lines[0]{subscription});
     $audit->shows(shared => $lines[1]{line}, 'shown', qr/^its line's$/, qr/^$lines[0]{line}$/);
     is +($s->money($lines[0]{subscription}))[2], 'active', 'and left to the operator';
-    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", status => 'failed', ended => 1, place => '');
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:rec:$lines[1]{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$lines[1]{tenant}}:t", email_paid => -1);
     $audit->gone(shared => $lines[1]{line});
 };
@@ -186,10 +187,10 @@ subtest 'numbers, lines and tickets' => sub {
 
     # one number for two lines
     my $number = $lines[1]{number};
-    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", number => $lines[0]{number});
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:rec:$lines[1]{line}", number => $lines[0]{number});
     $audit->shows(number => $number, 'shown', qr/^assigned to $lines[1]{line}$/, qr/^\Q$lines[0]{number}\E$/);
     $audit->shows(number => $lines[0]{number}, 'shown', qr/^held by $lines[1]{line}$/, qr/^assigned \S+ $lines[0]{line} /);
-    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", number => $number);
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:rec:$lines[1]{line}", number => $number);
     $audit->gone(number => $number);
 };
 
@@ -212,6 +213,35 @@ subtest 'what is in flight is passed over' => sub {
     is $answer->status, 200, 'a purchase that takes its time';
     $audit->whole_pass for 1 .. 2;
     is_deeply {map { ($_ => $audit->counted($_)) } keys %before}, \%before, 'disagrees with nothing';
+};
+
+subtest 'a ticket that is being fulfilled: its number is not taken back' => sub {
+    my $long  = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations =~ s/lease=\S+/lease=20s/r . ' audit=20ms pass=300ms');
+    my $node  = $long->nginx;
+    my $wire  = $t->wire(redis => $long->redis);
+    my $held  = $long->nginx(redis => $wire->url, redis_options => 'timeout=20s connect_timeout=10s');
+    my $keys  = Test::Lines::Audit->new(scenario => $long);
+    my ($number) = $long->numbers(1);
+    my @tickets  = map {
+        my $account = $long->account($_);
+        $node->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $account->{headers})->json('/data/id');
+    } qw(first second);
+    my $fulfill = sub ($nginx, $id) {
+        return $nginx->request_p(POST => "/_lines/admin/tickets/$id", {Authorization => 'Bearer ' . $t->admin_token, 'Content-Type' => 'application/json'},
+            encode_json({status => 'FULFILLED', fulfilledNumber => $number}));
+    };
+
+    $wire->hold($wire->call('ticket_move'));
+    my $answer;
+    my $moved = $fulfill->($held, $tickets[0])->then(sub { $answer = shift });
+    $wire->reached('ticket_move');
+    $keys->whole_pass for 1 .. 2;
+    like $long->redis->cli('HGET', 'lines:{inv}:numbers', $number), qr/^assigned \S+ ticket\.$tickets[0] /, 'it is kept for the ticket';
+    is $node->admin(POST => "tickets/$tickets[1]", {status => 'FULFILLED', fulfilledNumber => $number})->status, 409, 'nobody else gets it meanwhile';
+    $wire->pass;
+    wait_for(sub { $answer }, 30, 'the answer');
+    is $answer->status, 200, 'it is the ticket\'s';
+    is_deeply $keys->list, [], 'nothing disagreed';
 };
 
 subtest 'the list is bounded, and what was repaired is told for a while' => sub {

@@ -116,7 +116,7 @@ promise 'a refund that failed was made up for by a transfer: nothing more goes b
     is scalar(refunds_of($line)), 1, 'nothing went back again';
 
     $nginx->wait_log(qr/\[notice\].*$op->{id}.*refund_failed.*$line->{invoice}.*due "900".*settled.*ticket 17/, $mark);
-    my %event = map { my %e = @{$_->[1]}; $e{type} eq 'operation.resolved' ? %e : () } @{$redis->client->xrange("lines:{$line->{tenant}}:ev", '-', '+')};
+    my %event = map { $_->{type} eq 'operation.resolved' ? %$_ : () } $redis->events($line->{tenant});
     delete $event{at};
     is_deeply \%event, {type => 'operation.resolved', operation => $op->{id}, kind => 'refund', step => 'cancel', stuck => 'refund_failed', invoice => $line->{invoice},
         due => 900, as => 'settled', by => 'ops', note => 'Sent by transfer, ticket 17'}, "it is among the tenant's events";
@@ -195,7 +195,7 @@ promise 'one invoice was reported, then billing knows us no more: nothing is sho
     is_deeply $now->{due}, {invoice => undef, amount => undef}, 'what was reported before is not what it is about';
     ends($now, 'settled');
     $sandbox->clear_faults;
-    my %event = map { my %e = @{$_->[1]}; $e{type} eq 'operation.resolved' ? %e : () } @{$redis->client->xrange("lines:{$line->{tenant}}:ev", '-', '+')};
+    my %event = map { $_->{type} eq 'operation.resolved' ? %$_ : () } $redis->events($line->{tenant});
     is_deeply [@event{qw(stuck invoice due)}], ['billing_alert', '', ''], '... nor does the event say so';
 };
 
@@ -213,7 +213,7 @@ promise 'a purchase that was undone, its refund refused, settled: its payment is
     $told->set(status => 200);
     $nginx->allow(qr/no line holds/);
     is $s->told_again($line)->status, 200, 'the event comes again';
-    $s->soon(sub { scalar grep { my %e = @{$_->[1]}; $e{type} eq 'orphan.refunded' } @{$redis->client->xrange("lines:{$line->{tenant}}:ev", '-', '+')} }, 'an orphan looks at it');
+    $s->soon(sub { scalar grep { $_->{type} eq 'orphan.refunded' } $redis->events($line->{tenant}) }, 'an orphan looks at it');
     is +($s->money($line->{subscription}))[1], 0, '... which finds nothing due: the customer has it already';
 };
 
@@ -226,7 +226,7 @@ promise 'a line that was canceled, a part was paid, its refund refused, settled:
     $sandbox->clear_faults;
     is $s->now_of($line)->{status}, 'canceled', 'the line is canceled, as was asked for';
     is $s->event('invoice.paid', $sandbox->call(GET => "/v1/invoices/$line->{invoice}")->json)->status, 200, 'an event';
-    $s->soon(sub { scalar grep { my %e = @{$_->[1]}; $e{type} eq 'orphan.refunded' } @{$redis->client->xrange("lines:{$line->{tenant}}:ev", '-', '+')} }, 'an orphan looks at it');
+    $s->soon(sub { scalar grep { $_->{type} eq 'orphan.refunded' } $redis->events($line->{tenant}) }, 'an orphan looks at it');
     is +($s->money($line->{subscription}))[1], 0, '... which finds nothing due';
 };
 

@@ -62,7 +62,7 @@ subtest 'by default 100' => sub {
 subtest 'many at once' => sub {
     my $one = $shop->account('race');
     my @got = map { ref $_ ? $_->[0] : $_ } $scripts->race(200, 8, sub ($s, $i) {
-        $s->run(ticket_add => [k($one, "ticket:9$i"), map({ k($one, $_) } qw(tickets ev t tickets:open))], "9$i", '', 7);
+        $s->run(ticket_add => [k($one, "ticket:9$i"), map({ k($one, $_) } qw(tickets ev t tickets:open), "never:9$i")], "9$i", '', 7);
     });
     is scalar(grep { $_ eq 'added' } @got), 7,   'never more than there may be';
     is scalar(grep { $_ eq 'full' } @got),  193, 'all others are refused';

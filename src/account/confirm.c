@@ -476,9 +476,7 @@ lines_answered(confirm_begun, lines_confirm_t *confirm, confirm_begin)
 
     case LINES_CONFIRM_BEGIN_EXPIRED:
 
-        /* for ever, and nobody else has begun it */
-
-        (void) lines_forget_ix_del(&ctx->caller, .id = confirm->id);
+        /* by a clock that may be set back: its hints are dropped as well */
 
         return confirm_expired(r, ctx);
     }

@@ -157,6 +157,9 @@ lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
 
     case LINES_TICKET_ADD_FULL:
         return lines_tenant_limited(ctx, &bound, 0);
+
+    case LINES_TICKET_ADD_LATE:
+        return lines_unavailable(r, ctx, 1);
     }
 
     /* the account was deleted after its key had been looked at */

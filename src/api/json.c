@@ -6,23 +6,22 @@
 #define LINES_JSON_SIZE  512
 
 
-static void
-json_append(lines_json_t *json, ngx_str_t *text)
+/* NGX_OK: the text is there, and room behind it for more */
+
+static ngx_int_t
+json_append(lines_json_t *json, ngx_str_t *text, size_t more)
 {
     size_t   size;
     u_char  *p;
 
-    if (text->len == 0) {
-        return;
-    }
-
-    if ((size_t) (json->end - json->last) < text->len) {
-        size = 2 * (json->end - json->start) + text->len + LINES_JSON_SIZE;
+    if ((size_t) (json->end - json->last) < text->len + more) {
+        size = 2 * (json->end - json->start) + text->len + more
+               + LINES_JSON_SIZE;
 
         p = ngx_pnalloc(json->pool, size);
         if (p == NULL) {
             json->failed = 1;
-            return;
+            return NGX_ERROR;
         }
 
         if (json->start) {
@@ -37,7 +36,11 @@ json_append(lines_json_t *json, ngx_str_t *text)
         json->end = p + size;
     }
 
-    json->last = ngx_cpymem(json->last, text->data, text->len);
+    if (text->len) {
+        json->last = ngx_cpymem(json->last, text->data, text->len);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -49,64 +52,68 @@ json_write(lines_json_t *json, const char *fmt, va_list args)
     ngx_uint_t     i;
     lines_list_t  *list;
 
-    static u_char     quote[] = "\"";
     static ngx_str_t  words[] = { ngx_string("false"), ngx_string("true") };
 
-    for ( /* void */ ; *fmt; fmt++) {
-        text.data = (u_char *) fmt;
-        text.len = 1;
+    ngx_str_null(&text);
 
-        if (*fmt == '\'') {
-            text.data = quote;
+    /* what the format itself adds always has room */
 
-        } else if (*fmt == ',' && json->last > json->start
-                   && (json->last[-1] == '[' || json->last[-1] == '{'))
-        {
-            continue;
+    while (json_append(json, &text, ngx_strlen(fmt)) == NGX_OK) {
 
-        } else if (*fmt == '%') {
+        for ( /* void */ ; *fmt && *fmt != '%'; fmt++) {
 
-            switch (*++fmt) {
-
-            case 's':
-                text.data = va_arg(args, u_char *);
-                text.len = ngx_strlen(text.data);
-                break;
-
-            case 'L':
-                text.data = number;
-                text.len = ngx_sprintf(number, "%L", va_arg(args, int64_t))
-                           - number;
-                break;
-
-            case 'B':
-                text = words[va_arg(args, ngx_uint_t) != 0];
-                break;
-
-            case 'A':
-                list = va_arg(args, lines_list_t *);
-                text.len = 0;
-
-                for (i = 0; i < list->n; i++) {
-                    lines_json_add(json, i ? ",%V" : "%V", &list->elts[i]);
-                }
-
-                break;
-
-            default:
-                text = *va_arg(args, ngx_str_t *);
-
-                if (*fmt != 'V' && text.len == 0) {
-                    ngx_str_set(&text, "null");
-
-                } else if (*fmt == 'J') {
-                    text = lines_json_string(json->pool, &text);
-                    json->failed |= (text.data == NULL);
-                }
+            if (*fmt != ','
+                || json->last == json->start
+                || (json->last[-1] != '[' && json->last[-1] != '{'))
+            {
+                *json->last++ = (*fmt == '\'') ? '"' : (u_char) *fmt;
             }
         }
 
-        json_append(json, &text);
+        if (*fmt == '\0') {
+            return;
+        }
+
+        switch (*++fmt) {
+
+        case 's':
+            text.data = va_arg(args, u_char *);
+            text.len = ngx_strlen(text.data);
+            break;
+
+        case 'L':
+            text.data = number;
+            text.len = ngx_sprintf(number, "%L", va_arg(args, int64_t))
+                       - number;
+            break;
+
+        case 'B':
+            text = words[va_arg(args, ngx_uint_t) != 0];
+            break;
+
+        case 'A':
+            list = va_arg(args, lines_list_t *);
+            text.len = 0;
+
+            for (i = 0; i < list->n; i++) {
+                lines_json_add(json, i ? ",%V" : "%V", &list->elts[i]);
+            }
+
+            break;
+
+        default:
+            text = *va_arg(args, ngx_str_t *);
+
+            if (*fmt != 'V' && text.len == 0) {
+                ngx_str_set(&text, "null");
+
+            } else if (*fmt == 'J') {
+                text = lines_json_string(json->pool, &text);
+                json->failed |= (text.data == NULL);
+            }
+        }
+
+        fmt++;
     }
 }
 

@@ -23,7 +23,7 @@ lines_bearer_header(ngx_str_t *value, ngx_str_t *token)
         return NGX_DECLINED;
     }
 
-    end = ngx_strlchr(p, last, ' ');
+    end = memchr(p, ' ', last - p);
 
     if (end == NULL) {
 
@@ -38,7 +38,7 @@ lines_bearer_header(ngx_str_t *value, ngx_str_t *token)
 
     for (p = end; *p == ' '; p++) { /* void: last is no space */ }
 
-    if (ngx_strlchr(p, last, ' ') != NULL) {
+    if (memchr(p, ' ', last - p) != NULL) {
         return NGX_ABORT;
     }
 

@@ -115,6 +115,7 @@ request_id_get(ngx_http_request_t *r, ngx_str_t *id)
 {
     size_t            i;
     u_char           *p;
+    uint32_t          words[4];
     ngx_table_elt_t  *h;
 
     static const char  allowed[] = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -131,17 +132,19 @@ request_id_get(ngx_http_request_t *r, ngx_str_t *id)
         return NGX_OK;
     }
 
-    p = ngx_pnalloc(r->pool, 32);
+    p = ngx_pnalloc(r->pool, 2 * sizeof(words));
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < 32; i += 8) {
-        ngx_sprintf(p + i, "%08xD", (uint32_t) ngx_random());
+    for (i = 0; i < 4; i++) {
+        words[i] = (uint32_t) ngx_random();
     }
 
+    ngx_hex_dump(p, (u_char *) words, sizeof(words));
+
     id->data = p;
-    id->len = 32;
+    id->len = 2 * sizeof(words);
 
     return NGX_OK;
 }

@@ -16,9 +16,12 @@ ngx_table_elt_t *
 lines_header_in(ngx_list_t *headers, const char *name,
     ngx_table_elt_t *after)
 {
+    size_t            len;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
+
+    len = ngx_strlen(name);
 
     for (part = &headers->part; part; part = part->next) {
         h = part->elts;
@@ -33,7 +36,10 @@ lines_header_in(ngx_list_t *headers, const char *name,
                 continue;
             }
 
-            if (h[i].hash && lines_is_nocase(&h[i].key, name)) {
+            if (h[i].hash
+                && h[i].key.len == len
+                && strncasecmp((char *) h[i].key.data, name, len) == 0)
+            {
                 return &h[i];
             }
         }

@@ -1,6 +1,7 @@
 
 #include "http/metrics.h"
 #include "http/router.h"
+#include "http/text.h"
 
 
 #define LINES_METRICS_PUBLISH  1000
@@ -82,17 +83,23 @@ ngx_uint_t
 lines_metrics_name(lines_metrics_registry_e registry, ngx_str_t *a,
     ngx_str_t *b)
 {
-    u_char                     buffer[LINES_METRICS_NAME_LEN + 1];
+    u_char                     buffer[LINES_METRICS_NAME_LEN];
     ngx_str_t                  name;
     ngx_uint_t                 n;
     lines_metrics_registry_t  *reg;
 
     name.data = buffer;
-    name.len = ngx_snprintf(buffer, sizeof(buffer), b ? "%V %V" : "%V", a, b)
-               - buffer;
+    name.len = b ? a->len + 1 + b->len : a->len;
 
     if (name.len == 0 || name.len > LINES_METRICS_NAME_LEN) {
         return 0;
+    }
+
+    if (b) {
+        (void) lines_pair(buffer, a, b);
+
+    } else {
+        name.data = a->data;
     }
 
     reg = &metrics_area->registries[registry];

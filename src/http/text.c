@@ -87,7 +87,7 @@ lines_split(ngx_str_t *text, u_char ch)
     }
 
     last = text->data + text->len;
-    end = ngx_strlchr(text->data, last, ch);
+    end = memchr(text->data, ch, text->len);
 
     part.data = text->data;
     part.len = (end ? end : last) - text->data;
@@ -96,6 +96,16 @@ lines_split(ngx_str_t *text, u_char ch)
     text->len = last - text->data;
 
     return part;
+}
+
+
+u_char *
+lines_pair(u_char *p, ngx_str_t *a, ngx_str_t *b)
+{
+    p = ngx_cpymem(p, a->data, a->len);
+    *p++ = ' ';
+
+    return ngx_cpymem(p, b->data, b->len);
 }
 
 

@@ -40,6 +40,9 @@ ngx_str_t lines_split(ngx_str_t *text, u_char ch);
 /* the same of a list of a header's: without the white space around it */
 ngx_str_t lines_item(ngx_str_t *list, u_char ch);
 
+/* writes "A B" to p, which has room for it; where it ends */
+u_char *lines_pair(u_char *p, ngx_str_t *a, ngx_str_t *b);
+
 /* the first of its words */
 #define lines_word(text)  lines_split(text, ' ')
 

@@ -575,11 +575,14 @@ lines_concurrency_take(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    if (lines_redis_format(r->pool, &key, "%V %V", &limit->name, &who)
-        != NGX_OK)
-    {
+    key.len = limit->name.len + 1 + who.len;
+    key.data = ngx_pnalloc(r->pool, key.len);
+
+    if (key.data == NULL) {
         return NGX_ERROR;
     }
+
+    (void) lines_pair(key.data, &limit->name, &who);
 
     if (key.len > LINES_CONCURRENCY_KEY || concurrency_claimed(r, &key)) {
         return NGX_OK;

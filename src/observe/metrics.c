@@ -42,6 +42,7 @@ typedef struct {
     ngx_uint_t              tokens;
     ngx_uint_t              buckets;
     ngx_uint_t              held;
+    ngx_uint_t              build;
     ngx_atomic_uint_t       redis_inflight;
     ngx_atomic_uint_t       redis_connected;
     ngx_atomic_uint_t       redis_breaker[3];    /* workers, by its state */
@@ -128,6 +129,12 @@ typedef struct {
 
 
 static const metrics_row_t  metrics_table[] = {
+
+    { "lines_build_info", "gauge",
+      "1, with the versions of the module, of nginx and of hiredis.",
+      .label = "version=\"" LINES_VERSION "\",nginx=\"" NGINX_VERSION "\","
+               "hiredis=\"%V\"",
+      .words = &lines_redis_hiredis, .nwords = 1, in_values(build) },
 
     { "lines_http_requests", "counter",
       "Requests answered, by endpoint and code.",
@@ -318,6 +325,7 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
 
     lines_lease_status(&values->tokens, &values->buckets);
 
+    values->build = 1;
     values->held = lines_concurrency_held(lmcf);
 
     for (i = 0; i < LINES_METRICS_WORKERS; i++) {

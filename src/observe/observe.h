@@ -6,11 +6,15 @@
 #include "http/router.h"
 
 
+/* of the module; docker/debian/changelog tells what is in it */
+#define LINES_VERSION  "1.0.0"
+
+
 /* lines_metrics [survey=30s]: Prometheus' text, or OpenMetrics where Accept
    names it */
 char *lines_metrics_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
-/* lines_ready: 200 or 503, with a reason for each dependency */
+/* lines_ready: 200 or 503, with a reason for each dependency, and what runs */
 extern lines_api_t  lines_ready_api;
 
 

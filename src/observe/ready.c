@@ -185,7 +185,9 @@ ready(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     ready_others(&json, lmcf);
 
-    lines_json_add(&json, "}");
+    lines_json_add(&json, ",'version':{'lines':'%s','nginx':'%s',"
+                   "'hiredis':'%V'}}", LINES_VERSION, NGINX_VERSION,
+                   &lines_redis_hiredis);
 
     return lines_json_answer(ctx, fine ? NGX_HTTP_OK
                                        : NGX_HTTP_SERVICE_UNAVAILABLE, &json);

@@ -9,6 +9,7 @@
 #define LINES_SURVEY_HOLD   60000
 #define LINES_SURVEY_OPS    5000    /* looked at in a pass */
 #define LINES_SURVEY_BATCH  100     /* by a call */
+#define LINES_SURVEY_LINES  50      /* that get another layout in a call */
 
 
 static ngx_int_t survey_known(void *data, lines_survey_read_reply_t *reply);
@@ -17,6 +18,8 @@ static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
 static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
 static ngx_int_t survey_page(void *data, lines_tenants_scan_reply_t *reply);
 static ngx_int_t survey_tenant(ngx_str_t *tenant);
+static ngx_int_t survey_layout(ngx_str_t *tenant);
+static ngx_int_t survey_laid_out(void *data, lines_lines_layout_reply_t *reply);
 static ngx_int_t survey_counted(void *data,
     lines_tenant_survey_reply_t *reply);
 static ngx_int_t survey_operations(void *data, lines_ops_survey_reply_t *reply);
@@ -347,6 +350,24 @@ survey_tenant(ngx_str_t *tenant)
 }
 
 
+/* what was written before this release: a few lines, then others' turn */
+
+static ngx_int_t
+survey_layout(ngx_str_t *tenant)
+{
+    return lines_lines_layout(&survey.caller, survey_laid_out, tenant,
+                              .tenant = *tenant, .most = LINES_SURVEY_LINES);
+}
+
+
+static ngx_int_t
+survey_laid_out(void *data, lines_lines_layout_reply_t *reply)
+{
+    return reply->left == 1 && survey_layout(data) != NGX_AGAIN ? NGX_ERROR
+                                                                : NGX_OK;
+}
+
+
 static ngx_int_t
 survey_counted(void *data, lines_tenant_survey_reply_t *reply)
 {
@@ -361,6 +382,13 @@ survey_counted(void *data, lines_tenant_survey_reply_t *reply)
     for (i = 0; i < LINES_MOVES; i++) {
         survey.sums.values[LINES_SURVEY_RAW + i] +=
                                    survey_number(&reply->counts.elts[i]);
+    }
+
+    if (!lines_is(&reply->layout, "2")
+        && survey.lmcf->redis_conf.layout == 2
+        && survey_layout(tenant) != NGX_AGAIN)
+    {
+        return NGX_ERROR;
     }
 
     for (i = 0; i < reply->operations.n; i += n) {

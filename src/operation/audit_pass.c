@@ -492,12 +492,15 @@ audit_told(void *data, lines_audit_found_reply_t *reply)
 
     audit_log(found);
 
-    /* the inventory looks itself, and takes the number back */
+    /*
+     * The inventory looks itself, and takes the number back; but no sooner than
+     * it would anyway, where a ticket has a lease of it by now.
+     */
 
     if (found->operation.len) {
-        (void) lines_forget_inv_watch(&audit->caller, .tenant = found->tenant,
-                                      .operation = found->operation,
-                                      .delay = 0);
+        (void) lines_forget_audit_number_due(&audit->caller,
+                                             .tenant = found->tenant,
+                                             .operation = found->operation);
     }
 
     return found->act ? found->act() : NGX_OK;

@@ -381,12 +381,26 @@ lapse(const lines_view_t *view)
         return decision(LOOK, NULL);
     }
 
+    /* what is in doubt is to be counted, once billing shows it again */
+
+    if (view->money == LINES_MONEY_UNSEEN) {
+        if (view->sub == LINES_SUB_UNTOLD) {
+            return decision(STUCK, "subscription_refused");
+        }
+
+        if (view->sub == LINES_SUB_MISSING) {
+            return decision(STUCK, "subscription_missing");
+        }
+    }
+
     if (view->sub == LINES_SUB_INCOMPLETE
         || view->sub == LINES_SUB_LIVE
         || view->sub == LINES_SUB_OVERDUE)
     {
         if (view->money == LINES_MONEY_UNSEEN) {
-            return decision(COUNT, NULL);
+            return view->invoice == LINES_INVOICE_MISSING
+                   ? decision(STUCK, "invoice_missing")
+                   : decision(COUNT, NULL);
         }
 
         if (view->disputed) {

@@ -71,10 +71,12 @@ look_operation(void *data, lines_op_seen_reply_t *reply)
 {
     lines_look_t *look = data;
 
+    int64_t     attempt;
     ngx_uint_t  older;
 
-    older = (look->metadata->attempt
-             && (int64_t) look->metadata->attempt < reply->attempt)
+    attempt = look->metadata->attempt;
+
+    older = (attempt && attempt < reply->attempt)
             || (reply->subscription.len
                 && !lines_same(&reply->subscription, &look->subscription));
 
@@ -101,7 +103,9 @@ look_operation(void *data, lines_op_seen_reply_t *reply)
     look->spawn = look->id;
 
     return lines_op_wake(look->caller, look_news, look,
-                         .tenant = look->tenant, .id = look->id);
+                         .tenant = look->tenant, .id = look->id,
+                         .subscription = look->subscription,
+                         .attempt = attempt ? &attempt : NULL);
 }
 
 
@@ -115,8 +119,8 @@ look_news(void *data, lines_op_wake_reply_t *reply)
     LINES_FAILPOINT("event.news.after");
 
     /*
-     * It has ended since it was seen, or will without a look at money, as its
-     * line failed: the news is its line's.
+     * It has ended since it was seen, or is at another attempt, or will end
+     * without a look at money, as its line failed: the news is its line's.
      */
 
     return reply->unfinished == 1 ? look_hint(look) : look_billed(look);
@@ -261,6 +265,13 @@ look_begin(lines_look_t *look, const char *prefix, ngx_str_t *name)
 
     rc = lines_ix_put(look->caller, NULL, NULL, .id = look->spawn,
                       .tenant = look->tenant);
+
+    /* its tenant may be gone, and then in no other list */
+
+    if (rc == NGX_AGAIN && look->follows == LINES_FOLLOWS_ORPHAN) {
+        rc = lines_orphaned_add(look->caller, NULL, NULL,
+                                .tenant = look->tenant);
+    }
 
     return rc == NGX_AGAIN ? look_hint(look) : rc;
 }

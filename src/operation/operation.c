@@ -44,6 +44,7 @@ static void op_told(void *data, lines_result_t *result);
 static ngx_int_t op_finish(lines_op_t *op);
 static ngx_uint_t op_lasts(lines_op_t *op);
 static ngx_int_t op_dropping(void *data, lines_due_drop_reply_t *reply);
+static ngx_int_t op_announced(lines_op_t *op);
 static ngx_int_t op_dropped(void *data, lines_announced_reply_t *reply);
 static void op_end(lines_op_t *op, ngx_int_t rc);
 static void op_swept(lines_op_conf_t *ocf);
@@ -725,13 +726,16 @@ op_dropping(void *data, lines_due_drop_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    ngx_str_t  id, kind;
-
     lines_op_debug(op, "is not there, hint:%L", reply->dropped);
 
-    if (reply->dropped != 2) {
-        return NGX_DONE;
-    }
+    return reply->dropped == 2 ? op_announced(op) : NGX_DONE;
+}
+
+
+static ngx_int_t
+op_announced(lines_op_t *op)
+{
+    ngx_str_t  id, kind;
 
     id = op->id;
     kind = lines_split(&id, '.');
@@ -742,13 +746,26 @@ op_dropping(void *data, lines_due_drop_reply_t *reply)
 }
 
 
+/*
+ * A line request or a ticket that was not there never will be.  A token may
+ * have bought meanwhile: what it bought is looked for once more, behind the
+ * index's day.  What has not ended by then makes its index stay when it does.
+ */
+
 static ngx_int_t
 op_dropped(void *data, lines_announced_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    if (!reply->there) {
+    if (reply->there) {
+        (void) lines_forget_ix_last(&op->caller, .id = op->id);
+
+    } else if (op->dropping == 1) {
+        op->dropping = 2;
+
         (void) lines_forget_ix_keep(&op->caller, .id = op->id);
+
+        return op_announced(op);
     }
 
     (void) lines_forget_due_drop(&op->caller, lines_op_member(op),

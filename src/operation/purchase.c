@@ -419,6 +419,7 @@ lines_purchase_end(lines_op_t *op)
     return lines_confirm_end(&op->caller, purchase_confirmed, op,
                              lines_op_held(op),
                              .suspended = op->reason != NULL,
+                             .before = (op->lmcf->redis_conf.layout == 1),
                              .idem_key = lines_op_get(op, "idempotency"));
 }
 

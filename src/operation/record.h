@@ -115,7 +115,7 @@ struct lines_op_s {
     unsigned            ended:1;   /* the record says done */
     unsigned            lost:1;    /* held by another */
     unsigned            unknown:1;  /* no such record */
-    unsigned            dropping:1; /* its hint, then */
+    unsigned            dropping:2; /* its hint, then */
 };
 
 

@@ -40,6 +40,8 @@ static void lease_look(ngx_str_t *member);
 static ngx_int_t lease_fate(void *data, lines_inv_fate_reply_t *reply);
 static void walk_start(void);
 static ngx_int_t walk_scanned(void *data, lines_tenants_scan_reply_t *reply);
+static ngx_int_t walk_orphaned(void *data, lines_orphaned_scan_reply_t *reply);
+static ngx_int_t walk_page(ngx_str_t *cursor, lines_list_t *members);
 static ngx_int_t walk_next(void);
 static ngx_int_t walk_hinted(void *data, lines_due_ensure_reply_t *reply);
 static ngx_int_t walk_seen(void *data, lines_op_seen_reply_t *reply);
@@ -52,6 +54,7 @@ static struct {
     lines_caller_t      due;
     lines_caller_t      leases;       /* without a pool: at rest */
     lines_caller_t      walk;         /* the same */
+    ngx_uint_t          orphaned;     /* flag: those are scanned, else all */
     ngx_str_t           cursor;       /* of SSCAN */
     u_char              text[24];     /* of it */
     lines_list_t        tenants;      /* left */
@@ -393,7 +396,8 @@ lease_fate(void *data, lines_inv_fate_reply_t *reply)
 }
 
 
-/* looks for operations whose hints are lost */
+/* looks for operations whose hints are lost: of all tenants, then of those that
+   may be gone, and so on */
 
 static void
 walk_start(void)
@@ -406,23 +410,50 @@ walk_start(void)
     sweeper.ops.ids.n = 0;
 
     sweep_resume(&sweeper.walk,
-                 lines_tenants_scan(&sweeper.walk, walk_scanned, NULL,
-                                    .cursor = sweeper.cursor));
+                 sweeper.orphaned
+                 ? lines_orphaned_scan(&sweeper.walk, walk_orphaned, NULL,
+                                       .cursor = sweeper.cursor)
+                 : lines_tenants_scan(&sweeper.walk, walk_scanned, NULL,
+                                      .cursor = sweeper.cursor));
 }
 
 
 static ngx_int_t
 walk_scanned(void *data, lines_tenants_scan_reply_t *reply)
 {
+    return walk_page(&reply->cursor, &reply->members);
+}
+
+
+static ngx_int_t
+walk_orphaned(void *data, lines_orphaned_scan_reply_t *reply)
+{
+    (void) walk_page(&reply->cursor, &reply->members);
+
+    /* as a rule there are none */
+
+    return reply->members.n || sweeper.orphaned
+           ? NGX_OK : lines_tenants_scan(&sweeper.walk, walk_scanned, NULL,
+                                         .cursor = sweeper.cursor);
+}
+
+
+static ngx_int_t
+walk_page(ngx_str_t *cursor, lines_list_t *members)
+{
     ngx_str_set(&sweeper.cursor, "0");
 
-    if (reply->cursor.len && reply->cursor.len <= sizeof(sweeper.text)) {
-        ngx_memcpy(sweeper.text, reply->cursor.data, reply->cursor.len);
+    if (cursor->len && cursor->len <= sizeof(sweeper.text)) {
+        ngx_memcpy(sweeper.text, cursor->data, cursor->len);
         sweeper.cursor.data = sweeper.text;
-        sweeper.cursor.len = reply->cursor.len;
+        sweeper.cursor.len = cursor->len;
     }
 
-    sweeper.tenants = reply->members;
+    if (lines_is(&sweeper.cursor, "0")) {
+        sweeper.orphaned = !sweeper.orphaned;
+    }
+
+    sweeper.tenants = *members;
 
     return NGX_OK;
 }

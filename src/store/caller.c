@@ -70,6 +70,9 @@ static ngx_int_t write_tokens(lines_writing_t *w, lines_store_call_t *call,
 static ngx_int_t write_token(lines_writing_t *w,
     const lines_store_token_t *token, u_char *args, ngx_str_t *each);
 static void write_absent(lines_writing_t *w);
+static u_char *write_number(u_char *p, size_t n);
+static u_char *write_head(u_char *p, u_char type, size_t n);
+static u_char *write_string(u_char *p, u_char *text, size_t len);
 
 static void unheard(void *data, redisReply *reply);
 static void answered(void *data, redisReply *reply);
@@ -208,8 +211,7 @@ static lines_redis_op_t *
 send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     lines_redis_handler_pt handler, void *data)
 {
-    u_char             digits[NGX_INT_T_LEN];
-    ngx_str_t          number;
+    u_char             digits[NGX_SIZE_T_LEN];
     lines_script_t    *script;
     lines_writing_t    w;
     lines_redis_op_t  *op;
@@ -245,18 +247,16 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     op->argc = w.argc;
     op->again = script ? script->again : call->again;
 
-    w.p = ngx_sprintf(op->start, "*%ui\r\n", w.argc);
+    w.p = write_head(op->start, '*', w.argc);
 
     if (script) {
-        w.p = ngx_sprintf(w.p, "$7\r\nEVALSHA\r\n$%uz\r\n%V\r\n",
-                          script->sha1.len, &script->sha1);
+        w.p = write_string(w.p, (u_char *) "EVALSHA", 7);
+        w.p = write_string(w.p, script->sha1.data, script->sha1.len);
 
         op->tail = w.p - op->start;
 
-        number.data = digits;
-        number.len = ngx_sprintf(digits, "%ui", w.nkeys) - digits;
-
-        w.p = ngx_sprintf(w.p, "$%uz\r\n%V\r\n", number.len, &number);
+        w.p = write_string(w.p, digits,
+                           write_number(digits, w.nkeys) - digits);
     }
 
     (void) write_tokens(&w, call, args);
@@ -394,7 +394,7 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
         return NGX_OK;
     }
 
-    w->p = ngx_sprintf(w->p, "$%uz\r\n", len);
+    w->p = write_head(w->p, '$', len);
     w->key = w->key ? w->key : w->p;
 
     for (i = 0; i < token->n * 2; i++) {
@@ -429,9 +429,51 @@ write_absent(lines_writing_t *w)
     last = ngx_strlchr(w->key, w->key + w->first, '}');
     len = (last ? (size_t) (last - w->key) + 1 : w->first);
 
-    w->p = ngx_sprintf(w->p, "$%uz\r\n", len + sizeof(LINES_ABSENT) - 1);
+    w->p = write_head(w->p, '$', len + sizeof(LINES_ABSENT) - 1);
     w->p = ngx_cpymem(w->p, w->key, len);
     w->p = ngx_cpymem(w->p, LINES_ABSENT CRLF, sizeof(LINES_ABSENT CRLF) - 1);
+}
+
+
+/* what ngx_sprintf() would do, for each part of each command */
+
+static u_char *
+write_number(u_char *p, size_t n)
+{
+    u_char  digits[NGX_SIZE_T_LEN], *d;
+
+    d = digits + sizeof(digits);
+
+    do {
+        *--d = (u_char) (n % 10 + '0');
+        n /= 10;
+    } while (n);
+
+    return ngx_cpymem(p, d, digits + sizeof(digits) - d);
+}
+
+
+static u_char *
+write_head(u_char *p, u_char type, size_t n)
+{
+    *p++ = type;
+    p = write_number(p, n);
+    *p++ = CR;
+    *p++ = LF;
+
+    return p;
+}
+
+
+static u_char *
+write_string(u_char *p, u_char *text, size_t len)
+{
+    p = write_head(p, '$', len);
+    p = ngx_cpymem(p, text, len);
+    *p++ = CR;
+    *p++ = LF;
+
+    return p;
 }
 
 

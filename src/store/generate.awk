@@ -29,7 +29,7 @@ BEGIN {
 
     # of the commands that are used; one that is not named is not repeated
 
-    split("EXISTS GET HEXISTS HGET HGETALL HMGET SISMEMBER SMEMBERS " \
+    split("EXISTS GET HEXISTS HGET HGETALL HMGET MGET SISMEMBER SMEMBERS " \
           "SRANDMEMBER SSCAN TIME ZRANGE ZRANGEBYLEX ZRANGEBYSCORE " \
           "ZREVRANGEBYSCORE", words, " ")
     for (i in words)
@@ -822,7 +822,7 @@ function reply(c, s, at,    words, n, f, i) {
 
 function check_type(k, verb, at,    type) {
     type = verb ~ /^H/ ? "hash" : verb ~ /^Z/ ? "zset" \
-           : verb ~ /^X/ ? "stream" : verb ~ /^(GET|SET|INCR)$/ ? "string" \
+           : verb ~ /^X/ ? "stream" : verb ~ /^(GET|MGET|SET|INCR)$/ ? "string" \
            : verb ~ /^S(ADD|CARD|ISMEMBER|MEMBERS|RANDMEMBER|REM|SCAN)$/ \
            ? "set" : KTYPE[k]
 

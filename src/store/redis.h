@@ -1,7 +1,7 @@
 
 /*
- * Redis inside nginx's event loop: one multiplexed connection per worker, and of
- * a cluster one to each primary.
+ * Redis inside nginx's event loop: one multiplexed connection per worker, and
+ * of a cluster one to each primary.
  * Knows timers and events, but no request.
  */
 
@@ -50,6 +50,8 @@ typedef struct {
     ngx_uint_t       replicas;    /* that must have a write before it is told
                                      of; 0: none */
     ngx_msec_t       wait;        /* for them */
+    ngx_uint_t       layout;      /* 1: nodes of the release before are to know
+                                     what is written (scripts/lib/line.lua) */
     ngx_resolver_t  *resolver;    /* of servers; NULL: the address found
                                      at configuration is kept */
     ngx_msec_t       resolver_timeout;
@@ -61,6 +63,9 @@ typedef struct {
 #define LINES_REDIS_LATENCIES  14
 
 extern const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1];
+
+/* the version of the hiredis that is inside */
+extern ngx_str_t  lines_redis_hiredis;
 
 
 /* what conf/redis.conf sets, and CONFIG GET tells; the last has no name */
@@ -179,7 +184,7 @@ ngx_int_t lines_redis_format(ngx_pool_t *pool, ngx_str_t *value,
  * handler gets each message (nothing but messages of the channel), or NULL
  * where some may have been missed: at each (re)subscription.
  * lines_subscriber_alive() is true while its echo (a PUBLISH to a channel
- * of its own every 300 ms through redis) came back within the last 900 ms.
+ * of its own every 300 ms through redis) came back within the last 3 s.
  */
 
 typedef struct lines_subscriber_s  lines_subscriber_t;

@@ -133,9 +133,8 @@ void
 lines_redis_commit_hold(lines_redis_commit_t *commit, lines_redis_op_t *op,
     redisReply *reply)
 {
-    commit->node->connection.kept = 1;
-
     op->reply = reply;
+    op->pool = lines_redis_reply_keep(&commit->node->connection.replies);
 
     ngx_queue_insert_tail(&commit->held, &op->asked.queue);
 
@@ -367,7 +366,7 @@ static void
 commit_tell(lines_redis_commit_t *commit, ngx_queue_t *queue, ngx_uint_t good)
 {
     ngx_queue_t        all, *q;
-    redisReply        *reply;
+    ngx_pool_t        *pool;
     lines_redis_op_t  *op;
 
     ngx_queue_init(&all);
@@ -382,14 +381,14 @@ commit_tell(lines_redis_commit_t *commit, ngx_queue_t *queue, ngx_uint_t good)
         ngx_queue_remove(q);
 
         op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
-        reply = op->reply;
+        pool = op->pool;
 
         if (!good) {
             commit->node->redis->status.errors++;
         }
 
-        commit->done(op, good ? reply : NULL);
+        commit->done(op, good ? op->reply : NULL);
 
-        freeReplyObject(reply);
+        ngx_destroy_pool(pool);
     }
 }

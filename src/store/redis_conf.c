@@ -74,6 +74,7 @@ static lines_param_t  redis_params[] = {
                        0, LINES_REDIS_REPLICAS_MAX, 0),
     lines_param_msec("wait", lines_redis_conf_t, wait,
                      1, NGX_MAX_INT32_VALUE, 100),
+    lines_param_number("layout", lines_redis_conf_t, layout, 1, 2, 2),
     lines_param_other("user", offsetof(lines_redis_conf_t, user),
                       redis_set_user, NULL),
     lines_param_other("password_file", offsetof(lines_redis_conf_t, password),

@@ -14,25 +14,11 @@
 #define LINES_REDIS_READ   16384
 #define LINES_REDIS_READS  16
 
-/* of arrays, in one reply with all in it: hiredis makes room for what a head
-   announces, whether it ever comes or not */
-#define LINES_REDIS_ELEMENTS  1000000
-
 /* room for commands: at first, and what is kept once they have left */
 #define LINES_REDIS_OUT       4096
 #define LINES_REDIS_OUT_KEPT  65536
 
 
-#if (HIREDIS_MAJOR >= 1)
-typedef size_t redis_elements_t;
-#else
-typedef int redis_elements_t;
-#endif
-
-
-static redisReader *redis_create_reader(lines_redis_connection_t *conn);
-static void *redis_create_array(const redisReadTask *task,
-    redis_elements_t elements);
 static void redis_socket_options(lines_redis_connection_t *conn, int fd);
 static void redis_connected(ngx_event_t *ev);
 static void redis_secured(ngx_connection_t *c);
@@ -50,11 +36,6 @@ static void redis_answer(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_write_handler(ngx_event_t *wev);
 static void redis_flush_handler(ngx_event_t *ev);
 static void redis_write(lines_redis_connection_t *conn);
-
-
-static redisReplyObjectFunctions  redis_objects;    /* hiredis', but arrays */
-static void  *(*redis_create_any)(const redisReadTask *task,
-    redis_elements_t elements);
 
 
 void
@@ -106,7 +87,9 @@ lines_redis_connect(lines_redis_connection_t *conn)
     conn->flush.data = conn;
     conn->flush.log = conn->log;
 
-    conn->reader = redis_create_reader(conn);
+    conn->replies.log = conn->log;
+
+    conn->reader = lines_redis_reader(&conn->replies);
     if (conn->reader == NULL) {
         lines_redis_fail(conn, "no memory");
         return;
@@ -132,46 +115,6 @@ lines_redis_connect(lines_redis_connection_t *conn)
     {
         lines_redis_fail(conn, "could not add an event");
     }
-}
-
-
-static redisReader *
-redis_create_reader(lines_redis_connection_t *conn)
-{
-    redisReader  *reader;
-
-    reader = redisReaderCreate();
-    if (reader == NULL) {
-        return NULL;
-    }
-
-    redis_objects = *reader->fn;
-    redis_create_any = redis_objects.createArray;
-    redis_objects.createArray = redis_create_array;
-
-    reader->fn = &redis_objects;
-    reader->privdata = conn;
-
-    conn->elements = 0;
-
-    return reader;
-}
-
-
-static void *
-redis_create_array(const redisReadTask *task, redis_elements_t elements)
-{
-    lines_redis_connection_t *conn = task->privdata;
-
-    if ((size_t) elements > LINES_REDIS_ELEMENTS - conn->elements) {
-        lines_redis_cause(conn, "a reply of more than %d elements",
-                          LINES_REDIS_ELEMENTS);
-        return NULL;
-    }
-
-    conn->elements += elements;
-
-    return redis_create_any(task, elements);
 }
 
 
@@ -321,6 +264,10 @@ lines_redis_disconnect(lines_redis_connection_t *conn)
     if (conn->reader) {
         redisReaderFree(conn->reader);
         conn->reader = NULL;
+    }
+
+    if (!conn->taking) {
+        lines_redis_replies_free(&conn->replies);
     }
 
     ngx_free(conn->out.start);
@@ -545,7 +492,15 @@ redis_take_all(lines_redis_connection_t *conn)
 
     while (!conn->drop.posted) {
         if (redisReaderGetReply(conn->reader, (void **) &reply) != REDIS_OK) {
-            lines_redis_fail(conn, "%s", conn->reader->errstr);
+
+            if (conn->replies.excess) {
+                lines_redis_fail(conn, "a reply of more than %d elements",
+                                 LINES_REDIS_ELEMENTS);
+
+            } else {
+                lines_redis_fail(conn, "%s", conn->reader->errstr);
+            }
+
             return;
         }
 
@@ -553,15 +508,13 @@ redis_take_all(lines_redis_connection_t *conn)
             return;
         }
 
-        conn->elements = 0;
-
-        conn->kept = 0;
+        conn->taking = 1;
 
         redis_take(conn, reply);
 
-        if (!conn->kept) {
-            freeReplyObject(reply);
-        }
+        conn->taking = 0;
+
+        lines_redis_reply_done(&conn->replies);
     }
 }
 

@@ -17,6 +17,7 @@
 
 #include "store/cluster_map.h"
 #include "store/redis.h"
+#include "store/redis_reply.h"
 
 
 #define LINES_REDIS_ADDRS      8
@@ -114,7 +115,7 @@ struct lines_redis_connection_s {
 
     ngx_connection_t          *connection;
     redisReader               *reader;
-    size_t                     elements;    /* of arrays, of what it reads */
+    lines_redis_replies_t      replies;
     ngx_buf_t                  out;         /* what has not left yet */
     void                      *session;     /* of TLS, to be resumed */
     ngx_log_t                  tls_log;
@@ -151,13 +152,15 @@ struct lines_redis_connection_s {
     u_char                     cause[LINES_REDIS_CAUSE_LEN];
     u_char                     logged[LINES_REDIS_CAUSE_LEN];
     ngx_msec_t                 logged_at;   /* 0: not since it was ready */
+    ngx_uint_t                 overdue;     /* operations, since they were */
+    ngx_msec_t                 overdue_at;  /* told of */
 
     u_char                     run_id[LINES_REDIS_RUN_ID];
                                             /* the server's; empty: INFO does
                                                not say */
 
     unsigned                   away:1;      /* known not to be there */
-    unsigned                   kept:1;      /* a handler took its reply over */
+    unsigned                   taking:1;    /* a reply is looked at */
     unsigned                   denied:1;    /* ask whether scripts run */
     unsigned                   cluster:1;   /* it is a node of one */
     unsigned                   any:1;       /* located, but a replica will do */

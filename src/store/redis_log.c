@@ -73,3 +73,24 @@ lines_redis_complain(lines_redis_connection_t *conn, char *what, ngx_uint_t n)
                   conn->name, conn->role, what,
                   conn->cause[0] ? conn->cause : (u_char *) "closed", cost);
 }
+
+
+void
+lines_redis_overdue(lines_redis_connection_t *conn)
+{
+    conn->overdue++;
+
+    if (conn->overdue_at
+        && ngx_current_msec - conn->overdue_at < LINES_REDIS_LOG_INTERVAL)
+    {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, conn->log, 0,
+                  "lines redis \"%V\": no answer within \"timeout=\", %Mms, to "
+                  "%ui operations since this was last said", conn->name,
+                  conn->conf->timeout, conn->overdue);
+
+    conn->overdue = 0;
+    conn->overdue_at = ngx_max(ngx_current_msec, 1);
+}

@@ -25,6 +25,9 @@ void ngx_cdecl lines_redis_cause(lines_redis_connection_t *conn,
 void lines_redis_complain(lines_redis_connection_t *conn, char *what,
     ngx_uint_t n);
 
+/* an operation was not answered in time: told once in a while, with how many */
+void lines_redis_overdue(lines_redis_connection_t *conn);
+
 /*
  * A write was refused (MISCONF, OOM), or would be, as INFO says: counted by the
  * caller, told now and then.  what and why are constants.

@@ -532,6 +532,10 @@ redis_deadline_handler(ngx_event_t *ev)
 
     redis->status.timeouts++;
 
+    if (op->node) {
+        lines_redis_overdue(&op->node->connection);
+    }
+
     if (!op->sent) {
         ngx_queue_remove(&op->asked.queue);
         lines_redis_op_done(op, NULL);

@@ -15,10 +15,10 @@
 
 
 #define LINES_HEARTBEAT_INTERVAL  300
-#define LINES_HEARTBEAT_LIFE      900
 
-/* the connection is given up when the echo is missing for so long */
-#define LINES_HEARTBEAT_LOST      3000
+/* so long the echo may be missing, as while Redis waits for its disk: then
+   nothing counts as heard, and the connection is given up */
+#define LINES_HEARTBEAT_LIFE      3000
 
 
 struct lines_subscriber_s {
@@ -372,7 +372,7 @@ heartbeat_handler(ngx_event_t *ev)
      */
 
     if (sub->published > 3
-        && ngx_current_msec - sub->proven > LINES_HEARTBEAT_LOST)
+        && ngx_current_msec - sub->proven > LINES_HEARTBEAT_LIFE)
     {
         lines_redis_fail(&sub->connection, "the subscription is silent");
         return;

@@ -668,6 +668,7 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
                .fingerprint = create->idem.fingerprint, .body = body,
                .call_key = key, .lease = lmcf->operation->lease,
                .provisioner = (lmcf->provisioner.len != 0),
+               .before = (lmcf->redis_conf.layout == 1),
                .requests = limits->requests, .declines = limits->declined,
                .within = limits->window, .interval = limits->interval,
                .size = limits->size,

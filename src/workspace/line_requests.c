@@ -78,14 +78,89 @@ lines_answered(line_request_turn, void *none, poll_take)
 }
 
 
+/*
+ * It is reconciled with billing, once in a while over the whole fleet, and read
+ * by the next step: then what is known is good enough.
+ */
+
+static ngx_int_t
+line_request_reconcile(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    ctx->data = ctx;
+
+    rc = lines_try_poll_take(&ctx->caller, line_request_turn, ctx,
+                 .tenant = ctx->identity.tenant, .id = ctx->params[0],
+                 .ms = lines_get_main_conf(r)->operation->reconcile);
+
+    return rc == NGX_DECLINED ? NGX_OK : rc;
+}
+
+
+/* what stands before the next space; what follows is left */
+
+static ngx_str_t
+shown_word(ngx_str_t *text)
+{
+    u_char     *p, *last;
+    ngx_str_t   word;
+
+    last = text->data + text->len;
+
+    for (p = text->data; p < last && *p != ' '; p++) { /* void */ }
+
+    word.data = text->data;
+    word.len = p - text->data;
+
+    text->data = ngx_min(p + 1, last);
+    text->len = last - text->data;
+
+    return word;
+}
+
+
+/*
+ * As a rule this is all that is asked and done: the document is ready.  It does
+ * not say all of a line that awaits payment (the layout's number has "?"), nor
+ * of one whose workspace is not paid for; and there may be none, as the line is
+ * of the layout before, or not there at all.
+ */
+
+lines_asks(lines_line_request_shown, void *none, line_shown,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0])
+{
+    ngx_str_t  text, layout, status, payment, required;
+
+    text = reply->text;
+
+    layout = shown_word(&text);
+    status = shown_word(&text);
+    payment = shown_word(&text);
+    required = shown_word(&text);
+
+    if (lines_is(&layout, "2?")
+        && lines_status(&status) == LINES_AWAITING_PAYMENT
+        && lines_get_main_conf(r)->billing)
+    {
+        return line_request_reconcile(r, ctx);
+    }
+
+    if (!lines_is(&layout, "2")
+        || text.len == 0
+        || (reply->unpaid.len && lines_status(&status) == LINES_ACTIVE))
+    {
+        return NGX_OK;
+    }
+
+    return lines_line_request_answer(ctx, &status, &payment,
+                                     lines_is(&required, "1"), &text);
+}
+
+
 lines_asks(lines_line_request_get, void *reconciled, line_read,
            .tenant = ctx->identity.tenant, .id = ctx->params[0])
 {
-    ngx_int_t           rc;
-    lines_main_conf_t  *lmcf;
-
-    lmcf = lines_get_main_conf(r);
-
     if (reply->document.len == 0) {
         return lines_line_request_unknown(ctx);
     }
@@ -96,23 +171,13 @@ lines_asks(lines_line_request_get, void *reconciled, line_read,
     }
 
     if (lines_status(&reply->status) != LINES_AWAITING_PAYMENT) {
-        return lines_line_request_answer(r, ctx, reply);
+        return lines_line_request_answer(ctx, &reply->status, &reply->payment,
+                                         (ngx_uint_t) reply->required,
+                                         &reply->document);
     }
 
-    /*
-     * It is reconciled with billing, once in a while over the whole fleet, and
-     * read again by the next step: then what is known is good enough.
-     */
-
-    if (reconciled == NULL && lmcf->billing) {
-        ctx->data = ctx;
-
-        rc = lines_try_poll_take(&ctx->caller, line_request_turn, ctx,
-                                 .tenant = ctx->identity.tenant,
-                                 .id = ctx->params[0],
-                                 .ms = lmcf->operation->reconcile);
-
-        return rc == NGX_DECLINED ? NGX_OK : rc;
+    if (reconciled == NULL && lines_get_main_conf(r)->billing) {
+        return line_request_reconcile(r, ctx);
     }
 
     return lines_json_ok(ctx, "{'success':true,'status':'%V',"

@@ -18,10 +18,9 @@
 
 
 typedef struct {
-    ngx_str_t                          action;
-    ngx_uint_t                         cancel;  /* flag: else the link */
-    lines_line_read_reply_t            line;    /* as last read */
-    lines_tenant_subscription_reply_t  tenant;
+    ngx_str_t                action;
+    ngx_uint_t               cancel;  /* flag: else the link */
+    lines_line_read_reply_t  line;    /* as last read */
 } lines_action_t;
 
 
@@ -39,21 +38,13 @@ const lines_body_input_t  lines_action_input =
 ngx_int_t
 lines_action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t        rc;
     lines_action_t  *action = ctx->data;
 
     action->cancel = lines_is(&action->action, "cancel");
 
-    rc = lines_keep_line_read(&ctx->caller, &action->line,
-                              .tenant = ctx->identity.tenant,
-                              .id = ctx->params[0]);
-
-    if (rc != NGX_AGAIN || action->cancel) {
-        return rc;
-    }
-
-    return lines_keep_tenant_subscription(&ctx->caller, &action->tenant,
-                                          .tenant = ctx->identity.tenant);
+    return lines_keep_line_read(&ctx->caller, &action->line,
+                                .tenant = ctx->identity.tenant,
+                                .id = ctx->params[0]);
 }
 
 
@@ -80,7 +71,7 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_str_t       *subscription;
     lines_action_t  *action = ctx->data;
 
-    subscription = &action->tenant.subscription;
+    subscription = &action->line.subscription;
 
     if (action->line.status.len == 0) {
         return lines_line_request_unknown(ctx);
@@ -267,7 +258,9 @@ lines_asks(lines_action_show, lines_action_t *action, line_read,
     if (lines_status(&reply->status) == LINES_PROVISIONING
         || lines_status(&reply->status) == LINES_ACTIVE)
     {
-        return lines_line_request_answer(r, ctx, reply);
+        return lines_line_request_answer(ctx, &reply->status, &reply->payment,
+                                         (ngx_uint_t) reply->required,
+                                         &reply->document);
     }
 
     return action_refuse(ctx, NGX_HTTP_CONFLICT, not_pending);

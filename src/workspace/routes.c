@@ -35,8 +35,8 @@ static lines_route_t  workspace_routes[] = {
 
     { NGX_HTTP_GET, ngx_string("line-requests/:id"),
       row("line_request_get", workspace, lines_line_request_id,
-          lines_discard_body, NULL, lines_line_request_get,
-          lines_line_request_get) },
+          lines_discard_body, NULL, lines_line_request_shown,
+          lines_line_request_get, lines_line_request_get) },
 
     { NGX_HTTP_POST, ngx_string("line-requests/:id"),
       row("line_request_manage", workspace, lines_line_request_id,

@@ -21,13 +21,12 @@ lines_line_request_unknown(lines_ctx_t *ctx)
 
 
 ngx_int_t
-lines_line_request_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_line_read_reply_t *line)
+lines_line_request_answer(lines_ctx_t *ctx, ngx_str_t *status,
+    ngx_str_t *payment, ngx_uint_t required, ngx_str_t *document)
 {
     return lines_json_ok(ctx, "{'success':true,'status':'%V',"
                          "'paymentStatus':'%V','paymentRequired':%B,"
-                         "'line':%V}", &line->status, &line->payment,
-                         (ngx_uint_t) line->required, &line->document);
+                         "'line':%V}", status, payment, required, document);
 }
 
 

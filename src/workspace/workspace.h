@@ -18,8 +18,8 @@ ngx_int_t lines_subscription_required(lines_ctx_t *ctx, const char *message);
 ngx_int_t lines_line_request_unknown(lines_ctx_t *ctx);
 
 /* 200 with a line that awaits no payment */
-ngx_int_t lines_line_request_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_line_read_reply_t *line);
+ngx_int_t lines_line_request_answer(lines_ctx_t *ctx, ngx_str_t *status,
+    ngx_str_t *payment, ngx_uint_t required, ngx_str_t *document);
 
 /* the header Location of a 201: where the request with that id is read */
 ngx_int_t lines_line_request_location(ngx_http_request_t *r, ngx_str_t *id);

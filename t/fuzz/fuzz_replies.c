@@ -9,6 +9,7 @@
 
 #include "fuzz.h"
 #include "store/caller.c"
+#include "store/redis_reply.c"
 #include "store/calls.h"
 
 
@@ -16,23 +17,8 @@ extern lines_store_call_t  *fuzz_calls[];
 extern ngx_uint_t           fuzz_ncalls;
 
 
-/* as the connection has it: store/redis_connection.c */
-#define FUZZ_ELEMENTS  1000000
-
-#if (HIREDIS_MAJOR >= 1)
-typedef size_t fuzz_elements_t;
-#else
-typedef int fuzz_elements_t;
-#endif
-
-
 static lines_redis_t        redis;
 static lines_redis_conf_t   redis_conf;
-
-static redisReplyObjectFunctions  fuzz_objects;
-static size_t                     fuzz_elements;
-static void                      *(*fuzz_create_any)(const redisReadTask *task,
-    fuzz_elements_t elements);
 
 
 /* not asked: what would be sent is not looked at */
@@ -202,29 +188,17 @@ fuzz_answered(lines_store_call_t *call, redisReply *reply, ngx_uint_t who)
 }
 
 
-static void *
-fuzz_create_array(const redisReadTask *task, fuzz_elements_t elements)
-{
-    if ((size_t) elements > FUZZ_ELEMENTS - fuzz_elements) {
-        return NULL;
-    }
-
-    fuzz_elements += elements;
-
-    return fuzz_create_any(task, elements);
-}
-
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    int                  rc;
-    size_t               piece, n;
-    fuzz_t               in = { data, data + size };
-    void                *reply;
-    ngx_uint_t           which, who;
-    redisReader         *reader;
-    lines_store_call_t  *call;
+    int                     rc;
+    size_t                  piece, n;
+    fuzz_t                  in = { data, data + size };
+    void                   *reply;
+    ngx_uint_t              which, who;
+    redisReader            *reader;
+    lines_store_call_t     *call;
+    lines_redis_replies_t   replies = { 0 };
 
     which = fuzz_byte(&in);
     which = which << 8 | fuzz_byte(&in);
@@ -233,14 +207,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     piece = fuzz_byte(&in);
     who = fuzz_byte(&in);
 
-    reader = redisReaderCreate();
+    reader = lines_redis_reader(&replies);
     must(reader != NULL);
-
-    fuzz_objects = *reader->fn;
-    fuzz_create_any = fuzz_objects.createArray;
-    fuzz_objects.createArray = fuzz_create_array;
-    reader->fn = &fuzz_objects;
-    fuzz_elements = 0;
 
     do {
         n = in.last - in.p;
@@ -258,8 +226,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
             if (rc == REDIS_OK && reply) {
                 fuzz_answered(call, reply, who);
-                freeReplyObject(reply);
-                fuzz_elements = 0;
+                lines_redis_reply_done(&replies);
             }
 
         } while (rc == REDIS_OK && reply);
@@ -267,6 +234,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } while (rc == REDIS_OK && in.p < in.last);
 
     redisReaderFree(reader);
+    lines_redis_replies_free(&replies);
     fuzz_answered(call, NULL, who);
     fuzz_end();
 

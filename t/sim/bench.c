@@ -155,7 +155,7 @@ line(int i)
     snprintf(op, sizeof(op), "lines:{w:%d}:op:%s", w, id);
     snprintf(refund, sizeof(refund), "lines:{w:%d}:op:r%s", w, id);
     snprintf(ops, sizeof(ops), "lines:{w:%d}:ops", w);
-    snprintf(ev, sizeof(ev), "lines:{w:%d}:ev", w);
+    snprintf(ev, sizeof(ev), "lines:{w:%d}:journal", w);
     snprintf(member, sizeof(member), "w:%d %s", w, id);
     snprintf(late, sizeof(late), "%lld",
              (long long) sim_redis_time(redis) / 1000 + 5000);

@@ -2089,7 +2089,7 @@ give_all(sub_t *s, int kind)
         return;
     }
 
-    snprintf(key, sizeof(key), "lines:{%s}:line:%s", s->tenant,
+    snprintf(key, sizeof(key), "lines:{%s}:rec:%s", s->tenant,
              s->line[0] ? s->line : s->operation);
 
     op = sim_ask("HGET", key, "status", NULL);

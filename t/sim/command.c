@@ -167,6 +167,28 @@ COMMAND(get)
 }
 
 
+/* of another type, none */
+
+COMMAND(mget)
+{
+    size_t    i;
+    entry_t  *e;
+
+    reply_array(r, argc - 1);
+
+    for (i = 1; i < argc; i++) {
+        e = find(r, argv[i]);
+
+        if (e && e->u.value->type == TYPE_STRING) {
+            reply_bulk(r, text_view(e->u.value->text));
+
+        } else {
+            reply_null(r);
+        }
+    }
+}
+
+
 COMMAND(set)
 {
     int       nx, xx, keep, added;
@@ -1247,6 +1269,129 @@ COMMAND(zrangebylex)
 }
 
 
+/* Lists */
+
+COMMAND(rpush)
+{
+    size_t        i;
+    entry_t      *e;
+    stream_t     *s;
+    stream_id_t   id = { 0, 0 };
+
+    if (!typed(r, argv[1], TYPE_LIST, &e)) {
+        return;
+    }
+
+    s = writable(r, argv[1], TYPE_LIST, e)->stream;
+
+    for (i = 2; i < argc; i++) {
+        stream_add(s, id, 1, &argv[i]);
+    }
+
+    reply_int(r, s->n);
+}
+
+
+static void
+reply_item(sim_redis_t *r, stream_t *s, size_t i)
+{
+    reply_bulk(r, text_view(s->elts[s->first + i]->texts[0]));
+}
+
+
+COMMAND(lpop)
+{
+    entry_t  *e;
+
+    if (argc > 2) {
+        reply_error(r, "ERR of LPOP one at a time is known here");
+        return;
+    }
+
+    if (!typed(r, argv[1], TYPE_LIST, &e)) {
+        return;
+    }
+
+    if (e == NULL) {
+        reply_null(r);
+        return;
+    }
+
+    reply_item(r, e->u.value->stream, 0);
+    stream_drop(value_own(&e->u.value)->stream, 1);
+
+    if (e->u.value->stream->n == 0) {
+        drop(r, e);
+    }
+}
+
+
+COMMAND(llen)
+{
+    entry_t  *e;
+
+    if (typed(r, argv[1], TYPE_LIST, &e)) {
+        reply_int(r, e ? e->u.value->stream->n : 0);
+    }
+}
+
+
+COMMAND(lindex)
+{
+    int64_t   i;
+    entry_t  *e;
+
+    if (!typed(r, argv[1], TYPE_LIST, &e)) {
+        return;
+    }
+
+    if (e == NULL) {
+        reply_null(r);
+        return;
+    }
+
+    if (!take_int(r, argv[2], &i)) {
+        return;
+    }
+
+    i += i < 0 ? (int64_t) e->u.value->stream->n : 0;
+
+    if (i < 0 || i >= (int64_t) e->u.value->stream->n) {
+        reply_null(r);
+
+    } else {
+        reply_item(r, e->u.value->stream, i);
+    }
+}
+
+
+COMMAND(lrange)
+{
+    int64_t   i, from, to, n;
+    entry_t  *e;
+
+    if (!take_int(r, argv[2], &from)
+        || !take_int(r, argv[3], &to)
+        || !typed(r, argv[1], TYPE_LIST, &e))
+    {
+        return;
+    }
+
+    n = e ? e->u.value->stream->n : 0;
+
+    from = from < 0 ? from + n : from;
+    from = from < 0 ? 0 : from;
+    to = to < 0 ? to + n : to;
+    to = to >= n ? n - 1 : to;
+
+    reply_array(r, from > to ? 0 : to - from + 1);
+
+    for (i = from; i <= to; i++) {
+        reply_item(r, e->u.value->stream, i);
+    }
+}
+
+
 /* Streams */
 
 /* "ms" or "ms-seq" */
@@ -1625,7 +1770,8 @@ COMMAND(type)
 {
     entry_t  *e;
 
-    static const char  *types[] = { "string", "hash", "set", "zset", "stream" };
+    static const char  *types[] = { "string", "hash", "set", "zset", "stream",
+                                    "list" };
 
     e = find(r, argv[1]);
     reply_status(r, e ? types[e->u.value->type] : "none");
@@ -1875,6 +2021,7 @@ COMMAND(info)
 
 const command_t  sim_commands[] = {
     { "get", 2, 0, command_get },
+    { "mget", -2, 0, command_mget },
     { "set", -3, 0, command_set },
     { "incr", 2, 0, command_incr },
     { "incrby", 3, 0, command_incrby },
@@ -1910,6 +2057,12 @@ const command_t  sim_commands[] = {
     { "zremrangebyscore", 4, 0, command_zremrangebyscore },
     { "zrevrangebyscore", -4, 0, command_zrevrangebyscore },
     { "zrangebylex", -4, 0, command_zrangebylex },
+
+    { "rpush", -3, 0, command_rpush },
+    { "lpop", -2, 0, command_lpop },
+    { "llen", 2, 0, command_llen },
+    { "lindex", 3, 0, command_lindex },
+    { "lrange", 4, 0, command_lrange },
 
     { "xadd", -5, 0, command_xadd },
     { "xlen", 2, 0, command_xlen },

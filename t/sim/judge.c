@@ -47,6 +47,7 @@ static const char *field(list_t *h, const char *name);
 static int has(list_t *h, const char *name);
 static int contains(list_t *list, const char *value);
 static void judge_lines(void);
+static void judge_document(line_t *l);
 static void judge_line(line_t *l);
 static void judge_subscriptions(void);
 static void judge_tenant(const char *tenant);
@@ -311,7 +312,7 @@ judge_lines(void)
     for (i = 0; i < keys.n && nlines < MOST; i++) {
         l = &lines[nlines];
 
-        if (!key_of(keys.elts[i], "line:", l->tenant, l->id)) {
+        if (!key_of(keys.elts[i], "rec:", l->tenant, l->id)) {
             continue;
         }
 
@@ -329,6 +330,7 @@ judge_lines(void)
     }
 
     for (i = 0; i < nlines; i++) {
+        judge_document(&lines[i]);
         judge_line(&lines[i]);
     }
 }
@@ -346,6 +348,37 @@ find_sub(const char *id, sim_sub_t *s)
     }
 
     return 0;
+}
+
+
+/* what clients are shown is never older than the record */
+
+static void
+judge_document(line_t *l)
+{
+    int     known;
+    char    key[96], says[96];
+    list_t  list;
+
+    snprintf(key, sizeof(key), "lines:{%s}:line:%s", l->tenant, l->id);
+    list = ask("GET", key);
+
+    known = list.n && list.elts[0][0] == '2';
+
+    snprintf(says, sizeof(says), "\"paymentStatus\":\"%s\"",
+             field(&l->h, "payment"));
+    known = known && strstr(list.elts[0], says);
+
+    snprintf(says, sizeof(says), "\"provisioningStatus\":\"%s\"",
+             l->ends ? "canceled" : field(&l->h, "status"));
+    known = known && strstr(list.elts[0], says);
+
+    if (!known) {
+        sim_found("record", "line %s of %s has the document of another: %s",
+                  l->id, l->tenant, list.n ? list.elts[0] : "none");
+    }
+
+    list_free(&list);
 }
 
 

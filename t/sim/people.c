@@ -759,9 +759,6 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
 
     case LINES_CONFIRM_BEGIN_IDEMPOTENT:
         return wait_for(q, &q->id);
-
-    case LINES_CONFIRM_BEGIN_EXPIRED:
-        (void) lines_forget_ix_del(&q->ctx.caller, .id = q->id);
     }
 
     return NGX_DONE;

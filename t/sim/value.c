@@ -382,7 +382,7 @@ map_free(map_t *m, int of)
 }
 
 
-static const int  holds[] = { 0, MAP_TEXTS, MAP_KEYS, MAP_SCORES, 0 };
+static const int  holds[] = { 0, MAP_TEXTS, MAP_KEYS, MAP_SCORES, 0, 0 };
 
 
 value_t *
@@ -397,7 +397,7 @@ value_create(int type)
     v->type = type;
     v->expires = -1;
 
-    if (type == TYPE_STREAM) {
+    if (type == TYPE_STREAM || type == TYPE_LIST) {
         v->stream = sim_alloc(sizeof(stream_t));
         memset(v->stream, 0, sizeof(stream_t));
     }

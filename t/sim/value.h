@@ -105,7 +105,8 @@ enum {
     TYPE_HASH,
     TYPE_SET,
     TYPE_ZSET,
-    TYPE_STREAM
+    TYPE_STREAM,
+    TYPE_LIST
 };
 
 struct value_s {
@@ -117,7 +118,7 @@ struct value_s {
     map_t         map;         /* of a hash, a set, a sorted set */
     rank_t       *ranks;       /* of a sorted set: map.live of them */
     size_t        nalloc;
-    stream_t     *stream;
+    stream_t     *stream;      /* of a list, too: entries of one text */
 };
 
 

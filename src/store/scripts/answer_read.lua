@@ -23,7 +23,7 @@ end
 
 local url, invoice = js_or_null(op[3]), js_or_null(op[4])
 
-if redis.call('HGET', line_key, 'status') == 'awaiting_payment' then
+if redis.call('HGET', line_at(line_key), 'status') == 'awaiting_payment' then
     url, invoice = line_invoice(op_key, line_subscription(tenant_key))
 
     if url == 'null' then

@@ -1,6 +1,7 @@
 --@again
 --@light
 --@include lib/time.lua
+--@include lib/record.lua
 
 -- A page of a tenant's lines: what places they hold, the numbers of those that
 -- have one, and what is wrong with them by themselves.  Or a page of its
@@ -120,7 +121,7 @@ for i, key in ipairs(line_keys) do
     if list == 'lines' then
         local h = {}
 
-        for n, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
+        for n, value in ipairs(redis.call('HMGET', line_at(key), unpack(FIELDS))) do
             h[FIELDS[n]] = value or ''
         end
 

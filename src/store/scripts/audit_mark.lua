@@ -1,6 +1,7 @@
 --@again
 --@light
 --@include lib/time.lua
+--@include lib/record.lua
 
 -- Billing has shown what a line, or a workspace, is paid by.  Or some of a
 -- line's money went back, and it is to be read until it turns out to be well.
@@ -13,7 +14,7 @@
 
 --@value marked:int
 
-local key = marked_key or tenant_key
+local key = marked_key and line_at(marked_key) or tenant_key
 
 if redis.call('EXISTS', key) == 0 then
     return 0

@@ -1,5 +1,6 @@
 --@again
 --@light
+--@include lib/record.lua
 -- Whether the one that holds a number by the inventory knows it.  Reads only.
 
 --@key op(operation)
@@ -25,7 +26,8 @@ if ticket_key then
 
     held = h[1] == 'FULFILLED' and h[2]
 else
-    local h = redis.call('HMGET', line_key, 'number', 'released', 'ended')
+    local h = redis.call('HMGET', line_at(line_key), 'number', 'released',
+                         'ended')
 
     held = (h[2] or '') .. (h[3] or '') == '' and h[1]
 end

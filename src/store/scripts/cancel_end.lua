@@ -19,14 +19,19 @@
 --@arg reason -- "" where the client asked for it
 
 --@reply ok status answer_status answer
+--@reply woken -- what goes back of a part may have failed
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
 end
 
+if op_woken(op_key) then
+    return { 'woken' }
+end
+
 local now = now_ms()
-local h = hash(line_key)
+local h = line_hash(line_key)
 local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
                events = events_key }
 

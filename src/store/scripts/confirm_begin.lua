@@ -18,6 +18,7 @@
 --@key declined
 --@key calls
 --@key previews
+--@key never(id)
 --@arg not_after:int  -- ms
 --@arg id             -- of the operation
 --@arg plan           -- as it was read
@@ -44,8 +45,9 @@ local USED = 30 * 86400000
 
 local now = now_ms()
 
--- a stalled begin must not create what the sweeper has already dismissed
-if now > not_after then
+-- A stalled begin must not create what the sweeper has already dismissed,
+-- whatever the clock says by then.  Announced anew, it may: its token counts yet.
+if now > not_after or redis.call('DEL', never_key) == 1 then
     return { 'late' }
 end
 

@@ -16,6 +16,7 @@
 --@arg id
 --@arg tenant
 --@arg suspended:flag -- it is not paid for now
+--@arg before:flag -- the line gets the layout before
 
 --@reply ok answer_status answer
 --@reply woken -- billing is to be looked at once more
@@ -43,8 +44,12 @@ local h = {
 
 redis.call('HINCRBY', tenant_key, 'account_lines', 1)
 redis.call('ZADD', lines_key, int(now), h.id)
-line_save(line_key, h, h, now)
 
+if before then
+    line_begin_before(line_key, id)
+end
+
+line_save(line_key, h, h, now)
 count_move(tenant_key, 'new', 'active')
 event(events_key, now, 'line.active', 'line', h.id, 'from', '', 'to', 'active',
       'reason', '')

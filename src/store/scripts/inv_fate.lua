@@ -1,5 +1,6 @@
 --@again
 --@light
+--@include lib/record.lua
 -- What became of an operation that leased a number.
 --
 -- A number is leased only after its operation has begun: one that is not there
@@ -21,7 +22,8 @@ if step and step ~= 'done' then
     return 'unfinished'
 end
 
-local line = redis.call('HMGET', line_key, 'number', 'released', 'ended')
+local line = redis.call('HMGET', line_at(line_key), 'number', 'released',
+                        'ended')
 
 if line[1] == number then
     return ((line[2] or '') .. (line[3] or '') ~= '') and 'released' or 'held'

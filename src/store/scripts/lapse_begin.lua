@@ -19,7 +19,7 @@
                  -- for now
 
 local now = now_ms()
-local h = hash(line_key) or {}
+local h = line_hash(line_key) or {}
 
 if h.subscription ~= subscription
    or (h.status ~= 'active' and h.status ~= 'provisioning')
@@ -28,15 +28,25 @@ then
     return 'none'
 end
 
-local step = redis.call('HGET', op_key, 'step')
+local step, asked = unpack(redis.call('HMGET', op_key, 'step', 'invoice'))
+local running = step and step ~= 'done'
 
-if invoice then
-    redis.call('HSET', op_key, 'invoice', invoice)
-elseif not step or step == 'done' then
-    redis.call('HDEL', op_key, 'invoice')
+if not running then
+    redis.call('HDEL', op_key, 'invoice', 'invoices')
 end
 
-if step and step ~= 'done' then
+-- one after another: what is in doubt already has not been counted yet
+if invoice and running and asked and asked ~= invoice then
+    local waiting = redis.call('HGET', op_key, 'invoices') or ''
+
+    if not string.find(' ' .. waiting, ' ' .. invoice .. ' ', 1, true) then
+        redis.call('HSET', op_key, 'invoices', waiting .. invoice .. ' ')
+    end
+elseif invoice then
+    redis.call('HSET', op_key, 'invoice', invoice)
+end
+
+if running then
     if news then
         op_wake(op_key)
     end
@@ -49,7 +59,7 @@ if not news and not line_to_ask(h, now) then
 end
 
 -- one that says the opposite while it is read must not be taken for no news
-redis.call('HSET', line_key, 'reading', id)
+redis.call('HSET', line_at(line_key), 'reading', id)
 op_begin(op_key, ops_key, id, 'lapse', 'read', 0, now, 'line', line,
          'subscription', subscription)
 

@@ -20,7 +20,7 @@
 --@arg subscription
 
 --@reply ok
---@reply woken         -- it is to be read once more
+--@reply woken         -- it is to be read once more, or another invoice
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
@@ -32,14 +32,23 @@ if verdict ~= 'ended' and op_woken(op_key) then
     return { 'woken' }
 end
 
+-- of another of its invoices a bank is said to have taken money as well
+local following, rest = string.match(redis.call('HGET', op_key, 'invoices')
+                                     or '', '^(%S+) (.*)$')
+
+if verdict ~= 'ended' and following then
+    redis.call('HSET', op_key, 'invoice', following, 'invoices', rest)
+    return { 'woken' }
+end
+
 local now = now_ms()
-local h = hash(line_key)
+local h = line_hash(line_key)
 
 if h then
-    redis.call('HDEL', line_key, 'reading', 'asked')
+    redis.call('HDEL', line_at(line_key), 'reading', 'asked')
 
     if verdict == '' then
-        redis.call('HSET', line_key, 'asked', int(now))
+        redis.call('HSET', line_at(line_key), 'asked', int(now))
     end
 end
 

@@ -17,6 +17,7 @@
 --@key events
 --@key declined
 --@key calls
+--@key never(id)
 --@arg not_after:int    -- ms
 --@arg id               -- of the line
 --@arg tenant           -- w:ID
@@ -35,6 +36,7 @@
 --@arg within:int       -- of these ms
 --@arg interval?        -- µs in which it may ask billing once more; none: at will
 --@arg size:int         -- so often at once
+--@arg before:flag      -- the line gets the layout before
 --@list fields          -- field, value, … of the line
 
 --@reply created place document answer fence:int now:int record...
@@ -53,7 +55,7 @@ local now = now_ms()
 -- judged: what is there was made by this request.  It is told its own fence,
 -- never that of the sweeper, who may have claimed the operation since.
 if redis.call('EXISTS', line_key) == 1 then
-    local h = hash(line_key)
+    local h = line_hash(line_key)
     local known = h.place ~= 'included'
                   and redis.call('EXISTS', op_key) == 1
 
@@ -61,8 +63,9 @@ if redis.call('EXISTS', line_key) == 1 then
              tostring(redis.call('HEXISTS', op_key, 'fence')), int(now) }
 end
 
--- a stalled begin must not create what the sweeper has already dismissed
-if now > not_after then
+-- a stalled begin must not create what the sweeper has already dismissed,
+-- whatever the clock says by then
+if now > not_after or redis.call('EXISTS', never_key) == 1 then
     return { 'late' }
 end
 
@@ -153,6 +156,10 @@ redis.call('ZADD', lines_key, int(now), h.id)
 
 if h.place == 'paid' then
     redis.call('SET', pending_key, h.id)
+end
+
+if before then
+    line_begin_before(line_key, id)
 end
 
 -- every field was only set in h so far

@@ -19,7 +19,7 @@
 --@reply result health failures when
 
 local now = now_ms()
-local h = hash(line_key)
+local h = line_hash(line_key)
 
 if not h then
     return { 'unknown' }
@@ -31,9 +31,9 @@ if active ~= '1' then
     return { 'inactive', status }
 end
 
-local address = h.channel == 'email' and h.email or h.phone
+local address = h.channel == 'email' and '"email":"' or '"phone":"'
 
-if not address or address == '' then
+if not string.find(h.json, address, 1, true) then
     return { 'unconfigured', h.channel }
 end
 

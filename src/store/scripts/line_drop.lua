@@ -1,3 +1,5 @@
+--@include lib/record.lua
+
 -- A line of a tenant that is being deleted goes, with its operation.  What is
 -- paid for it from then on goes back: also where another tenant of that name is
 -- deleted later.  What it was billed by besides, an attempt that was given up,
@@ -9,8 +11,8 @@
 --@key owed(id)
 
 local at = tonumber(redis.call('HGET', tenant_key, 'deleting')) or 0
-local required, held = unpack(redis.call('HMGET', line_key, 'required',
-                                         'subscription'))
+local required, held = unpack(redis.call('HMGET', line_at(line_key),
+                                         'required', 'subscription'))
 
 -- 1: begun by a node of the release before; billing knows none that a plan
 -- included from its begin, which has no such field
@@ -22,4 +24,4 @@ if at > 1 and (required == '1' or held) then
                'NX', 'EX', 34560000)
 end
 
-redis.call('UNLINK', line_key, op_key)
+redis.call('UNLINK', line_key, line_record(line_key), op_key)

@@ -25,7 +25,7 @@ if not health then
     return { 'none', iso8601(now) }
 end
 
-local h = hash(line_key)
+local h = line_hash(line_key)
 
 if not h then
     return { 'unknown' }

@@ -37,6 +37,10 @@ local n = #ids
 local now = now_ms()
 local today = string.sub(iso8601(now), 1, 10)
 local subscription = line_subscription(tenant_key)
+local unpaid = subscription and subscription ~= 'active'
+
+-- lists that show nothing but the document
+local whole = list == 'requests' or list == 'work'
 
 for _, field in ipairs(MORE[list]) do
     FIELDS[#FIELDS + 1] = field
@@ -51,7 +55,7 @@ local function document(key, h, status, active)
        or line_unclear(h)
        or string.find(h.json, '"lineType":""', 1, true)
     then
-        return line_document(hash(key), subscription)
+        return line_document(line_hash(key), subscription)
     end
 
     return h.json
@@ -126,28 +130,67 @@ local function item(i, h, status, active, reason)
 end
 
 
+-- of the layout before, there is no text
+local function read(key)
+    local text = redis.call('MGET', key)[1]
+    local values = redis.call('HMGET', text and line_record(key) or key,
+                              unpack(FIELDS))
+    local h = {}
+
+    for i, field in ipairs(FIELDS) do
+        h[field] = values[i] or nil
+    end
+
+    if text then
+        h.json = string.match(text, '{.*}')
+    end
+
+    return h
+end
+
+
+-- the status and the document of a line whose text says it all
+local function ready(key)
+    local text = whole and redis.call('MGET', key)[1]
+    local status, doc = string.match(text or '', '^2 (%S+) [^{]*(.*)$')
+
+    if status and not (status == 'active' and unpaid) then
+        return status, doc
+    end
+end
+
+
 local items, hidden, unclear = {}, {}, {}
 local looked = 0
+
+local function look(i)
+    local status, doc = ready(line_keys[i])
+
+    if status then
+        return (not wanted or status == wanted) and doc
+    end
+
+    local h = read(line_keys[i])
+    local active, reason
+
+    status, active, reason = line_public(h, subscription)
+
+    if line_to_ask(h, now) and #unclear < 2 * UNCLEAR then
+        unclear[#unclear + 1] = ids[i]
+        unclear[#unclear + 1] = h.subscription
+    end
+
+    return h.json and shown(h, status) and item(i, h, status, active, reason)
+end
+
 
 while looked < n and (most == 0 or #items < most) do
     looked = looked + 1
 
-    local values = redis.call('HMGET', line_keys[looked], unpack(FIELDS))
-    local h = {}
+    local text = look(looked)
 
-    for j, field in ipairs(FIELDS) do
-        h[field] = values[j] or nil
-    end
-
-    local status, active, reason = line_public(h, subscription)
-
-    if line_to_ask(h, now) and #unclear < 2 * UNCLEAR then
-        unclear[#unclear + 1] = ids[looked]
-        unclear[#unclear + 1] = h.subscription
-    end
-
-    if h.json and shown(h, status) then
-        items[#items + 1] = item(looked, h, status, active, reason)
+    if text then
+        items[#items + 1] = text
     else
         hidden[#hidden + 1] = ids[looked]
     end

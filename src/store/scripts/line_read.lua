@@ -8,12 +8,12 @@
 --@key tenant
 --@key op(id)
 
---@row document status payment? required:int? wish? attempt:int? url? invoice? unclear?
+--@row document status payment? required:int? wish? attempt:int? url? invoice? unclear? subscription?
 -- nothing where there is no such line; required: payment, 0|1; url (the
 -- invoice's page) and invoice: JSON, null unless payment is awaited; unclear:
--- the add-on that is to be read, or ""
+-- the add-on that is to be read, or ""; subscription: of its workspace
 
-local h = hash(line_key)
+local h = line_hash(line_key)
 
 if not h then
     return {}
@@ -29,4 +29,5 @@ end
 return { line_document(h, subscription), (line_public(h, subscription)),
          h.payment, h.required, redis.call('HGET', op_key, 'wish') or '',
          h.attempt or '',
-         url, invoice, line_to_ask(h, now_ms()) and h.subscription or '' }
+         url, invoice, line_to_ask(h, now_ms()) and h.subscription or '',
+         subscription or '' }

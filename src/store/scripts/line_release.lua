@@ -18,7 +18,7 @@
 --@reply unknown
 
 local now = now_ms()
-local h = hash(line_key)
+local h = line_hash(line_key)
 
 if not h then
     return { 'unknown' }

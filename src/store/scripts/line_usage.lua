@@ -1,4 +1,5 @@
 --@include lib/time.lua
+--@include lib/record.lua
 
 -- The usage of a line today, as counted elsewhere: set, not added.
 
@@ -14,7 +15,8 @@ if redis.call('EXISTS', line_key) == 0 then
     return { 'unknown' }
 end
 
-redis.call('HSET', line_key, 'usage_date', string.sub(iso8601(now), 1, 10),
+redis.call('HSET', line_at(line_key), 'usage_date',
+           string.sub(iso8601(now), 1, 10),
            'usage_conversations', conversations, 'usage_messages', messages)
 
 return { 'set' }

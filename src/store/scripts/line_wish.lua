@@ -20,7 +20,7 @@
 --@reply bound ms:int -- until it may be wished for
 --@reply unknown
 
-local h = hash(line_key)
+local h = line_hash(line_key)
 
 if not h then
     return { 'unknown' }

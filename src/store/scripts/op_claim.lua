@@ -66,8 +66,10 @@ for _, field in ipairs({ 'begun', 'sent_at', 'absent_at', 'refund_at' }) do
     end
 end
 
+-- of invoices that it is done with, or that a purchase is past which is undone
 if afresh and redis.call('HDEL', op_key, 'woken', 'dirty') > 0
-   and redis.call('HEXISTS', op_key, 'refund_after') == 1
+   and (redis.call('HEXISTS', op_key, 'refund_after') == 1
+        or held[1] == 'undo:lease' or held[1] == 'undone')
 then
     redis.call('HSET', op_key, 'again', 1)
 end

@@ -1,19 +1,30 @@
 --@include lib/operation.lua
+--@include lib/record.lua
 
--- There is news for an operation: it is to be looked at now.  Where its line has
--- failed by then, it will find that, and end: what gives back is to hear of it.
+-- There is news for an operation: it is to be looked at now.  Who asks a new
+-- attempt by then, or ends without a look at money, as its line has failed, has
+-- no use for it: somebody else is to hear of it.
 
 --@key op(id)
 --@key line(id)
+--@arg subscription?   -- that it is about
+--@arg attempt:digits? -- that this names
 
---@value unfinished:int -- 0; 1; 2: and its line has failed
+--@value unfinished:int -- 0; 1; 2: and who else gives back is to hear of it
 
-local step = redis.call('HGET', op_key, 'step')
+local op = redis.call('HMGET', op_key, 'step', 'subscription', 'attempt')
 
-if not step or step == 'done' then
+if not op[1] or op[1] == 'done' then
     return 0
 end
 
 op_wake(op_key)
 
-return redis.call('HGET', line_key, 'status') == 'failed' and 2 or 1
+if (attempt and tonumber(attempt) < (tonumber(op[3]) or 0))
+   or (subscription and (op[2] or '') ~= '' and op[2] ~= subscription)
+   or redis.call('HGET', line_at(line_key), 'status') == 'failed'
+then
+    return 2
+end
+
+return 1

@@ -31,7 +31,7 @@ if step and step ~= 'done' then
 end
 
 -- as line_billed.lua
-local h = redis.call('HEXISTS', tenant_key, 'deleting') == 0 and hash(line_key)
+local h = redis.call('HEXISTS', tenant_key, 'deleting') == 0 and line_hash(line_key)
           or {}
 local failed = h.subscription == subscription
                and (h.status == 'failed'

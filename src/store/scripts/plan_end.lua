@@ -1,6 +1,7 @@
 --@include lib/operation.lua
 --@include lib/line.lua
 --@include lib/tenant.lua
+--@include lib/unpaid.lua
 
 -- What was read of a base plan, written if nothing happened meanwhile.  Where
 -- it has ended, the line that awaits payment is to be canceled; where it is
@@ -13,6 +14,7 @@
 --@key events
 --@key line(line)? -- that is pending
 --@key op(line)? as request
+--@key unpaid
 --@arg step
 --@arg attempt:digits
 --@arg fence:digits
@@ -33,7 +35,11 @@ if op_woken(op_key) then
     return { 'woken' }
 end
 
-if state ~= '' and (redis.call('GET', pending_key) or '') ~= line then
+-- nor is it what the workspace has, where its customer is another by now
+if state ~= '' and ((redis.call('GET', pending_key) or '') ~= line
+                    or redis.call('HGET', tenant_key, 'customer')
+                       ~= redis.call('HGET', op_key, 'customer'))
+then
     return { 'woken' }
 end
 
@@ -50,6 +56,7 @@ if state ~= '' and tenant_there(tenant_key) then
         redis.call('HSET', tenant_key, 'plan', plan)
     end
 
+    unpaid_tell(tenant_key, unpaid_key)
     changed = old[1] ~= state or (plan ~= '' and old[2] ~= plan)
 
     if changed then
@@ -59,7 +66,7 @@ if state ~= '' and tenant_there(tenant_key) then
 end
 
 if line ~= '' and (changed or state == 'canceled') then
-    local h = hash(line_key)
+    local h = line_hash(line_key)
     local step = redis.call('HGET', request_key, 'step')
 
     if h and h.status == 'awaiting_payment' and step and step ~= 'done' then

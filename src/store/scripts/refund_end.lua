@@ -29,7 +29,7 @@ if op_recount(op_key) then
 end
 
 local now = now_ms()
-local h = line_key and hash(line_key)
+local h = line_key and line_hash(line_key)
 
 -- an orphan's line, if there is one, is about another subscription
 if h and payment ~= '' and h.subscription == subscription then

@@ -20,7 +20,8 @@ if step and step ~= 'done' then
     return 0
 end
 
-local h = redis.call('HMGET', line_key, 'subscription', 'released', 'invoice')
+local h = redis.call('HMGET', line_at(line_key), 'subscription', 'released',
+                     'invoice')
 
 if h[1] ~= subscription or not filled(h[2]) then
     return 0

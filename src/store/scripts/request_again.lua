@@ -15,6 +15,7 @@
 
 --@reply ok attempt now
 --@reply canceling
+--@reply woken -- news of what nobody will look at from then on
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
@@ -26,6 +27,10 @@ if redis.call('HGET', op_key, 'wish') == 'cancel' then
     return { 'canceling' }
 end
 
+if op_woken(op_key) then
+    return { 'woken' }
+end
+
 local now = now_ms()
 local following = int(tonumber(attempt) + 1)
 
@@ -34,7 +39,7 @@ op_next(op_key, 'send', lease, now, 'attempt', following, 'body', body,
 redis.call('HDEL', op_key, 'subscription', 'invoice', 'url', 'absent_at',
            'invoice_status', 'wish', 'moved', 'due')
 
-line_save(line_key, hash(line_key), { subscription = '', invoice = '',
+line_save(line_key, line_hash(line_key), { subscription = '', invoice = '',
                                       url = '', attempt = following }, now)
 
 return { 'ok', following, int(now) }

@@ -34,7 +34,7 @@ if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
 end
 
-local h = hash(line_key)
+local h = line_hash(line_key)
 
 if not h or h.subscription ~= subscription or h.invoice ~= invoice
    or h.status ~= 'awaiting_payment'

@@ -20,7 +20,7 @@ if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
 end
 
-local h = hash(line_key)
+local h = line_hash(line_key)
 local own = hash(tenant_key) or {}
 
 if not h or h.status ~= 'awaiting_payment' or own.subscription ~= 'active' then

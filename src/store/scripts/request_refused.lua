@@ -28,7 +28,7 @@ if not guarded(op_key, step, attempt, fence) then
 end
 
 local now = now_ms()
-local h = hash(line_key)
+local h = line_hash(line_key)
 local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
                events = events_key }
 

@@ -26,7 +26,7 @@ if not guarded(op_key, step, attempt, fence) then
 end
 
 local now = now_ms()
-local h = hash(line_key)
+local h = line_hash(line_key)
 local canceled = redis.call('HGET', op_key, 'wish') == 'cancel'
 local rests = invoice_status == 'open' and not canceled
               and not op_woken(op_key)

@@ -10,6 +10,7 @@
 --@key lines
 --@key tickets
 --@key deleted
+--@key unpaid
 
 --@reply deleting|gone|lines|operations
 
@@ -50,7 +51,7 @@ local customer = redis.call('HGET', tenant_key, 'customer') or ''
 local now = int(now_ms())
 
 redis.call('SET', deleted_key, now, 'EX', 34560000)
-redis.call('DEL', tenant_key)
+redis.call('DEL', tenant_key, unpaid_key)
 redis.call('HSET', tenant_key, 'plan', '', 'deleting', now,
            'former_customer', customer)
 

@@ -3,6 +3,7 @@
 --@key tenant
 --@key lines
 --@key events
+--@key events_before
 --@key window
 --@key pending
 --@key tickets_open
@@ -16,8 +17,8 @@ if redis.call('HEXISTS', tenant_key, 'deleting') == 0 then
     return 0
 end
 
-redis.call('UNLINK', lines_key, events_key, window_key, pending_key,
-           tickets_open_key, declined_key, calls_key, previews_key,
-           tenant_key)
+redis.call('UNLINK', lines_key, events_key, events_before_key, window_key,
+           pending_key, tickets_open_key, declined_key, calls_key,
+           previews_key, tenant_key)
 
 return 1

@@ -1,5 +1,6 @@
 --@include lib/tenant.lua
 --@include lib/time.lua
+--@include lib/unpaid.lua
 
 -- Creates a tenant or merges the members given.  A workspace's plan that is
 -- written so is the operator's: the auditor leaves it, until billing writes it,
@@ -11,6 +12,7 @@
 --@key tickets
 --@key pending
 --@key deleted
+--@key unpaid
 --@list fields       -- field, value, …; a value of "" takes the field away
 
 -- 1 where the tenant is new, else 0; -1: one of this name is being deleted, or
@@ -45,5 +47,7 @@ for i = 1, #fields, 2 do
         redis.call('HSET', tenant_key, 'plan_by', int(now_ms()))
     end
 end
+
+unpaid_tell(tenant_key, unpaid_key)
 
 return { new and 1 or 0, redis.call('GET', pending_key) or '' }

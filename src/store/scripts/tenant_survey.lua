@@ -2,13 +2,13 @@
 --@light
 
 -- What a tenant adds to the survey: its counts, and which operations have not
--- ended.
+-- ended; and the layout of its lines.
 
 --@key tenant
 --@key ops
 --@list fields        -- of its record
 
---@row operations:list counts...
+--@row operations:list layout? counts...
 
 local operations = {}
 
@@ -18,5 +18,5 @@ for _, id in ipairs(redis.call('SMEMBERS', ops_key)) do
     end
 end
 
-return { operations,
+return { operations, redis.call('HGET', tenant_key, 'layout') or '',
          unpack(redis.call('HMGET', tenant_key, unpack(fields))) }

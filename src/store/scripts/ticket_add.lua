@@ -8,13 +8,15 @@
 --@key events
 --@key tenant
 --@key tickets_open
+--@key never(id)
 --@arg id
 --@arg area           -- code, or ""
 --@arg most:int?      -- open at a time; none: as many as are wished for
 
 --@reply added document
---@reply full|gone
+--@reply full|gone|late
 -- gone: the tenant was deleted, and nobody would ever delete this one
+-- late: its hint has gone
 
 -- Looked at longest ago, a few of them each time: a node of the release before
 -- moves a ticket and does not say so here.
@@ -39,6 +41,10 @@ if not tenant_there(tenant_key) then
     return 'gone'
 end
 
+if redis.call('EXISTS', never_key) == 1 then
+    return 'late'
+end
+
 local now = now_ms()
 
 if most and redis.call('ZCARD', tickets_open_key) >= most then
@@ -55,7 +61,6 @@ local h = { id = id, status = 'OPEN', area = area,
 ticket_save(ticket_key, h)
 redis.call('ZADD', tickets_key, int(now), h.id)
 redis.call('ZADD', tickets_open_key, int(now), h.id)
-redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
-           'type', 'ticket.open', 'at', int(now), 'ticket', h.id)
+event(events_key, now, 'ticket.open', 'ticket', h.id)
 
 return { 'added', h.json }

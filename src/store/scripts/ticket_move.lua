@@ -46,8 +46,6 @@ end
 
 ticket_save(ticket_key, h)
 redis.call('ZREM', tickets_open_key, h.id)
-redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
-           'type', 'ticket.' .. string.lower(status), 'at', int(now),
-           'ticket', h.id)
+event(events_key, now, 'ticket.' .. string.lower(status), 'ticket', h.id)
 
 return { 'moved', h.json }

@@ -37,7 +37,7 @@ if op_woken(op_key) then
 end
 
 local now = now_ms()
-local h = hash(line_key)
+local h = line_hash(line_key)
 local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
                events = events_key }
 local begun, pending = '', ''

@@ -1,20 +1,48 @@
 --@include lib/time.lua
 --@include lib/json.lua
+--@include lib/record.lua
+--@include lib/journal.lua
 
--- A line is a hash of fields; `json` is its public document, ready to send,
--- rewritten by whatever script changes a field.
+-- A line is in two keys, which are written together: its public document, ready
+-- to send (`line`), and a hash of what nobody is shown, or scripts decide by
+-- (`record`).  Scripts see one table of fields:
 --
---   id tenant channel(phone|email) type(purchased|byon|inbound_only)
---   first last phone email zipcode state forwards image
+--   id tenant (both of the key's name)
+--   type(purchased|byon|inbound_only) first last email zipcode state forwards
+--   image conversations messages (per-line limits): of the document alone, and
+--   known where the line is made, or has the layout before
+--   channel(phone|email) phone
 --   status payment(paid|pending|failed|refunded) active(0|1)
 --   required(0|1): payment, still
 --   place(included|paid|account|""): what it takes of the plan, "" once freed
---   reason conversations messages (per-line limits)
+--   reason
 --   usage_date usage_conversations usage_messages
 --   health health_at failures
 --   subscription invoice url attempt operation number worker
 --   begun (the purchase) created updated released lapsed suspended ended (ms)
 --   reading (the operation that asks billing) asked (ms, and nothing was decided)
+--
+-- The document is "LAYOUT STATUS PAYMENT REQUIRED JSON"; its LAYOUT is 2, or 2?
+-- where it does not say all that an answer does: of a line that awaits payment,
+-- or that billing is to be asked about.
+--
+-- The layout before was one hash of all fields at the document's name, with
+-- `json`.  A line keeps its layout until line_convert() gives it the other: a
+-- node of the release before, which knows that one alone, then gets WRONGTYPE
+-- from Redis before it has written anything.
+
+-- Of the document alone.  They stay as they were at the begin, so that they are
+-- copied from document to document as they stand there: no text of a client's
+-- has `,"phone":`, as its quotes are escaped.
+local SHOWN = {
+    type = true, first = true, last = true, email = true, zipcode = true,
+    state = true, forwards = true, image = true, conversations = true,
+    messages = true
+}
+
+local PARTS = '(,"lineType":.-),"phone":.-(,"email":.-),"isActive":.-'
+              .. '(,"dailyNewConversationsLimit":.-),"healthCheck":'
+
 
 local function filled(value)
     return value and value ~= ''
@@ -73,32 +101,46 @@ local function line_subscription(tenant_key)
 end
 
 
+-- as PARTS finds them
+local function line_parts(h)
+    -- of email lines it used to be empty
+    local kind = filled(h.type) and h.type or 'purchased'
+
+    return {
+        ',"lineType":' .. js(kind)
+        .. ',"firstName":' .. js(h.first or '')
+        .. ',"lastName":' .. js(h.last or ''),
+
+        ',"email":' .. js_or_null(h.email)
+        .. ',"zipcode":' .. js_or_null(h.zipcode)
+        .. ',"state":' .. js_or_null(h.state)
+        .. ',"forwardCallsTo":' .. js_or_null(h.forwards)
+        .. ',"profileImageUrl":' .. js_or_null(h.image),
+
+        ',"dailyNewConversationsLimit":' .. (h.conversations or '0')
+        .. ',"dailyTotalMessagesLimit":' .. (h.messages or '0')
+    }
+end
+
+
 local function line_document(h, subscription)
     local status, active, reason = line_public(h, subscription)
 
-    -- of email lines it used to be empty
-    local kind = filled(h.type) and h.type or 'purchased'
+    local parts = h.parts or line_parts(h)
 
     local doc = {
         '{"_id":', js(h.id),
         ',"workspaceId":', js(string.sub(h.tenant, 3)),
         ',"channelType":', js(h.channel),
-        ',"lineType":', js(kind),
-        ',"firstName":', js(h.first or ''),
-        ',"lastName":', js(h.last or ''),
+        parts[1],
         ',"phone":', js_or_null(h.phone),
-        ',"email":', js_or_null(h.email),
-        ',"zipcode":', js_or_null(h.zipcode),
-        ',"state":', js_or_null(h.state),
-        ',"forwardCallsTo":', js_or_null(h.forwards),
-        ',"profileImageUrl":', js_or_null(h.image),
+        parts[2],
         ',"isActive":', js_bool(active),
         ',"provisioningStatus":', js(status),
         ',"paymentStatus":', js(h.payment),
         ',"paymentRequired":', js_bool(h.required),
         ',"reason":', js_or_null(reason),
-        ',"dailyNewConversationsLimit":', h.conversations or '0',
-        ',"dailyTotalMessagesLimit":', h.messages or '0',
+        parts[3],
     }
 
     if h.health and h.health ~= '' then
@@ -116,20 +158,115 @@ local function line_document(h, subscription)
 end
 
 
+-- its document, or nil
+local function line_json(key)
+    local text = redis.call('GET', key)
+
+    return text and string.match(text, '{.*}')
+end
+
+
+-- all of its fields, or nil
+local function line_hash(key)
+    local h = hash(line_record(key))
+
+    if not h then
+        return line_before(key) and hash(key) or nil
+    end
+
+    h.tenant, h.id = string.match(key, '^lines:{(.*)}:line:([^:]*)$')
+    h.json = line_json(key) or ''
+
+    local parts = { string.match(h.json, PARTS) }
+
+    h.parts = parts[1] and parts
+
+    return h
+end
+
+
+local function line_text(h)
+    local asks = h.status == 'awaiting_payment' or line_unclear(h)
+    local status = line_public(h)
+
+    return '2' .. (asks and '? ' or ' ') .. status .. ' ' .. (h.payment or '')
+           .. ' ' .. (h.required == '1' and '1' or '0') .. ' ' .. h.json
+end
+
+
+-- Writes fields of a line, and its document.  What is empty is not kept; but of
+-- what billed a line once it is known that it does not any more.
+local function line_write(key, h, fields)
+    local args, empty = {}, {}
+
+    for field, value in pairs(fields) do
+        if field == 'id' or field == 'tenant' or field == 'json'
+           or field == 'url' or SHOWN[field]
+        then
+            -- the key's name says it, the document, or the operation
+
+        elseif value == '' and field ~= 'subscription' then
+            empty[#empty + 1] = field
+
+        else
+            args[#args + 1] = field
+            args[#args + 1] = value
+        end
+    end
+
+    local record = line_record(key)
+
+    redis.call('SET', key, line_text(h))
+    redis.call('HSET', record, unpack(args))
+
+    if #empty > 0 then
+        redis.call('HDEL', record, unpack(empty))
+    end
+end
+
+
 -- applies changes to the line and its document
 local function line_save(key, h, changes, now)
-    local args = {}
-
     changes.updated = int(now)
 
     for field, value in pairs(changes) do
-        h[field] = tostring(value)
-        args[#args + 1] = field
-        args[#args + 1] = h[field]
+        changes[field] = tostring(value)
+        h[field] = changes[field]
     end
 
     h.json = line_document(h)
-    redis.call('HSET', key, 'json', h.json, unpack(args))
+
+    if line_before(key) then
+        local args = {}
+
+        for field, value in pairs(changes) do
+            args[#args + 1] = field
+            args[#args + 1] = value
+        end
+
+        redis.call('HSET', key, 'json', h.json, unpack(args))
+    else
+        line_write(key, h, changes)
+    end
+end
+
+
+-- a line that nodes of the release before are to know begins so
+local function line_begin_before(key, id)
+    redis.call('HSET', key, 'id', id)
+end
+
+
+-- What is of the layout before gets this one.
+local function line_convert(key)
+    if not line_before(key) then
+        return
+    end
+
+    local h = hash(key)
+
+    h.json = line_document(h)
+    line_write(key, h, h)
 end
 
 
@@ -149,12 +286,6 @@ local function line_change_place(tenant_key, h, place, changes)
     redis.call('HINCRBY', tenant_key, h.channel .. '_' .. h.place, -1)
     redis.call('HINCRBY', tenant_key, h.channel .. '_' .. place, 1)
     changes.place = place
-end
-
-
-local function event(events_key, now, name, ...)
-    redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
-               'type', name, 'at', int(now), ...)
 end
 
 

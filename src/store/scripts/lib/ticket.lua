@@ -1,5 +1,6 @@
 --@include lib/time.lua
 --@include lib/json.lua
+--@include lib/journal.lua
 
 -- A ticket is a hash of fields: id status area created fulfilled number; json
 -- is its public document.

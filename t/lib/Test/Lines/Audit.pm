@@ -3,6 +3,7 @@ use Mojo::Base -base, -signatures;
 
 use Test::Lines qw(wait_for);
 use Test::More ();
+use Time::HiRes ();
 
 =head1 NAME
 
@@ -55,21 +56,44 @@ sub counted ($self, $kind) {
 
 =head2 whole_pass
 
-Waits for the end of a pass that begins after now.
+Waits for the end of a pass that begins after now. What it waits in vain for is
+that the pass goes on at all (30 s): how long one takes is the machine's affair.
 
 =cut
 
-sub whole_pass ($self, $seconds = 30) {
+sub whole_pass ($self, $seconds = 30) { $self->_passes($seconds, sub { 0 }) }
+
+sub _passes ($self, $seconds, $enough) {
     my $now = $self->scenario->redis->client->time;
     my $ms  = $now->[0] * 1000 + int $now->[1] / 1000;
-    my $began;
+    my $at  = '';
+    my ($began, $until);
 
     # the next one may begin as soon as it ends
     wait_for(sub {
+        return 1 if $enough->();
         my $pass = $self->pass;
+        my $is   = join ' ', map { $pass->{$_} // '' } qw(began phase cursor ended);
+        ($at, $until) = ($is, Time::HiRes::time() + $seconds * ($ENV{LINES_SLOW} || 1)) if !$until || $is ne $at;
+        die "waited in vain for the pass to go on: $at\n" if Time::HiRes::time() > $until;
         $began //= $pass->{began} if ($pass->{began} // 0) > $ms;
         return $began && ($pass->{ended} // 0) >= $began;
-    }, $seconds, 'a pass');
+    }, 10 * $seconds, 'a pass');
+}
+
+=head2 soon
+
+    $audit->soon(sub { ... }, 'what the auditor sees to');
+
+A check that polls: what is to be so once a whole pass has seen all, and some
+seconds later at the latest.
+
+=cut
+
+sub soon ($self, $code, $what) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    eval { $self->_passes(15, $code) };
+    return $self->scenario->soon($code, $what, 15);
 }
 
 =head2 shows
@@ -87,7 +111,7 @@ Tests that it is not shown any more.
 sub shows ($self, $kind, $id, $outcome, $here, $there) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $one;
-    $self->scenario->soon(sub { $one = $self->found($kind, $id) }, "$kind: found", 15) or return $self->_diag;
+    $self->soon(sub { $one = $self->found($kind, $id) }, "$kind: found") or return $self->_diag;
     Test::More::is($one->{outcome}, $outcome, "... and $outcome");
     Test::More::like($one->{here},  $here,  '... this side is told');
     Test::More::like($one->{there}, $there, '... and the other');
@@ -97,7 +121,7 @@ sub shows ($self, $kind, $id, $outcome, $here, $there) {
 
 sub gone ($self, $kind, $id) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    $self->scenario->soon(sub { !$self->found($kind, $id) }, "$kind: not shown any more", 15) or $self->_diag;
+    $self->soon(sub { !$self->found($kind, $id) }, "$kind: not shown any more") or $self->_diag;
 }
 
 sub _diag ($self) { Test::More::diag(Test::More::explain($self->list)) }

@@ -90,8 +90,8 @@ sub _redis ($self) {
     my %zset = (lines => 1, win => 1, tickets => 1);
 
     for my $key ($client->keys('lines:*')) {
-        if ($key =~ /^lines:\{([wa]:[^}]+)\}:(line|op|ticket):(.+)$/) {
-            my ($tenant, $what, $id) = ($1, $2, $3);
+        if ($key =~ /^lines:\{([wa]:[^}]+)\}:(rec|line|op|ticket):(.+)$/) {
+            my ($tenant, $what, $id) = ($1, $2 eq 'rec' ? 'line' : $2, $3);
             $get->(hgetall => $key, sub ($reply) { $r{tenant}{$tenant}{$what}{$id} = {@$reply} if @$reply });
         }
         elsif ($key =~ /^lines:\{([wa]:[^}]+)\}:(t|ops|pending|lines|win)$/) {

@@ -150,7 +150,7 @@ sub read ($self, $key, $line, $nginx = $self->first) {
 
 # as Redis knows them, past any reconciling
 sub record ($self, $tenant, $line) {
-    return {@{scalar $self->redis->cli('HGETALL', "lines:{w:$tenant}:line:$line")}};
+    return $self->redis->line("w:$tenant", $line);
 }
 
 sub operation ($self, $tenant, $id) {

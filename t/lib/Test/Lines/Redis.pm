@@ -4,6 +4,7 @@ use Mojo::Base 'Test::Lines::Process', -signatures;
 use Carp qw(croak);
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use Mojo::JSON qw(decode_json);
 use Mojo::File qw(path);
 use Redis;
 use Test::Lines::Util qw(write_file);
@@ -121,6 +122,54 @@ sub restart ($self) {
     $self->stop;
     return $self->start;
 }
+
+=head2 line, line_key, line_before
+
+    my $fields = $redis->line('w:one', $id);          # all of them, whatever the layout
+    $redis->cli(HSET => $redis->line_key('w:one', $id), status => 'failed');
+    $redis->line_before('w:one', $id, type => '');    # as the release before wrote it
+
+A line's fields; the hash where those are that scripts decide by; and the line
+put into the layout before, some of its fields changed.
+
+=cut
+
+sub line_key ($self, $tenant, $id) {
+    my $record = "lines:{$tenant}:rec:$id";
+    return $self->cli(EXISTS => $record) ? $record : "lines:{$tenant}:line:$id";
+}
+
+sub line ($self, $tenant, $id) {
+    my $key = $self->line_key($tenant, $id);
+    my %h   = @{scalar $self->cli(HGETALL => $key)};
+
+    return \%h if $key !~ /:rec:/;
+
+    my ($json) = $self->cli(GET => "lines:{$tenant}:line:$id") =~ /(\{.*\})/s;
+    my $doc = decode_json($json);
+    my %shown = (
+        type => 'lineType', first => 'firstName', last => 'lastName', email => 'email', zipcode => 'zipcode', state => 'state',
+        forwards => 'forwardCallsTo', image => 'profileImageUrl', conversations => 'dailyNewConversationsLimit', messages => 'dailyTotalMessagesLimit'
+    );
+
+    return {(map { $_ => $doc->{$shown{$_}} // '' } keys %shown), (map { $_ => '' } qw(lapsed ended released suspended place reason phone subscription invoice)), %h,
+        id => $id, tenant => $tenant, json => $json};
+}
+
+sub line_before ($self, $tenant, $id, %fields) {
+    my %h = (%{$self->line($tenant, $id)}, %fields);
+
+    $self->cli(DEL => map {"lines:{$tenant}:$_:$id"} 'rec', 'line');
+    $self->cli(HSET => "lines:{$tenant}:line:$id", %h);
+}
+
+=head2 events
+
+    my @events = $redis->events('w:one');             # as hashes, oldest first
+
+=cut
+
+sub events ($self, $tenant) { map { decode_json($_) } @{scalar $self->cli(LRANGE => "lines:{$tenant}:journal", 0, -1)} }
 
 =head2 strangers
 

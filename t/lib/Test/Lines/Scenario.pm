@@ -183,7 +183,7 @@ reports of it, its release, and the deletion of its tenant.
 
 =cut
 
-sub now_of ($self, $line) { return {@{scalar $self->redis->cli('HGETALL', "lines:{$line->{tenant}}:line:$line->{line}")}} }
+sub now_of ($self, $line) { return $self->redis->line(@$line{qw(tenant line)}) }
 
 sub op ($self, $tenant, $id) { return {@{scalar $self->redis->cli('HGETALL', "lines:{$tenant}:op:$id")}} }
 

@@ -238,7 +238,7 @@ sub look ($self, $script) {
     }
 
     if ($line && ($has{subscription} || $has{invoice}) && !one_in(5)) {
-        my ($subscription, $invoice) = @{$self->ask('HMGET', $self->key($line), qw(subscription invoice))};
+        my ($subscription, $invoice) = @{$self->ask('HMGET', $self->key($line =~ s/^line/record/r), qw(subscription invoice))};
         $env{subscription} = $subscription if length($subscription // '');
         $env{invoice}      = $invoice      if length($invoice // '');
     }
@@ -373,6 +373,11 @@ my @COMMANDS = (
     [stream => XLEN => sub { }],
     [stream => XRANGE => sub { (pick('-', ms(), '5-1'), pick('+', ms(), '5', 'x'), one_in(2) ? (COUNT => int_()) : ()) }],
     [stream => XREVRANGE => sub { ('+', '-', COUNT => pick(1, 3)) }],
+    [list => RPUSH => sub { map { field() } 1 .. pick(1, 1, 3) }],
+    [list => LPOP => sub { }],
+    [list => LLEN => sub { }],
+    [list => LINDEX => sub { int_() }],
+    [list => LRANGE => sub { (int_(), int_()) }],
     [any => DEL => sub { }],
     [any => EXISTS => sub { }],
     [any => TYPE => sub { }],
@@ -476,6 +481,7 @@ sub sweep ($self) {
         set    => sub ($k) { $self->call(SMEMBERS => $k) },
         zset   => sub ($k) { $self->call(ZRANGE => $k, 0, -1, 'WITHSCORES') },
         stream => sub ($k) { $self->call(XRANGE => $k, '-', '+') },
+        list   => sub ($k) { $self->call(LRANGE => $k, 0, -1) },
     );
     my $keys = $self->call(KEYS => '*');
 

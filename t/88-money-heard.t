@@ -1,0 +1,155 @@
+# That a refund has failed, or a bank took money, is heard by somebody who does something about it: also where what it concerns is about to end, begins
+# anew, is taken over, or cannot be read.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for);
+use Test::Lines::Scenario qw(promise);
+
+my $t       = Test::Lines->new;
+my $told    = $t->upstream(name => 'provisioner', status => 200);
+my $s       = Test::Lines::Scenario->new(t => $t, provisioner => $told->url);
+my $sandbox = $s->sandbox;
+
+# who carries an operation, and is held up; billing's events come to another
+my $wire  = $t->wire(redis => $s->redis);
+my $late  = $s->nginx(redis => $wire->url, redis_options => 'timeout=20s connect_timeout=10s');
+my $nginx = $s->nginx;
+my $made  = 0;
+
+# and one that events reach late
+my $other_wire = $t->wire(redis => $s->redis, name => 'other_wire');
+my $other_late = $s->nginx(redis => $other_wire->url, redis_options => 'timeout=20s connect_timeout=10s');
+
+for my $node ($late, $nginx, $other_late) {
+    $node->allow(qr/\[alert\].*is stuck: (?:refund_failed|subscription_refused)/);
+    wait_for(sub { $node->get('/_lines/ready')->status == 200 }, 30, 'a node');
+}
+
+$s->numbers(3);
+$s->hears($nginx);
+
+# whose refunds can fail yet
+sub customer {
+    my $id = 'cus_heard' . ++$made;
+    $sandbox->customer($id, 'ok', 'default', 'pending');
+    return $id;
+}
+
+sub line ($what, %its) {
+    my $customer = customer();
+    my $method   = "${what}_line";
+    return {%{$s->$method(workspace => {customer => $customer, %its})}, customer => $customer};
+}
+
+sub stuck ($line) {
+    return map {"$_->{kind} $_->{stuck}"} grep { $_->{tenant} eq $line->{tenant} } @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations')};
+}
+
+sub refund_of ($line) { (grep { $_->{customer} eq $line->{customer} } @{$sandbox->call(GET => '/v1/refunds', {limit => 100})->json('/data')})[0] }
+
+# the refund fails while that call is on its way to Redis
+sub fails_before ($line, $call, $code, @then) {
+    $wire->hold($wire->call($call));
+    my $done = $code->();
+    $wire->reached($call);
+    my $refund = refund_of($line) or die 'no refund';
+    is $refund->{status}, 'pending', 'it goes back';
+    $sandbox->settle($refund->{id} => 'failed');
+    $sandbox->wait_idle;
+    $wire->$_ for @then;
+    return $done;
+}
+
+sub is_listed ($line) {
+    $s->soon(sub { grep {/refund_failed/} stuck($line) }, 'what failed is listed', 15) or diag explain [$s->op(@$line{qw(tenant line)}), $s->money($line->{subscription})];
+    my $again = $sandbox->refund($line->{invoice});
+    $sandbox->settle($again->{id} => 'succeeded');
+    $s->soon(sub { !stuck($line) }, '... until somebody has made up for it', 15);
+}
+
+promise 'a part goes back and fails, as the line that it was paid for is about to be canceled' => sub {
+    my $line = line('pending');
+    $sandbox->pay($line->{invoice}, 'ok', 300);
+    $s->rest($line->{tenant});
+    fails_before($line, cancel_end => sub { $late->post_json_p("/api/line-requests/$line->{line}", {action => 'cancel'}, $late->bearer($line->{key}))->catch(sub { }) }, 'pass');
+    is_listed($line);
+    $s->soon(sub { $s->now_of($line)->{status} eq 'canceled' }, 'it is canceled');
+};
+
+promise 'a part goes back and fails, as another customer is about to be billed' => sub {
+    my $line = line('pending');
+    $sandbox->pay($line->{invoice}, 'ok', 300);
+    $s->rest($line->{tenant});
+    my $other = customer();
+    fails_before($line, request_again => sub { $late->admin(PUT => "workspaces/$line->{name}", {customer => $other}) }, 'pass');
+    is_listed($line);
+    $s->soon(sub { $s->now_of($line)->{attempt} == 2 && length $s->now_of($line)->{subscription} }, 'who is now is billed');
+};
+
+promise 'another customer is billed between the two reads of the event that says so' => sub {
+    my $line = line('pending');
+    $sandbox->pay($line->{invoice}, 'ok', 300);
+    $s->rest($line->{tenant});
+    $s->deaf;
+    my $other = customer();
+    my ($said, $answer);
+    $other_wire->hold($other_wire->call('op_wake'));
+    fails_before($line, request_again => sub { $late->admin(PUT => "workspaces/$line->{name}", {customer => $other}) });
+    $said = $s->event_p('refund.failed', refund_of($line), $other_late)->then(sub { $answer = shift });
+    $other_wire->reached('op_wake');
+    $wire->pass;
+    $s->soon(sub { $s->now_of($line)->{attempt} == 2 && length $s->now_of($line)->{subscription} }, 'who is now is billed');
+    $other_wire->pass;
+    wait_for(sub { $answer }, 30, 'the answer');
+    is $answer->status, 200, 'billing is told that it was heard';
+    is_listed($line);
+    $s->hears($nginx);
+};
+
+promise 'what a person gave back of a purchase that is undone fails, and who undoes it claims it anew' => sub {
+    my $account = $s->account('heard', customer => customer());
+    my $token   = $s->token($account);
+    my $line    = {tenant => 'a:heard', customer => "cus_heard$made", line => $s->operation_id($token)};
+    $told->set(delay => 1, status => 422);
+    fails_before($line, inv_release => sub {
+        my $asked = $s->confirm_p($account, $token, key => 'k')->catch(sub { });
+        wait_for(sub { ($line->{subscription}) = map { $_->{subscription} } $s->bought($account) }, 30, 'the charge');
+        ($line->{invoice}) = map { $_->{invoice} } $s->bought($account);
+        $s->hand(refund => $line->{invoice});
+        return $asked;
+    }, 'cut', 'pass');
+    $told->set(delay => 0, status => 200);
+    is_listed($line);
+};
+
+promise 'a bank has taken one invoice, and takes another and gives it back, before anybody could read the subscription: the line ends' => sub {
+    my $line = line('active');
+    $sandbox->renew($line->{subscription});
+    my ($second) = grep { $_ ne $line->{invoice} } map { $_->{invoice} } grep { $_->{subscription} eq $line->{subscription} } $sandbox->ledger('charge');
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => 'drop_before', times => 1000);
+    $sandbox->dispute($line->{invoice});
+    $sandbox->wait_idle;
+    my $other = $sandbox->dispute($second);
+    $sandbox->wait_idle;
+    $sandbox->judge($other->{id} => 'under_review');
+    $sandbox->judge($other->{id} => 'won');
+    $sandbox->wait_idle;
+    $sandbox->clear_faults;
+    $s->soon(sub { !$s->is_live($line) }, 'the line ends', 15);
+    is +($s->money($line->{subscription}))[2], 'canceled', '... and is not charged again';
+};
+
+promise "a bank has taken it, and billing refuses to show the subscription for a while: the line ends" => sub {
+    my $line = line('active');
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => '400', times => 1000);
+    $sandbox->dispute($line->{invoice});
+    $sandbox->wait_idle;
+    wait_for(sub { grep { $_->{status} == 400 } $sandbox->requests(GET => "/v1/subscriptions/$line->{subscription}") }, 30, 'a refusal');
+    $sandbox->clear_faults;
+    $s->soon(sub { !$s->is_live($line) }, 'the line ends', 15);
+    is +($s->money($line->{subscription}))[2], 'canceled', '... and is not charged again';
+};
+
+$t->done;
