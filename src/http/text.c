@@ -102,10 +102,10 @@ lines_split(ngx_str_t *text, u_char ch)
 u_char *
 lines_pair(u_char *p, ngx_str_t *a, ngx_str_t *b)
 {
-    p = ngx_cpymem(p, a->data, a->len);
+    p = a->len ? ngx_cpymem(p, a->data, a->len) : p;
     *p++ = ' ';
 
-    return ngx_cpymem(p, b->data, b->len);
+    return b->len ? ngx_cpymem(p, b->data, b->len) : p;
 }
 
 

@@ -69,10 +69,10 @@ static ngx_int_t write_tokens(lines_writing_t *w, lines_store_call_t *call,
     u_char *args);
 static ngx_int_t write_token(lines_writing_t *w,
     const lines_store_token_t *token, u_char *args, ngx_str_t *each);
+static void write_absent(lines_writing_t *w);
 static u_char *write_number(u_char *p, size_t n);
 static u_char *write_head(u_char *p, u_char type, size_t n);
 static u_char *write_string(u_char *p, u_char *text, size_t len);
-static void write_absent(lines_writing_t *w);
 
 static void unheard(void *data, redisReply *reply);
 static void answered(void *data, redisReply *reply);
@@ -410,6 +410,31 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
 }
 
 
+/* of the first key what its hash tag ends with */
+
+static void
+write_absent(lines_writing_t *w)
+{
+    size_t   len;
+    u_char  *last;
+
+    w->nkeys++;
+    w->len += LINES_REDIS_STRING + w->first + sizeof(LINES_ABSENT) - 1;
+
+    if (w->p == NULL) {
+        w->argc++;
+        return;
+    }
+
+    last = ngx_strlchr(w->key, w->key + w->first, '}');
+    len = (last ? (size_t) (last - w->key) + 1 : w->first);
+
+    w->p = write_head(w->p, '$', len + sizeof(LINES_ABSENT) - 1);
+    w->p = ngx_cpymem(w->p, w->key, len);
+    w->p = ngx_cpymem(w->p, LINES_ABSENT CRLF, sizeof(LINES_ABSENT CRLF) - 1);
+}
+
+
 /* what ngx_sprintf() would do, for each part of each command */
 
 static u_char *
@@ -449,31 +474,6 @@ write_string(u_char *p, u_char *text, size_t len)
     *p++ = LF;
 
     return p;
-}
-
-
-/* of the first key what its hash tag ends with */
-
-static void
-write_absent(lines_writing_t *w)
-{
-    size_t   len;
-    u_char  *last;
-
-    w->nkeys++;
-    w->len += LINES_REDIS_STRING + w->first + sizeof(LINES_ABSENT) - 1;
-
-    if (w->p == NULL) {
-        w->argc++;
-        return;
-    }
-
-    last = ngx_strlchr(w->key, w->key + w->first, '}');
-    len = (last ? (size_t) (last - w->key) + 1 : w->first);
-
-    w->p = write_head(w->p, '$', len + sizeof(LINES_ABSENT) - 1);
-    w->p = ngx_cpymem(w->p, w->key, len);
-    w->p = ngx_cpymem(w->p, LINES_ABSENT CRLF, sizeof(LINES_ABSENT CRLF) - 1);
 }
 
 

@@ -464,7 +464,7 @@ cluster_find(lines_cluster_t *cluster, lines_cluster_address_t *address)
 }
 
 
-/* who waits for a node that does not have the slot any more does so elsewhere */
+/* who waits for a node that does not have the slot any more waits elsewhere */
 
 static void
 cluster_reroute(lines_cluster_t *cluster, lines_redis_node_t *node)

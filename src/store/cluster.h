@@ -37,23 +37,23 @@ void lines_cluster_destroy(lines_cluster_t *cluster);
 lines_redis_node_t *lines_cluster_node(lines_cluster_t *cluster,
     ngx_int_t slot);
 
-/* flag: who has the slot is known not to serve, or nobody has it, for longer than
-   passes by itself */
+/* flag: who has the slot is known not to serve, or nobody has it, for longer
+   than passes by itself */
 ngx_uint_t lines_cluster_away(lines_cluster_t *cluster, ngx_int_t slot);
 
 /* a node was lost: the map may be another now */
 void lines_cluster_lost(lines_cluster_t *cluster);
 
 /*
- * Takes over an operation that surely has not run, or may run twice: it is tried
- * soon, at whom its slot is by then.
+ * Takes over an operation that surely has not run, or may run twice: it is
+ * tried soon, at whom its slot is by then.
  */
 void lines_cluster_later(lines_cluster_t *cluster, lines_redis_op_t *op);
 
 /*
- * The reply of an operation is an error.  NGX_OK: it is a redirection or one that
- * passes, and the operation was taken over; NGX_ERROR: one too many, or nobody
- * waits any more; NGX_DECLINED: another error.
+ * The reply of an operation is an error.  NGX_OK: it is a redirection or one
+ * that passes, and the operation was taken over; NGX_ERROR: one too many, or
+ * nobody waits any more; NGX_DECLINED: another error.
  */
 ngx_int_t lines_cluster_redirect(lines_cluster_t *cluster,
     lines_redis_op_t *op, redisReply *reply);

@@ -264,7 +264,8 @@ ask_told_epoch(lines_redis_connection_t *conn, void *data, redisReply *reply)
     }
 
     if (conn != &ask->seed) {
-        ask_set_down(conn->data, strstr(reply->str, "cluster_state:ok") == NULL);
+        ask_set_down(conn->data,
+                     strstr(reply->str, "cluster_state:ok") == NULL);
     }
 
     p = strstr(reply->str, name);

@@ -16,7 +16,8 @@ typedef struct lines_cluster_ask_s  lines_cluster_ask_t;
 
 /*
  * map: all its primaries have a host; it is the taker's for the call.  NULL:
- * there was none that can be used.  epoch: of who was asked; 0: it does not say.
+ * there was none that can be used.  epoch: of who was asked; 0: it does not
+ * say.
  */
 typedef void (*lines_cluster_take_pt)(lines_cluster_t *cluster,
     lines_cluster_map_t *map, off_t epoch);

@@ -21,7 +21,8 @@
 #define LINES_CLUSTER_HOST   255
 
 
-/* small letters; no host: that of the node that was asked; no port: nobody knows */
+/* small letters; no host: that of the node that was asked; no port: nobody
+   knows */
 
 typedef struct {
     u_char     host[LINES_CLUSTER_HOST];
@@ -48,8 +49,8 @@ ngx_int_t lines_cluster_read_shards(lines_cluster_map_t *map,
 ngx_int_t lines_cluster_read_slots(lines_cluster_map_t *map,
     redisReply *reply);
 
-/* "MOVED SLOT HOST:PORT", "ASK …": the slot, or NGX_ERROR.  A host may be "?":
-   of another node, which does not know its name: no port then. */
+/* "MOVED SLOT HOST:PORT", "ASK …": the slot, or NGX_ERROR.  A host may be
+   "?", where a node has no name to be called by: no port then. */
 ngx_int_t lines_cluster_read_redirection(lines_cluster_address_t *address,
     u_char *text, size_t len);
 

@@ -31,6 +31,10 @@ lines_cluster_key_add(lines_cluster_key_t *key, ngx_str_t *part)
 {
     u_char  *p, *last;
 
+    if (part->len == 0) {
+        return;
+    }
+
     last = part->data + part->len;
 
     for (p = part->data; p < last; p++) {

@@ -1,7 +1,7 @@
 
 /*
- * Redis inside nginx's event loop: one multiplexed connection per worker, and of
- * a cluster one to each primary.
+ * Redis inside nginx's event loop: one multiplexed connection per worker, and
+ * of a cluster one to each primary.
  * Knows timers and events, but no request.
  */
 

@@ -465,7 +465,8 @@ redis_take_nodes(lines_redis_connection_t *conn, redisReply *reply)
 
     if (slots != LINES_CLUSTER_SLOTS) {
         lines_redis_fail(conn, "a cluster node with %ui of %d slots: "
-                         "\"redis+cluster://\" is for several", slots, LINES_CLUSTER_SLOTS);
+                         "\"redis+cluster://\" is for several",
+                         slots, LINES_CLUSTER_SLOTS);
         return;
     }
 
@@ -501,7 +502,11 @@ redis_own_slots(char *p)
             from = strtol(p, &end, 10);
             to = (*end == '-') ? strtol(end + 1, NULL, 10) : from;
 
-            if (end > p && from >= 0 && to >= from && to < LINES_CLUSTER_SLOTS) {
+            if (end > p
+                && from >= 0
+                && to >= from
+                && to < LINES_CLUSTER_SLOTS)
+            {
                 slots += to - from + 1;
             }
         }

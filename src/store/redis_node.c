@@ -1,7 +1,7 @@
 
 /*
- * Where a server is: as a cluster has told, Sentinel tells, or the configuration
- * says.
+ * Where a server is: as a cluster has told, Sentinel tells, or the
+ * configuration says.
  */
 
 #include "store/redis_life.h"

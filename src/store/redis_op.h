@@ -106,7 +106,8 @@ struct lines_redis_node_s {
     ngx_uint_t                down;        /* flag: it says that the cluster
                                               is, */
     ngx_msec_t                down_at;     /* and since when */
-    u_char                    name_data[LINES_CLUSTER_HOST + sizeof("[]:65535")];
+    u_char                    name_data[LINES_CLUSTER_HOST
+                                        + sizeof("[]:65535")];
 };
 
 
@@ -138,8 +139,8 @@ struct lines_redis_s {
 /*
  * slot: of its keys, or LINES_CLUSTER_ANY; whatever, where there is no cluster.
  * len: room at op->start for the command, counted in status.inflight; durable:
- * replicas are waited for, if there are to be any.  NULL: Redis is away, or such
- * replicas are, too much is under way, or there is no memory.
+ * replicas are waited for, if there are to be any.  NULL: Redis is away, or
+ * such replicas are, too much is under way, or there is no memory.
  */
 lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot,
     size_t len, ngx_uint_t durable);

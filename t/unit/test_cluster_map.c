@@ -1,7 +1,7 @@
 
 /*
- * Maps of clusters: as Redis 7.0 told them, forms of other versions, and what is
- * none.  Replies are written as they come over the wire, a space for CRLF.
+ * Maps of clusters: as Redis 7.0 told them, forms of other versions, and what
+ * is none.  Replies are written as they come over the wire, a space for CRLF.
  */
 
 #include "tap.h"
