@@ -17,6 +17,11 @@ fail() {
     exit 1
 }
 
+# what a command says is of interest when it fails
+quiet() {
+    "$@" > /root/said 2>&1 || { cat /root/said >&2; fail "$*"; }
+}
+
 # like TEXT PATTERN
 like() {
     printf '%s\n' "$1" | grep -Eq "$2" || fail "not like $2: $1"
@@ -26,15 +31,20 @@ version_of() {
     dpkg-deb -f "$1" Version | sed 's/+.*//'
 }
 
+# what packages may do to services: 0 all, 101 nothing
+policy() {
+    printf '#!/bin/sh\nexit %s\n' "$1" > /usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+}
+
 # nothing that a package brings is started here: the ports are the machine's
 install() {
-    printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
-    chmod 755 /usr/sbin/policy-rc.d
+    policy 101
 
-    apt-get update -qq
-    apt-get install -qq -y --no-install-recommends /root/before.deb > /dev/null
+    quiet apt-get update -qq
+    quiet apt-get install -qq -y --no-install-recommends /root/before.deb
 
-    nginx -t -q
+    quiet nginx -t -q
     [ -L $enabled ] || fail "$enabled is not there"
     ! dpkg-query -W 'libhiredis*' 2> /dev/null | grep . || fail 'it needs no hiredis'
 
@@ -43,10 +53,9 @@ install() {
     grep -q 'lines_redis' $doc/examples/lines.conf
 
     modules=$(apt-cache search --names-only '^libnginx-mod-' | sed 's/ .*//' | grep -v -e '-dev$' -e "^$module\$")
-    apt-get install -qq -y --no-install-recommends redis-server openssl ca-certificates curl $modules > /dev/null
+    quiet apt-get install -qq -y --no-install-recommends redis-server openssl ca-certificates curl $modules
     echo "beside" $modules
 
-    rm /usr/sbin/policy-rc.d
 }
 
 status() {
@@ -76,6 +85,8 @@ load() {
 }
 
 serve() {
+    policy 0
+
     # as lines.conf says at its head
     mkdir -m 700 /etc/lines
     token=$(openssl rand -hex 24)
@@ -88,15 +99,15 @@ serve() {
     cp $doc/examples/lines.conf /etc/nginx/conf.d/lines.conf
     echo "include $doc/examples/redis.conf" >> /etc/redis/redis.conf
 
-    invoke-rc.d redis-server start > /dev/null
-    nginx -t -q
-    invoke-rc.d nginx start > /dev/null
+    quiet invoke-rc.d redis-server start
+    quiet nginx -t -q
+    quiet invoke-rc.d nginx start
     wait_ready
     like "$(ready)" "\"version\":\{\"lines\":\"$(version_of /root/before.deb)\""
 
     admin=http://127.0.0.1:8081/_lines/admin
     curl -sSf -X PUT -H "Authorization: Bearer $token" -H 'Content-Type: application/json' \
-        -d '{"plan":"growth"}' $admin/workspaces/one > /dev/null
+        -d '{"plan":"growth","subscription":"active"}' $admin/workspaces/one > /dev/null
     key=$(curl -sSf -X POST -H "Authorization: Bearer $token" $admin/workspaces/one/keys \
         | sed -n 's/.*"\(tuco_[^"]*\)".*/\1/p')
     bearer="Authorization: Bearer $key"
@@ -106,7 +117,7 @@ serve() {
 
     # the upgrade: what runs afterwards is the new one, and nobody has noticed
     load "$bearer" &
-    dpkg -i /root/now.deb > /dev/null
+    quiet dpkg -i /root/now.deb
     tries=0
     until ready | grep -q "\"lines\":\"$(version_of /root/now.deb)\""; do
         tries=$((tries + 1))
@@ -124,30 +135,30 @@ serve() {
 
     # one that nginx does not take leaves the old one at work
     echo 'nonsense;' > /etc/nginx/conf.d/nonsense.conf
-    dpkg -i /root/now.deb > /dev/null 2> /root/said
+    quiet dpkg -i /root/now.deb
     grep -q 'goes on with the old one' /root/said || fail "$(cat /root/said)"
     wait_ready
     rm /etc/nginx/conf.d/nonsense.conf
 
     # its directives go first, or nginx has none of them
     rm /etc/nginx/conf.d/lines.conf
-    dpkg -r $module > /dev/null
-    nginx -t -q
+    quiet dpkg -r $module
+    quiet nginx -t -q
     [ ! -L $enabled ] || fail "$enabled is still there"
     [ ! -e /usr/lib/nginx/modules/ngx_http_lines_module.so ] || fail 'the module is still there'
 
-    dpkg -i /root/now.deb > /dev/null
+    quiet dpkg -i /root/now.deb
     [ -L $enabled ] || fail "$enabled is not there again"
-    nginx -t -q
+    quiet nginx -t -q
 
-    dpkg -P $module > /dev/null
-    nginx -t -q
+    quiet dpkg -P $module
+    quiet nginx -t -q
     left=$(find /etc/nginx /usr/lib /usr/share /var/lib/nginx -name '*http[-_]lines*')
     [ -z "$left" ] || fail "left: $left"
     [ "$(status http://127.0.0.1/)" = 200 ] || fail 'nginx does not serve'
 
-    invoke-rc.d nginx stop > /dev/null || true
-    invoke-rc.d redis-server stop > /dev/null || true
+    quiet invoke-rc.d nginx stop
+    quiet invoke-rc.d redis-server stop
     ! grep -E '\[(emerg|alert|crit)\]|exited on signal' /var/log/nginx/error.log | grep -v nonsense || fail 'said in the log'
 
     echo 'install, first requests, upgrade, remove, purge: as they should be'

@@ -117,12 +117,20 @@ demo() {
 }
 
 # A host of the fleet: what an upgrade begins with is the same under a lower
-# version.  It serves in a network of its own, where all ports are free.
+# version, 0.0.0.  It serves in a network of its own, where all ports are free.
 
 package() {
     host=$root-host
-    in_root sh -c 'cd /root/lines && make deb && mkdir /root/debs && cp build/deb/libnginx-mod-http-lines_*.deb /root/debs/now.deb &&
-        cp "$(sh docker/deb.sh build 0.0.1)" /root/debs/before.deb'
+    in_root sh -euc 'cd /root/lines && make deb
+        mkdir /root/debs && cd /root/debs
+        cp /root/lines/build/deb/libnginx-mod-http-lines_*.deb now.deb
+        dpkg-deb -R now.deb before
+
+        version=$(sed -n "s/^Version: \(.*\)+.*/\1/p" before/DEBIAN/control)
+        lower=$(echo "$version" | tr 1-9 0)
+        sed -i "/^Version: /s/$version/$lower/" before/DEBIAN/control
+        sed -i "s/\x00$version\x00/\x00$lower\x00/g" before/usr/lib/nginx/modules/*.so
+        dpkg-deb -b before before.deb'
 
     sh docker/root.sh new "$release" "$roots" "$host"
     cp "$root"/root/debs/*.deb docker/bare-package.sh "$host/root/"
