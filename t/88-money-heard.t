@@ -153,6 +153,25 @@ promise "a bank has taken it, and billing refuses to show the subscription for a
     is +($s->money($line->{subscription}))[2], 'canceled', '... and is not charged again';
 };
 
+promise 'reported active, canceled and refunded in full before anybody looks; that it fails is heard as of one whose subscription goes on' => sub {
+    my $line = line('pending');
+    $told->set(status => 503);
+    $sandbox->pay($line->{invoice});
+    $s->soon(sub { $s->now_of($line)->{status} eq 'provisioning' }, 'it is paid for', 15);
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => 'drop_before', times => 1000);
+    $s->report($line, 'active');
+    $s->hand(refund => $line->{invoice});
+    $s->hand(cancel => $line->{subscription});
+    $sandbox->clear_faults;
+    $s->soon(sub { ($s->op(@$line{qw(tenant line)})->{step} // '') eq 'done' }, 'it comes to its end', 15);
+    $told->set(status => 200);
+    ok !$s->is_live($line), 'there is no line for nothing';
+    $s->rest($line->{tenant});
+    $sandbox->settle(refund_of($line)->{id} => 'failed');
+    $sandbox->wait_idle;
+    is_listed($line);
+};
+
 # the same charge as was asked for, which billing has made late
 sub turns_up ($account, $id) {
     my $body = Mojo::Parameters->new($s->purchase($account, $id)->{body});
