@@ -134,6 +134,31 @@ subtest 'a step is written by its holder only' => sub {
     is run(op_step => ["op:$id"], 'other', 1, 1, 'other', 20000, 0)->[0], 'ok', 'once it has looked it rests';
 };
 
+subtest 'a charge that turns up is heard of by who gave it up, or else by whoever gives back' => sub {
+    my $id = sprintf '%024x', ++$n;
+    my @step = (kind => 'purchase', step => 'charge', attempt => 1, fence => 1);
+    $redis->cli('HSET', key("op:$id"), @step);
+    for my $next ('charge', 'undo:charge') {
+        is run(op_wake => ["op:$id", "line:$id"], 'sub_x', 1), 1, 'it turns up';
+        is_deeply run(op_step => ["op:$id"], 'charge', 1, 1, $next, 20000, '', attempt => 2), ['woken'], "nobody goes on to $next";
+        is h("op:$id")->{attempt}, 1;
+        is run(op_step => ["op:$id"], 'charge', 1, 1, 'assign', 20000, '')->[0], 'ok', 'who has found it does';
+        $redis->cli('HSET', key("op:$id"), @step);
+        $redis->cli('HDEL', key("op:$id"), 'woken', 'dirty');
+    }
+
+    for my $step ('undo:charge', 'undo:lease', 'undone') {
+        $redis->cli('HSET', key("op:$id"), step => $step);
+        is run(op_wake => ["op:$id", "line:$id"], 'sub_x', 1), 2, "$step: it looks at none";
+        is run(orphan_begin => ["op:o$step", 'ops', "line:$id", "op:$id", 'deleted', 'owed:sub_x', "owed:$id", 't'], "o$step", 'sub_x', 'in_x', 1), 'begun', '... an orphan does';
+        $redis->cli('HSET', key("op:$id"), subscription => 'sub_x');
+        is run(op_wake => ["op:$id", "line:$id"], 'sub_x', 1), 1, '... its own it gives back';
+        is run(orphan_begin => ["op:p$step", 'ops', "line:$id", "op:$id", 'deleted', 'owed:sub_x', "owed:$id", 't'], "p$step", 'sub_x', 'in_x', 1), 'held';
+        $redis->cli('HDEL', key("op:$id"), 'subscription');
+    }
+    $redis->cli('SREM', key('ops'), map {"o$_"} 'undo:charge', 'undo:lease', 'undone');
+};
+
 subtest 'what a node of the release before says, and hears' => sub {
     my ($id) = begin();
     for my $news (['dirty', 1], ['intent', 'cancel']) {

@@ -3,6 +3,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Mojo::Parameters;
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(promise);
@@ -151,5 +152,86 @@ promise "a bank has taken it, and billing refuses to show the subscription for a
     $s->soon(sub { !$s->is_live($line) }, 'the line ends', 15);
     is +($s->money($line->{subscription}))[2], 'canceled', '... and is not charged again';
 };
+
+promise 'reported active, canceled and refunded in full before anybody looks; that it fails is heard as of one whose subscription goes on' => sub {
+    my $line = line('pending');
+    $told->set(status => 503);
+    $sandbox->pay($line->{invoice});
+    $s->soon(sub { $s->now_of($line)->{status} eq 'provisioning' }, 'it is paid for', 15);
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => 'drop_before', times => 1000);
+    $s->report($line, 'active');
+    $s->hand(refund => $line->{invoice});
+    $s->hand(cancel => $line->{subscription});
+    $sandbox->clear_faults;
+    $s->soon(sub { ($s->op(@$line{qw(tenant line)})->{step} // '') eq 'done' }, 'it comes to its end', 15);
+    $told->set(status => 200);
+    ok !$s->is_live($line), 'there is no line for nothing';
+    $s->rest($line->{tenant});
+    $sandbox->settle(refund_of($line)->{id} => 'failed');
+    $sandbox->wait_idle;
+    is_listed($line);
+};
+
+# the same charge as was asked for, which billing has made late
+sub turns_up ($account, $id) {
+    my $body = Mojo::Parameters->new($s->purchase($account, $id)->{body});
+    my $made = $sandbox->call(POST => '/v1/subscriptions', $body->to_hash, {'Idempotency-Key' => 'late' . ++$made});
+    is $made->status, 200, 'billing has made it after all' or diag $made->to_string;
+    $sandbox->wait_idle;
+    return $made->json('/id');
+}
+
+# who is held up carries it, and nobody else
+sub alone ($code) {
+    my @pids = map { $_->pids } $nginx, $other_late;
+    kill STOP => @pids;
+    my $ok = eval { $code->(); 1 };
+    kill CONT => @pids;
+    die $@ unless $ok;
+}
+
+sub live_of ($account) {
+    return grep { ($s->money($_))[2] eq 'active' } map { $_->{subscription} } $s->bought($account);
+}
+
+promise 'a charge that two looks did not find turns up, as another one is about to be made: it is that one' => sub {
+    my $account = $s->account('late', customer => customer());
+    my $token   = $s->token($account);
+    my $id      = $s->operation_id($token);
+    $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => '500_stored', times => 1);
+    $wire->hold(qr/lines:$id:sub:2/);
+    alone(sub {
+        $s->confirm_p($account, $token, key => 'k')->catch(sub { });
+        $wire->reached('another attempt');
+    });
+    my $first = turns_up($account, $id);
+    $wire->pass;
+    $s->wait_purchase($account, $id);
+    is_deeply [live_of($account)], [$first], 'charged once';
+    is $s->confirm($account, $token, key => 'k')->status, 200, '... and bought';
+};
+
+for my $case (['is about to be given up', 'op_step'], ['was given up', 'inv_release']) {
+    promise "a charge turns up, as its purchase $case->[0]" => sub {
+        my $account = $s->account("gone$case->[1]", customer => customer());
+        my $token   = $s->token($account);
+        my $id      = $s->operation_id($token);
+        $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'drop_before', times => 1000);
+        $wire->hold($case->[1] eq 'op_step' ? qr/undo:charge/ : $wire->call($case->[1]));
+        alone(sub {
+            $s->confirm_p($account, $token, key => 'k')->catch(sub { });
+            wait_for(sub { ($s->purchase($account, $id)->{step} // '') eq 'charge' }, 30, 'the charge');
+            my $then = (time - 24 * 3600) * 1000;
+            $s->redis->cli(HSET => "lines:{a:$account->{id}}:op:$id", sent_at => $then, begun => $then);
+            $wire->reached($case->[1]);
+        });
+        $sandbox->clear_faults;
+        turns_up($account, $id);
+        $wire->pass;
+        $s->wait_purchase($account, $id);
+        $s->soon(sub { live_of($account) == (() = $s->lines($account)) }, 'it has its line, or ends', 15) or diag explain [live_of($account)];
+        $s->soon(sub { my ($paid, $back) = $s->money(($s->bought($account))[0]{subscription}); $back == ($s->lines($account) ? 0 : $paid) }, '... with all that it cost', 15);
+    };
+}
 
 $t->done;

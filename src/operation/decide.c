@@ -233,6 +233,8 @@ number(const lines_view_t *view)
 static lines_decision_t
 billed(const lines_view_t *view)
 {
+    lines_decision_t  decision;
+
     if (view->at == LINES_AT_TELL && view->sub == LINES_SUB_NONE) {
         return decision(PASS, NULL);
     }
@@ -283,7 +285,26 @@ billed(const lines_view_t *view)
 
         break;
 
-    default: /* LINES_SUB_ENDED, LINES_SUB_NONE */
+    case LINES_SUB_ENDED:
+
+        /*
+         * Where what was paid went back as well it is as if it went on: should
+         * the line be active by now, somebody hears if that fails.
+         */
+
+        if (view->at == LINES_AT_TELL && view->invoice == LINES_INVOICE_PAID) {
+            decision = kept(view);
+
+            if (decision.action == LINES_DO_COUNT
+                || decision.action == LINES_DO_FAIL)
+            {
+                return decision;
+            }
+        }
+
+        break;
+
+    default: /* LINES_SUB_NONE */
         break;
     }
 

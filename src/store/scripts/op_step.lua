@@ -1,7 +1,8 @@
 --@include lib/operation.lua
 
 -- Moves an operation on, or writes down where it rests, and until when: unless
--- there is news, which is seen before.
+-- there is news, which is seen before.  So it is where a charge is given up, for
+-- another or for none: nobody will look at it from then on.
 
 --@key op(id)
 --@arg step             -- it must be in
@@ -21,9 +22,10 @@ if not guarded(op_key, step, attempt, fence) then
 end
 
 local now = now_ms()
+local given_up = step == 'charge' and next_step ~= 'assign'
 
 -- what it was about to write down was decided without knowing of that
-if rest and op_woken(op_key) then
+if (rest or given_up) and op_woken(op_key) then
     op_lease(op_key, lease, now)
     return { 'woken' }
 end

@@ -2,8 +2,9 @@
 --@include lib/record.lua
 
 -- There is news for an operation: it is to be looked at now.  Who asks a new
--- attempt by then, or ends without a look at money, as its line has failed, has
--- no use for it: somebody else is to hear of it.
+-- attempt by then, or ends without a look at money, as its line has failed, or
+-- it gave up a charge that was not there, has no use for it: somebody else is to
+-- hear of it.
 
 --@key op(id)
 --@key line(id)
@@ -22,6 +23,7 @@ op_wake(op_key)
 
 if (attempt and tonumber(attempt) < (tonumber(op[3]) or 0))
    or (subscription and (op[2] or '') ~= '' and op[2] ~= subscription)
+   or op_uncharged(op[1], op[2])
    or redis.call('HGET', line_at(line_key), 'status') == 'failed'
 then
     return 2

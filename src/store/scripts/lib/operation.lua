@@ -40,6 +40,13 @@ local function op_begin(op, ops, id, kind, step, lease, now, ...)
 end
 
 
+-- A purchase that is undone, and has charged nothing: should a charge of it turn
+-- up, it will not look at that.
+local function op_uncharged(step, subscription)
+    return string.sub(step, 1, 4) == 'undo' and (subscription or '') == ''
+end
+
+
 -- Somebody has news for it, whatever they are: whoever holds it sees them
 -- before it rests, or ends with a step that depends on billing.
 -- "dirty" and "intent" are how a node of the release before says so, and hears
