@@ -19,12 +19,13 @@ chmod 0600, $secret;
 my %directives = (
     lines_redis => {
         first => 'redis://127.0.0.1', of => 'of',
-        good  => ['timeout=1s', 'silence=5s', 'connect_timeout=1s', 'max_inflight=1'],
+        good  => ['timeout=1s', 'silence=5s', 'connect_timeout=1s', 'max_inflight=1', 'layout=1'],
         bad   => {
             'timeout=0'            => 'not a time from 1ms up: invalid time in parameter',
+            'layout=3' => 'not a number from 1 to 2: invalid number in parameter',
             'max_inflight=1000001' => 'not a number from 1 to 1000000: invalid number in parameter',
         },
-        unknown => 'none of timeout=, silence=, connect_timeout=, max_inflight=, replicas=, wait=, user=, password_file=, sentinel_user=, sentinel_password_file=, cacert=, cert=, key=, sni=, verify=: ',
+        unknown => 'none of timeout=, silence=, connect_timeout=, max_inflight=, replicas=, wait=, layout=, user=, password_file=, sentinel_user=, sentinel_password_file=, cacert=, cert=, key=, sni=, verify=: ',
     },
     lines_plan => {
         first => 'growth phone',

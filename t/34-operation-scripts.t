@@ -653,4 +653,27 @@ subtest 'a person\'s word' => sub {
     $redis->cli('DEL', key("op:$op"), key('ops'), key('settled'), key('line:x'));
 };
 
+subtest 'the journal' => sub {
+    begin();
+    my $now = ($redis->cli('TIME'))[0] * 1000;
+    my $day = 86_400_000;
+    my $add = sub ($id) { run(ticket_add => ["ticket:$id", 'tickets', 'journal', 't', 'tickets:open'], $id, '') };
+
+    $redis->cli('DEL', key('journal'));
+    $redis->cli('RPUSH', key('journal'), map { qq({"id":$_,"type":"x"}) } $now - 91 * $day, $now - 91 * $day + 1, $now - 1000, $now + $day);
+    is $add->(71)->[0], 'added';
+    my @events = $redis->events('w:one');
+    is_deeply [map { $_->{id} } @events], [$now - 1000, $now + $day, $now + $day + 1], 'what is old goes, and an id is more than the last, whatever the clock says';
+    is_deeply [sort keys %{$events[-1]}], [qw(at id ticket type)], 'what is empty is not there';
+    cmp_ok abs($events[-1]{at} - $now), '<', 60_000, '... and the instant is told where the id is not it';
+
+    $redis->cli('DEL', key('journal'));
+    $redis->cli('EVAL', 'for i = 1, 10001 do redis.call("RPUSH", KEYS[1], string.format(\'{"id":%.0f}\', ARGV[1] - 20000 + i)) end', 1, key('journal'), $now);
+    is $add->(72)->[0], 'added';
+    is $redis->cli('LLEN', key('journal')), 10_000, 'no more than so many';
+    @events = $redis->events('w:one');
+    is $events[0]{id}, $now - 20_000 + 3, '... the latest';
+    ok !exists $events[-1]{at}, 'as a rule the id is the instant';
+};
+
 $t->done;

@@ -94,7 +94,7 @@ my %prepare = (
     },
     lost => sub ($case) {
         $case->{before}{pending}->($case);
-        $paid->redis->cli('DEL', map { "lines:{w:$case->{id}}:$_" } "line:$case->{line}", "op:$case->{line}", 'lines', 'pending', 'ops');
+        $paid->redis->cli('DEL', map { "lines:{w:$case->{id}}:$_" } "line:$case->{line}", "rec:$case->{line}", "op:$case->{line}", 'lines', 'pending', 'ops');
         $paid->redis->cli('HSET', "lines:{w:$case->{id}}:t", 'email_paid', 0);
         $sandbox->pay($case->{invoice});
     },

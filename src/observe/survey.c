@@ -350,21 +350,28 @@ survey_tenant(ngx_str_t *tenant)
 }
 
 
-/* what was written before this release: a few lines, then others' turn */
+/*
+ * What was written before this release: a few lines, then others' turn.  Where
+ * it cannot be done now, the next pass does it, and this one goes on.
+ */
 
 static ngx_int_t
 survey_layout(ngx_str_t *tenant)
 {
-    return lines_lines_layout(&survey.caller, survey_laid_out, tenant,
-                              .tenant = *tenant, .most = LINES_SURVEY_LINES);
+    return lines_try_lines_layout(&survey.caller, survey_laid_out, tenant,
+                                  .tenant = *tenant,
+                                  .most = LINES_SURVEY_LINES);
 }
 
 
 static ngx_int_t
 survey_laid_out(void *data, lines_lines_layout_reply_t *reply)
 {
-    return reply->left == 1 && survey_layout(data) != NGX_AGAIN ? NGX_ERROR
-                                                                : NGX_OK;
+    if (reply && reply->left == 1) {
+        (void) survey_layout(data);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -385,10 +392,9 @@ survey_counted(void *data, lines_tenant_survey_reply_t *reply)
     }
 
     if (!lines_is(&reply->layout, "2")
-        && survey.lmcf->redis_conf.layout == 2
-        && survey_layout(tenant) != NGX_AGAIN)
+        && survey.lmcf->redis_conf.layout == 2)
     {
-        return NGX_ERROR;
+        (void) survey_layout(tenant);
     }
 
     for (i = 0; i < reply->operations.n; i += n) {

@@ -29,7 +29,7 @@
 -- The layout before was one hash of all fields at the document's name, with
 -- `json`.  A line keeps its layout until line_convert() gives it the other: a
 -- node of the release before, which knows that one alone, then gets WRONGTYPE
--- from Redis before it has written anything.
+-- from Redis before it has changed the line: it reads first.
 
 -- Of the document alone.  They stay as they were at the begin, so that they are
 -- copied from document to document as they stand there: no text of a client's
