@@ -6,6 +6,9 @@
 #include "limit/lease.h"
 
 
+#define LINES_LEASE_SLAB       256    /* that a bucket takes */
+#define LINES_LEASE_TRIES      16     /* buckets looked at for one to forget */
+
 #define LINES_KEEPER_TICK      20
 #define LINES_KEEPER_INTERVAL  250    /* of others: it has died */
 #define LINES_KEEPER_JOINS     1000
@@ -53,6 +56,229 @@ static struct {
 } keeper;
 
 
+void *
+lines_lease_init(ngx_slab_pool_t *pool)
+{
+    lines_lease_area_t  *new;
+
+    new = ngx_slab_calloc(pool, sizeof(lines_lease_area_t));
+
+    /* a node is another one with each new zone, which knows no number */
+
+    if (new == NULL || lines_id(new->id) != NGX_OK) {
+        return NULL;
+    }
+
+    ngx_rbtree_init(&new->rbtree, &new->sentinel,
+                    ngx_str_rbtree_insert_value);
+
+    ngx_queue_init(&new->lru);
+    lines_ledger_init(&new->ledger);
+
+    /* a quarter of the zone, or half where ids are long: others live there */
+
+    new->buckets_max = (ngx_uint_t) (pool->end - pool->start) / 4
+                       / LINES_LEASE_SLAB;
+    new->swept = ngx_current_msec;
+
+    return new;
+}
+
+
+/* rather one that is full, which is all that is known of one that is made */
+
+static ngx_uint_t
+keeper_forget(ngx_uint_t forget)
+{
+    ngx_uint_t           i;
+    ngx_queue_t         *q;
+    lines_lease_node_t  *node, *found;
+
+    found = NULL;
+    q = ngx_queue_last(&keeper.area->lru);
+
+    for (i = 0;
+         i < LINES_LEASE_TRIES && q != ngx_queue_sentinel(&keeper.area->lru);
+         i++, q = ngx_queue_prev(q))
+    {
+        node = ngx_queue_data(q, lines_lease_node_t, lru);
+
+        if (!lines_bucket_settled(&node->bucket)) {
+            lines_ledger_ready(&keeper.area->ledger, &node->bucket,
+                               ngx_current_msec);
+            continue;
+        }
+
+        if (!forget) {
+            continue;
+        }
+
+        if (found == NULL) {
+            found = node;
+        }
+
+        if (node->bucket.tat <= (double) ngx_current_msec * 1000) {
+            found = node;
+            break;
+        }
+    }
+
+    if (found == NULL) {
+        return 0;
+    }
+
+    ngx_queue_remove(&found->lru);
+    ngx_rbtree_delete(&keeper.area->rbtree, &found->node.node);
+    keeper.area->buckets--;
+
+    ngx_slab_free_locked(keeper.shpool, found);
+
+    return 1;
+}
+
+
+static lines_lease_node_t *
+keeper_create(lines_limit_t *limit, ngx_str_t *key, uint32_t hash)
+{
+    ngx_uint_t           tries;
+    lines_lease_node_t  *node;
+
+    for (tries = 0; tries < 4 && key->len <= LINES_LEASE_KEY_MAX; tries++) {
+
+        if (keeper.area->buckets < keeper.area->buckets_max) {
+            node = ngx_slab_calloc_locked(keeper.shpool,
+                                          offsetof(lines_lease_node_t, data)
+                                          + key->len);
+            if (node) {
+                ngx_memcpy(node->data, key->data, key->len);
+
+                node->node.node.key = hash;
+                node->node.str.len = key->len;
+                node->node.str.data = node->data;
+
+                lines_bucket_init(&node->bucket, hash % LINES_SHARDS,
+                                  &limit->rate);
+
+                ngx_rbtree_insert(&keeper.area->rbtree, &node->node.node);
+                keeper.area->buckets++;
+
+                return node;
+            }
+        }
+
+        if (!keeper_forget(1)) {
+            break;
+        }
+    }
+
+    return NULL;
+}
+
+
+lines_lease_node_t *
+lines_keeper_lock(lines_limit_t *limit, ngx_str_t *key)
+{
+    uint32_t             hash;
+    lines_lease_node_t  *node;
+
+    hash = ngx_murmur_hash2(key->data, key->len);
+
+    ngx_shmtx_lock(&keeper.shpool->mutex);
+
+    node = (lines_lease_node_t *)
+           ngx_str_rbtree_lookup(&keeper.area->rbtree, key, hash);
+    if (node) {
+        ngx_queue_remove(&node->lru);
+
+    } else if (limit) {
+        node = keeper_create(limit, key, hash);
+    }
+
+    if (node) {
+        ngx_queue_insert_head(&keeper.area->lru, &node->lru);
+    }
+
+    return node;
+}
+
+
+/* "INTERVAL BURST ..." */
+
+static ngx_int_t
+keeper_rate(ngx_str_t *interval, ngx_str_t *burst, lines_rate_t *rate)
+{
+    ngx_int_t  n;
+
+    if (interval->len == 0 || interval->len > 64) {
+        return NGX_ERROR;
+    }
+
+    rate->interval = strtod((char *) interval->data, NULL);
+    n = ngx_atoi(burst->data, burst->len);
+
+    /* what is multiplied by it must be a time */
+
+    if (!(rate->interval > 0 && rate->interval <= LINES_INTERVAL_MAX)
+        || n <= 0 || n > LINES_BURST_MAX)
+    {
+        return NGX_ERROR;
+    }
+
+    rate->burst = n;
+
+    return NGX_OK;
+}
+
+
+/* "FULL [INTERVAL BURST VERSION]" */
+
+ngx_int_t
+lines_keeper_told(lines_lease_node_t *node, ngx_str_t *text, ngx_msec_t asked)
+{
+    off_t         full, version;
+    ngx_str_t     rest, word, interval, burst;
+    lines_rate_t  rate;
+
+    rest = *text;
+    word = lines_word(&rest);
+    full = ngx_atoof(word.data, word.len);
+
+    if (full == NGX_ERROR || full > (off_t) 1 << 53) {
+        return NGX_ERROR;
+    }
+
+    if (rest.len) {
+        interval = lines_word(&rest);
+        burst = lines_word(&rest);
+        version = ngx_atoof(rest.data, rest.len);
+
+        if (version == NGX_ERROR
+            || keeper_rate(&interval, &burst, &rate) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        node->own = 1;
+        lines_bucket_rate(&node->bucket, &rate, version, ngx_current_msec);
+    }
+
+    lines_bucket_told(&node->bucket, (double) full, asked, ngx_current_msec);
+
+    return NGX_OK;
+}
+
+
+size_t
+lines_keeper_write(u_char *text, lines_bucket_t *bucket, ngx_int_t uses,
+    int64_t age)
+{
+    return ngx_snprintf(text, LINES_LEASE_TEXT, "%i %L %.6f %ui %L", uses, age,
+                        bucket->rate.interval, bucket->rate.burst,
+                        bucket->version)
+           - text;
+}
+
+
 static lines_lease_node_t *
 keeper_node(lines_bucket_t *bucket)
 {
@@ -92,10 +318,10 @@ keeper_looked(void *data, lines_rate_look_reply_t *reply)
         }
     }
 
-    node = lines_lease_lock(NULL, &look->key);
+    node = lines_keeper_lock(NULL, &look->key);
 
     if (node) {
-        node->own = (lines_lease_rate(&interval, &burst, &rate) == NGX_OK);
+        node->own = (keeper_rate(&interval, &burst, &rate) == NGX_OK);
 
         lines_bucket_rate(&node->bucket,
                           node->own ? &rate : &look->limit->rate,
@@ -151,7 +377,21 @@ lines_keeper_caller(void)
 }
 
 
-/* the settlement is unheard, or was heard; other workers may have been faster */
+lines_lease_area_t *
+lines_keeper_area(void)
+{
+    return keeper.area;
+}
+
+
+void
+lines_keeper_unlock(void)
+{
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
+}
+
+
+/* unheard, or heard; another worker may have been faster */
 
 static ngx_int_t
 keeper_settled(void *data, lines_limit_settle_reply_t *reply)
@@ -176,8 +416,8 @@ keeper_settled(void *data, lines_limit_settle_reply_t *reply)
                                ngx_current_msec, batch);
 
         for (i = 0; i < n; i++) {
-            (void) lines_lease_told(keeper_node(batch[i]), &reply->buckets.elts[i],
-                              call->asked);
+            (void) lines_keeper_told(keeper_node(batch[i]),
+                                    &reply->buckets.elts[i], call->asked);
         }
 
         due = lines_ledger_due(shard, ngx_current_msec);
@@ -235,7 +475,7 @@ lines_keeper_settle(ngx_uint_t number, ngx_uint_t all)
         p = ngx_cpymem(p, node->node.str.data, node->node.str.len);
 
         uses[i].data = p;
-        uses[i].len = lines_lease_write(p, batch[i], batch[i]->sent,
+        uses[i].len = lines_keeper_write(p, batch[i], batch[i]->sent,
                                   lines_bucket_age(batch[i],
                                                    ngx_current_msec));
         p += uses[i].len;
@@ -416,7 +656,7 @@ keeper_sweep(void)
     /* one that comes finds another that can be forgotten */
 
     if (area->buckets > area->buckets_max - area->buckets_max / 8) {
-        (void) lines_lease_forget(0);
+        (void) keeper_forget(0);
     }
 
     for (i = 0; i < LINES_SHARDS; i++) {
@@ -491,8 +731,6 @@ lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
     ngx_uint_t       i;
     lines_limit_t  **limit;
-
-    lines_lease_attach(lmcf);
 
     keeper.area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
     keeper.shpool = lines_zone_pool(lmcf);

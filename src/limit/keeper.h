@@ -1,7 +1,7 @@
 
 /*
- * Between limit/lease.c, which keeps the buckets of a node, and limit/keeper.c,
- * which asks Redis about them in the background.
+ * The buckets of a node, below limit/lease.c, which lets requests through by
+ * them: where they lie, and what Redis is asked about them in the background.
  */
 
 #ifndef _LINES_LIMIT_KEEPER_H_INCLUDED_
@@ -44,36 +44,24 @@ typedef struct {
 } lines_lease_node_t;
 
 
-/* lease.c */
-
-/* init_process */
-void lines_lease_attach(lines_main_conf_t *lmcf);
-
 /*
  * The bucket of a key, made where there is none and limit is given; NULL: none.
- * The zone is to be unlocked even so.
+ * The zone is locked, and to be unlocked, even so.
  */
-lines_lease_node_t *lines_lease_lock(lines_limit_t *limit, ngx_str_t *key);
-
-/*
- * Those that were used least, with the zone locked: what they owe is settled
- * next; forget: flag, and one that owes nothing is forgotten.  0: none was.
- */
-ngx_uint_t lines_lease_forget(ngx_uint_t forget);
-
-/* words of Redis' that are a rate; each ends with a space or a zero */
-ngx_int_t lines_lease_rate(ngx_str_t *interval, ngx_str_t *burst,
-    lines_rate_t *rate);
+lines_lease_node_t *lines_keeper_lock(lines_limit_t *limit, ngx_str_t *key);
+void lines_keeper_unlock(void);
 
 /* what limit_settle.lua reads of a bucket, at most LINES_LEASE_TEXT; and says,
    to who asked then */
-size_t lines_lease_write(u_char *text, lines_bucket_t *bucket, ngx_int_t uses,
-    int64_t age);
-ngx_int_t lines_lease_told(lines_lease_node_t *node, ngx_str_t *text,
+size_t lines_keeper_write(u_char *text, lines_bucket_t *bucket,
+    ngx_int_t uses, int64_t age);
+ngx_int_t lines_keeper_told(lines_lease_node_t *node, ngx_str_t *text,
     ngx_msec_t asked);
 
+lines_lease_area_t *lines_keeper_area(void);
+lines_caller_t *lines_keeper_caller(void);
 
-/* keeper.c; with the zone unlocked */
+/* With the zone unlocked: */
 
 /* settles what a shard has ready; all: flag, whatever is open */
 void lines_keeper_settle(ngx_uint_t shard, ngx_uint_t all);
@@ -81,8 +69,6 @@ void lines_keeper_settle(ngx_uint_t shard, ngx_uint_t all);
 /* looks up the rate that the bucket's tenant has of its own, or its plan */
 void lines_keeper_look(lines_limit_t *limit, ngx_str_t *key,
     ngx_str_t *tenant);
-
-lines_caller_t *lines_keeper_caller(void);
 
 
 #endif /* _LINES_LIMIT_KEEPER_H_INCLUDED_ */

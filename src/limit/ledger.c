@@ -301,10 +301,14 @@ shard_waits(lines_shard_t *shard, ngx_msec_t now, ngx_msec_t latest)
 }
 
 
+/* flag: a settlement is under way, and it is too early to send it again */
+
 static ngx_uint_t
 shard_busy(lines_shard_t *shard, ngx_msec_t now)
 {
-    return shard->busy && since(now, shard->asked) < LINES_SETTLE_AGAIN;
+    return !ngx_queue_empty(&shard->sent)
+           && since(now, shard->asked) < (shard->busy ? LINES_SETTLE_AGAIN
+                                                      : LINES_SETTLE_RETRY);
 }
 
 

@@ -50,6 +50,7 @@
 #define LINES_SETTLE_LATEST  15000   /* since the first open use */
 #define LINES_SETTLE_WITH    10000   /* along with one that is due */
 #define LINES_SETTLE_AGAIN   2000    /* who sent it has died */
+#define LINES_SETTLE_RETRY   250     /* there was no good reply */
 #define LINES_SETTLE_LOOK    1000    /* at a bucket that was empty */
 
 

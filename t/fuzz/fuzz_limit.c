@@ -10,6 +10,7 @@
 #include "fuzz.h"
 #include "limit/limit.c"
 #include "limit/lease.c"
+#include "limit/keeper.c"
 #include "limit/ledger.c"
 
 
@@ -313,7 +314,7 @@ fuzz_reply(fuzz_t *in)
     ngx_memzero(&node, sizeof(lines_lease_node_t));
     lines_bucket_init(&node.bucket, 0, &rate);
 
-    if (lines_lease_told(&node, &told, ngx_current_msec) != NGX_OK) {
+    if (lines_keeper_told(&node, &told, ngx_current_msec) != NGX_OK) {
         return;
     }
 

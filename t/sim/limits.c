@@ -357,8 +357,8 @@ message_send(message_t *m)
 }
 
 
-/* let through: at most burst + rate * t + burst / 2 in any t is what a bucket of
-   1.5 bursts lets through */
+/* let through: at most burst + rate * t + burst / 2 in any t is what a bucket
+   of 1.5 bursts lets through */
 
 static void
 passed(int bucket, int64_t n, int64_t at)
@@ -888,8 +888,9 @@ run(void)
 
 
 /*
- * What the bucket was charged with: all that was let through, once.  Where a late
- * settlement met one that was before it a full bucket loses what came meanwhile.
+ * What the bucket was charged with: all that was let through, once.  Where a
+ * late settlement met one that was before it a full bucket loses what came
+ * meanwhile.
  */
 
 static void
@@ -1077,7 +1078,8 @@ world_run(const char *dir, uint64_t seed)
                world.found ? world.found : "good", world.nodes,
                (unsigned long) world.rate.burst, world.rate.interval,
                world.crowd == FLOOD ? ", flood"
-               : world.crowd == TIDE ? ", tide" : "", world.kills ? ", kills" : "",
+               : world.crowd == TIDE ? ", tide" : "",
+               world.kills ? ", kills" : "",
                world.cuts ? ", cuts" : "", world.losses,
                (double) world.now / 1e6);
     }

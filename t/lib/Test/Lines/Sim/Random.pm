@@ -95,7 +95,7 @@ my %VALUE = (
     daily        => sub { pick(@LIMITS, 10, 10) },
     monthly      => sub { pick(@LIMITS, 10, 10) },
     need         => sub { pick(0, 1, 1, 5) },
-    extra        => sub { pick(0, 3, 100) },
+    keep         => sub { pick(1, 10_000) },
     rate         => sub { pick('20000', '1000000', '250000 40 4r/s') },
     interval     => sub { pick('20000', '333333.33333333331') },
     size         => sub { pick(1, 7, 50) },
@@ -146,6 +146,12 @@ my %LIST = (
           [invoice => 'in_1'], [stuck => pick('why', 'refund_failed', '')], [stuck_invoice => pick('in_1', '')], [stuck_due => 900], [tries => pick(1, 2)], [url => 'https://pay/2'];
     },
     'inv_add numbers'   => sub { return map { (value('number'), pick(qw(w1 w2))) } 1 .. pick(1, 2, 5) },
+    'limit_settle uses' => sub {
+        return map {
+            join ' ', pick(-1, 0, 1, 3, 50), pick(0, 1_000_000, 60_000_000), pick('20000.000000', '333333.333333', '3600000000.000000'), pick(1, 9, 100),
+              pick(0, 5, 1_800_000_000_000)
+        } @{$env{'list ids'}};
+    },
     'gcra plans'        => sub { return map { ($_ => pick(500, 20_000), pick(3, 7)) } grep { one_in(2) } qw(mini paid) },
     'request_place plans' => sub { return map { my $plan = $_; map { ($plan, $_, pick(0, 1, 2)) } qw(phone email) } qw(mini paid) },
     'window_read plans' => sub { return map { ($_ => pick(@LIMITS), pick(@LIMITS)) } grep { one_in(2) } qw(mini paid) },
@@ -156,6 +162,9 @@ sub value ($name, $c = undef) {
     return $env{$name} if exists $env{$name};
 
     my $value = $VALUE{$name} ? $VALUE{$name}->() : pick('a', 'b', 17, '');
+
+    # a settlement's number is none of the inventory
+    $value = pick(0 .. 5) if $name eq 'number' && ($c // '') eq 'limit_settle';
 
     # a limit's rate is one number to gcra.lua, and three to who stores it
     $value =~ s/ .*//s if $name eq 'rate' && ($c // '') eq 'gcra';
@@ -302,9 +311,9 @@ sub fill ($self, $script, %known) {
             push @keys, $key;
         }
         elsif ($kind eq 'keys') {
-            my ($name, $list) = $what =~ /^(\w+)\((\w+)\)/;
+            my ($name, $others, $list) = $what =~ /^(\w+)\((.*?)(\w+)\)/;
             my @ids = @{$env{"list $list"} //= [$LIST{$list}->()]};
-            push @keys, map { local $env{id} = $_; $self->key("$name(id)") } @ids;
+            push @keys, map { local $env{id} = $_; $self->key("$name(${others}id)") } @ids;
         }
         elsif ($kind eq 'list') {
             push @args, @{$env{"list $what"} //= [($LIST{"$name $what"} // $LIST{$what} // sub { map { pick('a', 'b') } 1 .. 2 })->()]};
