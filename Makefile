@@ -1,4 +1,4 @@
-# Lines: build, run, test, bench, fuzz, image.  "make help" lists the targets.
+# Lines: build, run, test, bench, fuzz, image, package.  "make help" lists the targets.
 
 BUILD = build
 
@@ -343,27 +343,36 @@ bench-hostile: packages-test
 image:
 	@sh docker/image.sh $(abspath $(BUILD))
 
+# the package for the Debian that this is
+
+.PHONY: deb
+deb: packages-deb
+	@sh docker/deb.sh $(abspath $(BUILD))
+
 # Bare Debian roots in which a checkout is all there is: docker/bare.sh.  What
 # test-debian13 has proven of Debian 13, test-bare does not prove again.
 
 .PHONY: test-debian12 test-debian13 test-bare
 test-debian12:
-	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo
+	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo package
 
 test-debian13:
-	@sh docker/bare.sh $(abspath $(BUILD)) trixie demo release valkey
+	@sh docker/bare.sh $(abspath $(BUILD)) trixie demo package release valkey
 
 test-bare:
-	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo test
-	@sh docker/bare.sh $(abspath $(BUILD)) trixie 'demo?' 'test?'
+	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo 'package?' test
+	@sh docker/bare.sh $(abspath $(BUILD)) trixie 'demo?' 'package?' 'test?'
 
 
-.PHONY: packages-build packages-run packages-test install-deps clean help
+.PHONY: packages-build packages-run packages-deb packages-test install-deps clean help
 packages-build:
 	@sh conf/packages.sh build
 
 packages-run:
 	@sh conf/packages.sh build run
+
+packages-deb:
+	@sh conf/packages.sh build deb
 
 packages-test install-deps:
 	@sh conf/packages.sh build run test
@@ -385,6 +394,7 @@ help:
 	@echo 'make sim           ten million steps of the engine among faults: SEED=1 STEPS=10000000'
 	@echo 'make coverage      what of src/ the tests run, file by file: TESTS=...'
 	@echo 'make bench-hostile what an honest tenant has under a hostile load: SECONDS=10 (t/bench/README.md)'
+	@echo 'make deb           libnginx-mod-http-lines for the Debian that this is, in build/deb'
 	@echo 'make bench, fuzz, chaos, image, test-debian12, test-debian13, test-bare'
 	@echo 'make install-deps  install all that these need; clean  remove the build'
 	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080 LINES_NGINX=nginx'

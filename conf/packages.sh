@@ -1,15 +1,17 @@
 #!/bin/sh
 # packages.sh GROUP...: installs with apt what is missing of Debian's packages
-# for building (build), for the demo (run), for the tests (test), for roots of
-# other releases (roots) and for images where there is no Docker (image).  Says
-# what it does; where it may not, prints the command and ends with 1.
+# for building (build), for the demo (run), for the tests (test), for a package
+# (deb), for roots of other releases (roots) and for images where there is no
+# Docker (image).  Says what it does; where it may not, prints the command and
+# ends with 1.
 
 set -eu
 
 build="gcc libc6-dev make nginx nginx-dev libhiredis-dev libjansson-dev libssl-dev"
 run="redis-server libmojolicious-perl libio-socket-ssl-perl openssl curl"
-tests="clang libclang-rt-dev liblua5.1-0-dev valgrind libredis-perl libcrypt-jwt-perl nghttp2-client prometheus libyaml-pp-perl libnginx-mod-http-auth-pam libnginx-mod-http-lua original-awk busybox"
-roots="debootstrap git"
+tests="clang libclang-rt-dev liblua5.1-0-dev valgrind libredis-perl libcrypt-jwt-perl nghttp2-client prometheus libyaml-pp-perl libnginx-mod-http-auth-pam libnginx-mod-http-lua original-awk busybox dpkg-dev lintian"
+deb="dpkg-dev debhelper"
+roots="debootstrap git iproute2"
 image="buildah debootstrap iproute2"
 
 # Not on a system of another kind: configure names what is missing there.
@@ -22,6 +24,7 @@ for group in "$@"; do
     build) wanted="$wanted $build" ;;
     run)   wanted="$wanted $run" ;;
     test)  wanted="$wanted $tests"; tests_too=yes ;;
+    deb)   wanted="$wanted $deb" ;;
     roots) wanted="$wanted $roots" ;;
     image) wanted="$wanted $image" ;;
     *)     echo "packages.sh: no group \"$group\"" >&2; exit 2 ;;

@@ -4,6 +4,7 @@
 #
 #   demo     make up, the README's first requests as they stand there, make
 #            down; make run, ended by an interrupt
+#   package  make deb, and its life on another bare root: bare-package.sh
 #   test     make test
 #   release  all builds, and all tests of the release build alone
 #   valkey   those about the store once more, with Valkey as the store
@@ -66,6 +67,7 @@ end() {
         echo "see: sh docker/root.sh in $root bash" >&2
     else
         sh docker/root.sh remove "$root"
+        sh docker/root.sh remove "$root-host"
     fi
     exit $code
 }
@@ -114,6 +116,32 @@ demo() {
     in_root env LINES_PORT="$(free_port)" sh -eu /root/bare-demo.sh
 }
 
+# A host of the fleet: what an upgrade begins with is the same under a lower
+# version, 0.0.0.  It serves in a network of its own, where all ports are free.
+
+package() {
+    host=$root-host
+    in_root sh -euc 'cd /root/lines && make deb
+        mkdir /root/debs && cd /root/debs
+        cp /root/lines/build/deb/libnginx-mod-http-lines_*.deb now.deb
+        dpkg-deb -R now.deb before
+
+        version=$(sed -n "s/^Version: \(.*\)+.*/\1/p" before/DEBIAN/control)
+        lower=$(echo "$version" | tr 1-9 0)
+        sed -i "/^Version: /s/$version/$lower/" before/DEBIAN/control
+        sed -i "s/\x00$version\x00/\x00$lower\x00/g" before/usr/lib/nginx/modules/*.so
+        dpkg-deb -b before before.deb'
+
+    sh docker/root.sh new "$release" "$roots" "$host"
+    cp "$root"/root/debs/*.deb docker/bare-package.sh "$host/root/"
+
+    sh docker/root.sh in "$host" sh -eu /root/bare-package.sh install
+    unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
+        sh docker/root.sh in "$host" sh -eu /root/bare-package.sh serve
+
+    sh docker/root.sh remove "$host"
+}
+
 run_tests() {
     in_root sh -c 'cd /root/lines && make test'
 }
@@ -135,6 +163,7 @@ valkey() {
 for step in $steps; do
     case $step in
     demo)   demo ;;
+    package) package ;;
     test)   run_tests ;;
     release) run_release ;;
     valkey) valkey ;;
