@@ -5,7 +5,9 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Test::Lines;
+use Test::Lines qw(wait_for);
+use Test::Lines::Clerk;
+use Test::Lines::Paid;
 use Mojo::File qw(path);
 use Mojo::Util qw(decode);
 
@@ -86,6 +88,51 @@ subtest 'metrics' => sub {
     my @told = map { /`(lines_\w+)`/g } path("$root/conf/metrics.md")->slurp =~ /^\|([^|]*`lines_[^|]*)\|/gm;
     cmp_ok scalar(keys %there), '>', 20, 'families were found';
     same(family => [keys %there], \@told);
+};
+
+# what they ask for is there, each comes when it should, and none when all is well
+subtest 'alerts' => sub {
+    my $file  = "$root/conf/prometheus/lines.rules.yml";
+    my $rules = path($file)->slurp;
+    my $tests = path("$root/t/data/lines.rules.test.yml")->slurp =~ s/\@RULES\@/$file/gr;
+
+    my @names = $rules =~ /^ +- alert: (\w+)$/mg;
+    my %times;
+    $times{$_}++ for $tests =~ /alertname: (\w+)/g;
+    is_deeply [grep { ($times{$_} // 0) < 2 } @names], [], 'each is tested, coming and not';
+
+    # of a node that has all of it; what comes with an auditor's pass, or an issuer's keys, is told in metrics.md
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my $paid  = Test::Lines::Paid->new(t => $t);
+    my $nginx = $paid->nginx(server => 'location = /metrics { lines_metrics survey=1s; }' . $clerk->location . $clerk->directive);
+    is $nginx->get('/api/lines/by-user')->status, 401, 'a request';
+    my $real;
+    wait_for(sub { ($real = $nginx->get('/metrics')->body) =~ /^lines_survey_age_seconds /m }, 60, 'the survey');
+    my %later = map { $_ => 1 } path("$root/conf/metrics.md")->slurp =~ /^\| `(lines_(?:audit|jwks)_age_seconds)`/mg;
+
+    my @asked = map { /\b(lines_\w+(?:\{.*?\})?)/g } $rules =~ /^ +expr: (\|\n(?: {10,}.*\n)+|.*\n)/mg;
+    cmp_ok scalar(@asked), '>=', @names - 1, 'metrics are asked for';
+
+    for my $asked (@asked) {
+        my ($name, @labels) = grep {defined} $asked =~ /^(\w+)|(\w+=~?"[^"]*")/g;
+        my @there = grep {/^\Q$name\E[ {]/} split /\n/, $real;
+
+        for (@labels) {
+            my ($label, $values) = /^(\w+)=~?"(.*)"$/;
+            next if $label eq 'code';
+            for my $value (split /\|/, $values) {
+                ok scalar(grep {/[{,]$label="\Q$value\E"/} @there), "$name: $label=\"$value\" is there";
+            }
+        }
+        ok @there || $later{$name}, "$name is there";
+    }
+
+    $nginx->quit;
+
+    for (['check rules', $file], ['test rules', $t->file('rules.test.yml', $tests)]) {
+        my $said = qx{promtool $_->[0] \Q$_->[1]\E 2>&1};
+        is $?, 0, "promtool $_->[0]" or diag $said;
+    }
 };
 
 subtest 'the pages' => sub {
