@@ -199,7 +199,7 @@ JOBS   := $(shell expr 5 '*' $$(nproc) / 2)
 # what takes longest comes first: nothing has to wait for it in the end
 LONG    = $(patsubst %,t/%.t,01-source-tree 72-compose-run 37-crash-matrix 17-long-lists \
           39-paid-prism 35-paid-request 49-confirm-crashes 07-module-without-ssl \
-          87-sim-engine 92-allocations 54-clerk-keys 59-fuzz-short 14-answers 00-build)
+          87-sim-engine 92-allocations 95-package 54-clerk-keys 59-fuzz-short 14-answers 00-build)
 ORDERED = $(filter $(wildcard $(TESTS)),$(LONG)) $(filter-out $(LONG),$(wildcard $(TESTS)))
 
 PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \
