@@ -657,7 +657,7 @@ subtest 'the journal' => sub {
     begin();
     my $now = ($redis->cli('TIME'))[0] * 1000;
     my $day = 86_400_000;
-    my $add = sub ($id) { run(ticket_add => ["ticket:$id", 'tickets', 'journal', 't', 'tickets:open'], $id, '') };
+    my $add = sub ($id) { run(ticket_add => ["ticket:$id", 'tickets', 'journal', 't', 'tickets:open', "never:$id"], $id, '') };
 
     $redis->cli('DEL', key('journal'));
     $redis->cli('RPUSH', key('journal'), map { qq({"id":$_,"type":"x"}) } $now - 91 * $day, $now - 91 * $day + 1, $now - 1000, $now + $day);

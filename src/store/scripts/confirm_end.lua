@@ -46,7 +46,7 @@ redis.call('HINCRBY', tenant_key, 'account_lines', 1)
 redis.call('ZADD', lines_key, int(now), h.id)
 
 if before then
-    line_begin_before(line_key, id)
+    line_begin_before(tenant_key, line_key, id)
 end
 
 line_save(line_key, h, h, now)

@@ -159,7 +159,7 @@ if h.place == 'paid' then
 end
 
 if before then
-    line_begin_before(line_key, id)
+    line_begin_before(tenant_key, line_key, id)
 end
 
 -- every field was only set in h so far

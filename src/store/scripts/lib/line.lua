@@ -251,9 +251,11 @@ local function line_save(key, h, changes, now)
 end
 
 
--- a line that nodes of the release before are to know begins so
-local function line_begin_before(key, id)
+-- A line that nodes of the release before are to know begins so.  Its tenant may
+-- have been laid out already (lines_layout.lua), and is not any more.
+local function line_begin_before(tenant, key, id)
     redis.call('HSET', key, 'id', id)
+    redis.call('HDEL', tenant, 'layout')
 end
 
 
