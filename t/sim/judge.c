@@ -369,8 +369,12 @@ judge_document(line_t *l)
              field(&l->h, "payment"));
     known = known && strstr(list.elts[0], says);
 
+    /* what has ended is canceled, also where it failed before */
+
     snprintf(says, sizeof(says), "\"provisioningStatus\":\"%s\"",
-             l->ends ? "canceled" : field(&l->h, "status"));
+             has(&l->h, "released")
+             || (has(&l->h, "lapsed") && has(&l->h, "ended"))
+             ? "canceled" : field(&l->h, "status"));
     known = known && strstr(list.elts[0], says);
 
     if (!known) {

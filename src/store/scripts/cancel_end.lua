@@ -26,7 +26,10 @@ if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
 end
 
+-- what was decided stands: what led to it may show no more, as the invoice is
+-- void by now
 if op_woken(op_key) then
+    op_wish(op_key, 'cancel', reason)
     return { 'woken' }
 end
 
