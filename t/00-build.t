@@ -39,6 +39,7 @@ subtest 'scripts that may be sent again' => sub {
         key_update => 'what is merged is merged then as before, and a key that is gone stays so',
         key_used   => 'a day that was told is known by then',
         limit_put  => 'the rate is stored then as before',
+        orphaned_add => 'a tenant that is there is there then as before',
         window_read => 'what lay ahead of a clock that was set back is now then as before',
     );
 

@@ -469,7 +469,11 @@ static u_char *
 write_string(u_char *p, u_char *text, size_t len)
 {
     p = write_head(p, '$', len);
-    p = ngx_cpymem(p, text, len);
+
+    if (len) {
+        p = ngx_cpymem(p, text, len);
+    }
+
     *p++ = CR;
     *p++ = LF;
 
