@@ -237,7 +237,8 @@ subtest 'replicas=' => sub {
     wait_ready($sure);
     wait_for(sub { $sure->get('/_lines/ready')->body !~ /too few replicas/ }, 30, 'replicas');
     for my $tenant (@tenants) {
-        is $sure->post_json('/api/line-requests', \%phone, $tenant->{auth})->status, 201, "$tenant->{name}: a line, acknowledged by a replica";
+        wait_for(sub { $sure->post_json('/api/line-requests', \%phone, $tenant->{auth})->status == 201 }, 30, 'a line');
+        pass "$tenant->{name}: a line, acknowledged by a replica";
     }
 
     # what is written before each WAIT is in a slot that may be on its way elsewhere

@@ -28,7 +28,7 @@ my %handler = (
     admin     => {directive => "lines_admin token_file=$token;",           under => 'workspaces/one', like => qr/"id":"one"/},
     webhook   => {directive => "lines_billing_webhook secret_file=$hook;", post => 1,                 like => qr/^\{"received":true\}$/},
     ready     => {directive => 'lines_ready;',                                                        like => qr/^\{"ready":true/},
-    metrics   => {directive => 'lines_metrics;',                                                      like => qr/^# HELP lines_http_requests/},
+    metrics   => {directive => 'lines_metrics;',                                                      like => qr{^# HELP lines_http_requests}m},
     behind    => {directive => "lines_auth workspace; lines_rate_limit rate=1000r/s burst=1000; $proxy", gateway => 1, like => qr/^upstream GET/, refusal => qr/<center>nginx/},
 );
 

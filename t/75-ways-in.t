@@ -55,7 +55,7 @@ location /ssi/        { ssi on; }
 location = /part      { internal; lines_auth workspace; error_page 401 = \@login; proxy_pass $url; }
 location \@login      { return 200 "please log in"; }
 
-location /two/        { lines_auth workspace; lines_rate_limit rate=1r/h burst=9 key=\$lines_tenant name=two; try_files /none \@two; }
+location /two/        { lines_auth workspace; lines_rate_limit rate=1r/h burst=9 key=\$lines_tenant name=two sync=each; try_files /none \@two; }
 location \@two        { lines_auth account; lines_rate_limit rate=1r/h burst=9 key=\$lines_tenant name=two; proxy_pass $url; }
 END
 

@@ -83,7 +83,7 @@ promise 'a number of the operator\'s own: the next one has it when the account i
 promise 'an invoice that billing does not know: the line can be canceled' => sub {
     my $line = $s->pending_line;
     $s->deaf;
-    $redis->cli('HSET', "lines:{$line->{tenant}}:$_:$line->{line}", invoice => 'in_gone') for qw(op line);
+    $redis->cli('HSET', "lines:{$line->{tenant}}:$_:$line->{line}", invoice => 'in_gone') for qw(op rec);
     my $answer = $s->action($line->{key}, $line->{line}, 'cancel');
     is $answer->status, 200, 'canceled' or diag $answer->to_string if calm;
     is $s->now_of($line)->{status}, 'canceled', 'the line is';

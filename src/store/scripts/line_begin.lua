@@ -59,7 +59,7 @@ if redis.call('EXISTS', line_key) == 1 then
     local known = h.place ~= 'included'
                   and redis.call('EXISTS', op_key) == 1
 
-    return { 'created', h.place, h.json, known and '' or line_answer(h),
+    return { 'created', h.place or '', h.json, known and '' or line_answer(h),
              tostring(redis.call('HEXISTS', op_key, 'fence')), int(now) }
 end
 
@@ -197,7 +197,7 @@ else
 end
 
 if fence == '0' then
-    return { 'created', h.place, h.json, answer, fence, int(now) }
+    return { 'created', h.place or '', h.json, answer, fence, int(now) }
 end
 
 -- as op_claim.lua says it: who begins it holds it
