@@ -56,7 +56,7 @@ location = /part      { internal; lines_auth workspace; error_page 401 = \@login
 location \@login      { return 200 "please log in"; }
 
 location /two/        { lines_auth workspace; lines_rate_limit rate=1r/h burst=9 key=\$lines_tenant name=two sync=each; try_files /none \@two; }
-location \@two        { lines_auth account; lines_rate_limit rate=1r/h burst=9 key=\$lines_tenant name=two; proxy_pass $url; }
+location \@two        { lines_auth account; lines_rate_limit rate=1r/h burst=9 key=\$lines_tenant name=two sync=each; proxy_pass $url; }
 END
 
 my ($k1, $k2) = map { $nginx->workspace($_) } qw(one two);
