@@ -98,28 +98,6 @@ line_request_reconcile(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* what stands before the next space; what follows is left */
-
-static ngx_str_t
-shown_word(ngx_str_t *text)
-{
-    u_char     *p, *last;
-    ngx_str_t   word;
-
-    last = text->data + text->len;
-
-    for (p = text->data; p < last && *p != ' '; p++) { /* void */ }
-
-    word.data = text->data;
-    word.len = p - text->data;
-
-    text->data = ngx_min(p + 1, last);
-    text->len = last - text->data;
-
-    return word;
-}
-
-
 /*
  * As a rule this is all that is asked and done: the document is ready.  It does
  * not say all of a line that awaits payment (the layout's number has "?"), nor
@@ -134,10 +112,10 @@ lines_asks(lines_line_request_shown, void *none, line_shown,
 
     text = reply->text;
 
-    layout = shown_word(&text);
-    status = shown_word(&text);
-    payment = shown_word(&text);
-    required = shown_word(&text);
+    layout = lines_word(&text);
+    status = lines_word(&text);
+    payment = lines_word(&text);
+    required = lines_word(&text);
 
     if (lines_is(&layout, "2?")
         && lines_status(&status) == LINES_AWAITING_PAYMENT
