@@ -117,14 +117,15 @@ my $hour = 3600 * 1e6;    # a token an hour: what passes was in the bucket
 # what nodes let through by themselves: (node, number, need, key => [uses, age in s, interval, burst, version], ...)
 sub settle ($node, $number, $need, @of) {
     my (@keys, @uses);
+    my $sent = ref $of[0] ? shift(@of)->{sent} : 0;
     while (my ($key, $use) = splice @of, 0, 2) {
         my ($n, $age, $interval, $burst, $version) = @$use;
         push @keys, $key;
         push @uses, sprintf '%d %.0f %.6f %d %d', $n, $age * 1e6, $interval, $burst, $version // 0;
     }
-    my ($granted, @told) = @{$redis->cli('EVAL', $source{limit_settle}, 1 + @keys, "n:$node", @keys, $number, $need, @uses)};
+    my ($granted, $settled, @told) = @{$redis->cli('EVAL', $source{limit_settle}, 1 + @keys, "n:$node", @keys, $number, $need, $sent, @uses)};
     my @buckets = map { [split / /] } @told;
-    return {granted => $granted, full => $buckets[0][0], buckets => \@buckets};
+    return {granted => $granted, settled => $settled, full => $buckets[0][0], buckets => \@buckets};
 }
 
 # tokens that are gone of a bucket that hardly refills
@@ -141,6 +142,12 @@ sub gone ($r, $interval = $hour) { return int($r->{full} / $interval + 0.5) }
     is gone(settle('b', 3, 0, s1 => [-4, 0, $hour, 10])), 9, 'there is one';
     is settle('a', 0, 1, s1 => [0, 0, $hour, 10])->{granted}, 1, 'and who asks gets it';
     is settle('a', 0, 1, s1 => [0, 0, $hour, 10])->{granted}, 0, 'once';
+
+    # of two that a node has let through a settlement is on its way, or has just come
+    is settle('d', 1, 1, {sent => 2}, s6 => [3, 0, $hour, 3])->{granted}, 0, 'what will be charged is not there for who asks';
+    is settle('d', 1, 0, s6 => [2, 0, $hour, 3])->{settled}, 1, 'it is charged';
+    is gone(settle('d', 1, 1, {sent => 2}, s6 => [3, 0, $hour, 3])), 2, 'two are';
+    is settle('d', 1, 1, {sent => 2}, s6 => [2, 0, $hour, 3])->{granted}, 1, '... and not once more for who asks';
 
     my $r = settle('c', 1, 0, map { ("m$_" => [$_ % 7 + 1, 0, $hour, 10]) } 1 .. 100);
     is_deeply [map { int($_->[0] / $hour + 0.5) } @{$r->{buckets}}], [map { $_ % 7 + 1 } 1 .. 100], 'a hundred in a batch, each by itself';

@@ -233,7 +233,8 @@ keeper_rate(ngx_str_t *interval, ngx_str_t *burst, lines_rate_t *rate)
 /* "FULL [INTERVAL BURST VERSION]" */
 
 ngx_int_t
-lines_keeper_told(lines_lease_node_t *node, ngx_str_t *text, ngx_msec_t asked)
+lines_keeper_told(lines_lease_node_t *node, ngx_str_t *text, int64_t settled,
+    ngx_msec_t asked)
 {
     off_t         full, version;
     ngx_str_t     rest, word, interval, burst;
@@ -243,7 +244,7 @@ lines_keeper_told(lines_lease_node_t *node, ngx_str_t *text, ngx_msec_t asked)
     word = lines_word(&rest);
     full = ngx_atoof(word.data, word.len);
 
-    if (full == NGX_ERROR || full > (off_t) 1 << 53) {
+    if (full == NGX_ERROR || full > (off_t) 1 << 53 || settled < 0) {
         return NGX_ERROR;
     }
 
@@ -262,7 +263,8 @@ lines_keeper_told(lines_lease_node_t *node, ngx_str_t *text, ngx_msec_t asked)
         lines_bucket_rate(&node->bucket, &rate, version, ngx_current_msec);
     }
 
-    lines_bucket_told(&node->bucket, (double) full, asked, ngx_current_msec);
+    lines_ledger_told(&keeper.area->ledger, &node->bucket, (double) full,
+                      (ngx_uint_t) settled, asked, ngx_current_msec);
 
     return NGX_OK;
 }
@@ -417,7 +419,8 @@ keeper_settled(void *data, lines_limit_settle_reply_t *reply)
 
         for (i = 0; i < n; i++) {
             (void) lines_keeper_told(keeper_node(batch[i]),
-                                    &reply->buckets.elts[i], call->asked);
+                                     &reply->buckets.elts[i], reply->settled,
+                                     call->asked);
         }
 
         due = lines_ledger_due(shard, ngx_current_msec);

@@ -56,7 +56,7 @@ void lines_keeper_unlock(void);
 size_t lines_keeper_write(u_char *text, lines_bucket_t *bucket,
     ngx_int_t uses, int64_t age);
 ngx_int_t lines_keeper_told(lines_lease_node_t *node, ngx_str_t *text,
-    ngx_msec_t asked);
+    int64_t settled, ngx_msec_t asked);
 
 lines_lease_area_t *lines_keeper_area(void);
 lines_caller_t *lines_keeper_caller(void);

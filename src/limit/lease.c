@@ -72,22 +72,43 @@ lines_lease_take(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant,
 }
 
 
+/* locks the bucket that Redis is not asked about any more */
+
+static lines_lease_node_t *
+lease_asked(lines_limit_t *limit, ngx_str_t *key)
+{
+    lines_lease_node_t  *node;
+
+    node = lines_keeper_lock(limit, key);
+
+    if (node) {
+        lines_bucket_asked(&node->bucket);
+    }
+
+    return node;
+}
+
+
 ngx_int_t
 lines_lease_ask(lines_caller_t *caller, lines_limit_t *limit, ngx_str_t *key,
     lines_limit_settle_pt done, void *data)
 {
     u_char               text[LINES_LEASE_TEXT];
     ngx_str_t            uses;
-    ngx_uint_t           shard;
+    ngx_int_t            rc;
+    ngx_uint_t           shard, number;
     lines_bucket_t       bucket;
     lines_lease_node_t  *node;
 
+    number = 0;
     ngx_memzero(&bucket, sizeof(lines_bucket_t));
     lines_bucket_init(&bucket, 0, &limit->rate);
 
     node = lines_keeper_lock(NULL, key);
 
     if (node) {
+        number = lines_ledger_ask(&lines_keeper_area()->ledger, &node->bucket,
+                                  ngx_current_msec);
         bucket = node->bucket;
     }
 
@@ -98,13 +119,21 @@ lines_lease_ask(lines_caller_t *caller, lines_limit_t *limit, ngx_str_t *key,
     uses.data = text;
     uses.len = lines_keeper_write(text, &bucket, bucket.uses + bucket.sent, 0);
 
-    return lines_try_limit_settle(caller, done, data,
-                                  .shard = (int64_t) shard,
-                                  .node = { LINES_ID_LEN,
-                                            lines_keeper_area()->id },
-                                  .need = 1,
-                                  .ids.n = 1, .ids.elts = key,
-                                  .uses.n = 1, .uses.elts = &uses);
+    rc = lines_try_limit_settle(caller, done, data,
+                                .shard = (int64_t) shard,
+                                .node = { LINES_ID_LEN,
+                                          lines_keeper_area()->id },
+                                .number = (int64_t) number,
+                                .need = 1, .sent = bucket.sent,
+                                .ids.n = 1, .ids.elts = key,
+                                .uses.n = 1, .uses.elts = &uses);
+
+    if (rc != NGX_AGAIN) {
+        (void) lease_asked(NULL, key);
+        lines_keeper_unlock();
+    }
+
+    return rc;
 }
 
 
@@ -118,10 +147,13 @@ lines_lease_answered(lines_limit_t *limit, ngx_str_t *key, ngx_msec_t asked,
     lines_lease_node_t  *node, alone;
 
     if (reply == NULL || reply->buckets.n != 1) {
+        (void) lease_asked(NULL, key);
+        lines_keeper_unlock();
+
         return NGX_ERROR;
     }
 
-    node = lines_keeper_lock(limit, key);
+    node = lease_asked(limit, key);
     none = (node == NULL);
 
     /* nothing is remembered of it: then this is all there is */
@@ -132,7 +164,8 @@ lines_lease_answered(lines_limit_t *limit, ngx_str_t *key, ngx_msec_t asked,
         node = &alone;
     }
 
-    rc = lines_keeper_told(node, &reply->buckets.elts[0], asked);
+    rc = lines_keeper_told(node, &reply->buckets.elts[0], reply->settled,
+                           asked);
 
     if (rc == NGX_OK) {
         *rate = node->bucket.rate;
@@ -193,8 +226,9 @@ lines_lease_exact(lines_limit_t *limit, ngx_str_t *key,
         node->bucket.rate = *rate;
         node->own = 1;
 
-        lines_bucket_told(&node->bucket,
-                          lines_gcra_tat(rate, 0, gcra->remaining), now, now);
+        lines_ledger_told(&lines_keeper_area()->ledger, &node->bucket,
+                          lines_gcra_tat(rate, 0, gcra->remaining), 0, now,
+                          now);
     }
 
     lines_keeper_unlock();

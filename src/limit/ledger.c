@@ -160,6 +160,35 @@ bucket_use(lines_ledger_t *ledger, lines_bucket_t *bucket, ngx_int_t uses,
 }
 
 
+/* a worker that died left some for ever: they count while others are new */
+
+static ngx_uint_t
+bucket_asks(lines_bucket_t *bucket, ngx_msec_t now)
+{
+    return since(now, bucket->asked) < LINES_SETTLE_AGAIN ? bucket->asks : 0;
+}
+
+
+ngx_uint_t
+lines_ledger_ask(lines_ledger_t *ledger, lines_bucket_t *bucket, ngx_msec_t now)
+{
+    bucket->asks = bucket_asks(bucket, now) + 1;
+    bucket->asked = now;
+
+    return bucket->state == LINES_BUCKET_SENT
+           ? ledger->shards[bucket->shard].number : 0;
+}
+
+
+void
+lines_bucket_asked(lines_bucket_t *bucket)
+{
+    if (bucket->asks) {
+        bucket->asks--;
+    }
+}
+
+
 ngx_int_t
 lines_ledger_admit(lines_ledger_t *ledger, lines_bucket_t *bucket,
     ngx_msec_t now, lines_gcra_t *gcra, ngx_uint_t *hurry)
@@ -197,7 +226,9 @@ lines_ledger_admit(lines_ledger_t *ledger, lines_bucket_t *bucket,
         return NGX_OK;
     }
 
-    if (bucket_ahead(bucket) >= share) {
+    if (bucket_ahead(bucket) >= share
+        || gcra->remaining < bucket_asks(bucket, now))
+    {
         return NGX_DECLINED;
     }
 
@@ -451,13 +482,19 @@ lines_ledger_heard(lines_ledger_t *ledger, lines_shard_t *shard,
 
 
 void
-lines_bucket_told(lines_bucket_t *bucket, double full, ngx_msec_t asked,
-    ngx_msec_t now)
+lines_ledger_told(lines_ledger_t *ledger, lines_bucket_t *bucket, double full,
+    ngx_uint_t settled, ngx_msec_t asked, ngx_msec_t now)
 {
-    double  tat;
+    double     tat;
+    ngx_int_t  ahead;
 
-    tat = us(now) + full
-          + (double) bucket_ahead(bucket) * bucket->rate.interval;
+    ahead = bucket->uses;
+
+    if (settled < ledger->shards[bucket->shard].number) {
+        ahead += bucket->sent;
+    }
+
+    tat = us(now) + full + (double) ahead * bucket->rate.interval;
 
     if (!bucket->known || since(asked, bucket->told) > 0) {
         bucket->tat = tat;

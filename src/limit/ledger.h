@@ -82,6 +82,8 @@ typedef struct {
     double        as_of;      /* when those sent were let through */
     ngx_int_t     uses;       /* open; below 0: tokens go back */
     ngx_int_t     sent;
+    ngx_uint_t    asks;       /* on their way */
+    ngx_msec_t    asked;      /* the last of them */
     ngx_msec_t    first;      /* of the open uses */
     ngx_msec_t    told;       /* by Redis */
 
@@ -133,6 +135,17 @@ void lines_bucket_rate(lines_bucket_t *bucket, lines_rate_t *rate,
 ngx_int_t lines_ledger_admit(lines_ledger_t *ledger, lines_bucket_t *bucket,
     ngx_msec_t now, lines_gcra_t *gcra, ngx_uint_t *hurry);
 
+/*
+ * Redis is asked for a token: what is left may be taken by those that are
+ * asked for, so that who comes meanwhile asks as well.  Returns the settlement
+ * that the bucket's sent ones are of, or 0.
+ */
+ngx_uint_t lines_ledger_ask(lines_ledger_t *ledger, lines_bucket_t *bucket,
+    ngx_msec_t now);
+
+/* that was answered, or will not be */
+void lines_bucket_asked(lines_bucket_t *bucket);
+
 /* a token that was had, be it of Redis, was not used */
 void lines_ledger_give(lines_ledger_t *ledger, lines_bucket_t *bucket,
     ngx_msec_t now);
@@ -175,11 +188,12 @@ ngx_uint_t lines_ledger_heard(lines_ledger_t *ledger, lines_shard_t *shard,
     ngx_uint_t number, ngx_msec_t now, lines_bucket_t *batch[]);
 
 /*
- * Redis told, to who asked then, in how many µs the bucket is full.  Twice the
- * older word may come last: where others told meanwhile the lower level counts.
+ * Redis told, to who asked then, in how many µs the bucket is full; settled: the
+ * latest settlement that is in this.  Twice the older word may come last: where
+ * others told meanwhile the lower level counts.
  */
-void lines_bucket_told(lines_bucket_t *bucket, double full, ngx_msec_t asked,
-    ngx_msec_t now);
+void lines_ledger_told(lines_ledger_t *ledger, lines_bucket_t *bucket,
+    double full, ngx_uint_t settled, ngx_msec_t asked, ngx_msec_t now);
 
 
 #endif /* _LINES_LIMIT_LEDGER_H_INCLUDED_ */

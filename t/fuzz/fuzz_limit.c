@@ -209,7 +209,7 @@ fuzz_bucket(fuzz_t *in, lines_rate_t *rate, double full)
 
     ngx_memzero(&bucket, sizeof(lines_bucket_t));
     lines_bucket_init(&bucket, 0, rate);
-    lines_bucket_told(&bucket, full, now, now);
+    lines_ledger_told(&ledger, &bucket, full, 0, now, now);
 
     for (i = 0; i < 64 && in->p < in->last; i++) {
         now += fuzz_byte(in);
@@ -240,7 +240,8 @@ fuzz_bucket(fuzz_t *in, lines_rate_t *rate, double full)
             if (lines_ledger_heard(&ledger, &ledger.shards[0],
                                    ledger.shards[0].number, now, batch))
             {
-                lines_bucket_told(&bucket, full, now - what / 8, now);
+                lines_ledger_told(&ledger, &bucket, full, what / 16,
+                                  now - what / 8, now);
             }
 
             break;
@@ -299,6 +300,8 @@ fuzz_reply(fuzz_t *in)
     lines_rate_t         rate = { 1000, 100 };
     lines_lease_node_t   node;
 
+    static lines_lease_area_t  area;
+
     /* as the reader of replies has them: an end behind it */
 
     text = fuzz_line(in);
@@ -314,7 +317,12 @@ fuzz_reply(fuzz_t *in)
     ngx_memzero(&node, sizeof(lines_lease_node_t));
     lines_bucket_init(&node.bucket, 0, &rate);
 
-    if (lines_keeper_told(&node, &told, ngx_current_msec) != NGX_OK) {
+    keeper.area = &area;
+
+    if (lines_keeper_told(&node, &told, (int64_t) fuzz_byte(in) - 1,
+                          ngx_current_msec)
+        != NGX_OK)
+    {
         return;
     }
 

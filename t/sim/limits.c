@@ -74,7 +74,6 @@ typedef struct {
     char             id[32];
     int64_t          offset;       /* of its clock, ms */
     int64_t          joined;       /* when it asked last, µs */
-    int              asks[BUCKETS];
 } node_t;
 
 
@@ -92,6 +91,7 @@ typedef struct {
     char            *argv[3 + 2 + BUCKETS * 2 + 4];
     int              settled;      /* answered, or given up */
     int              granted;
+    ngx_uint_t       charged;      /* the latest settlement, by the reply */
     int              n;
     double           full[BUCKETS];
     int              refs;
@@ -446,6 +446,7 @@ node_settle(int i, ngx_uint_t shard)
     message_arg(m, "%llu", (unsigned long long)
                 (is_wrong("twice") ? ++world.numbers : s->number));
     message_arg(m, "0");
+    message_arg(m, "0");
 
     for (j = 0; j < n; j++) {
         message_arg(m, "%ld %lld %.6f %lu 0", (long) batch[j]->sent,
@@ -478,14 +479,17 @@ node_ask(int i, int b)
     message_arg(m, "2");
     message_arg(m, "lines:{l:%d}:n:%s", b / 2, world.node[i].id);
     message_arg(m, "lines:{l:%d}:b:%d", b / 2, b);
-    message_arg(m, "0");
+    message_arg(m, "%llu", (unsigned long long)
+                lines_ledger_ask(&world.node[i].ledger,
+                                 &world.node[i].buckets[b],
+                                 clock_of(&world.node[i])));
     message_arg(m, "1");
+    message_arg(m, "%ld", (long) world.node[i].buckets[b].sent);
     message_arg(m, "%ld 0 %.6f %lu 0",
                 (long) (world.node[i].buckets[b].uses
                         + world.node[i].buckets[b].sent),
                 world.rate.interval, (unsigned long) world.rate.burst);
 
-    world.node[i].asks[b]++;
     total_asks++;
 
     message_send(m);
@@ -600,7 +604,7 @@ node_requests(int i, int b, int64_t n)
             continue;
         }
 
-        if (rc == NGX_OK || node->asks[b] >= ASKS) {
+        if (rc == NGX_OK || node->buckets[b].asks >= ASKS) {
             break;
         }
 
@@ -702,6 +706,9 @@ execute(message_t *m, int last)
         m->n = atoi(strchr(p, ':') + 1);
 
     } else {
+        p = strchr(p, ':') + 1;
+        m->charged = strtoul(p, &p, 10);
+
         for (k = 0; k < m->n; k++) {
             p = strchr(strchr(p, '$'), '\n') + 1;
             m->full[k] = strtod(p, &p);
@@ -737,9 +744,9 @@ replied(message_t *m)
 
     case ASK:
         if (!m->settled) {
-            node->asks[m->bucket]--;
-            lines_bucket_told(&node->buckets[m->bucket], m->full[0], m->asked,
-                              now);
+            lines_bucket_asked(&node->buckets[m->bucket]);
+            lines_ledger_told(&node->ledger, &node->buckets[m->bucket],
+                              m->full[0], m->charged, m->asked, now);
         }
 
         break;
@@ -757,7 +764,8 @@ replied(message_t *m)
                                m->number, now, batch);
 
         for (k = 0; k < (int) n; k++) {
-            lines_bucket_told(batch[k], m->full[k], m->asked, now);
+            lines_ledger_told(&node->ledger, batch[k], m->full[k], m->charged,
+                              m->asked, now);
         }
     }
 
@@ -779,7 +787,7 @@ impatient(message_t *m)
     m->settled = (m->kind != SETTLE);
 
     if (m->kind == ASK) {
-        node->asks[m->bucket]--;
+        lines_bucket_asked(&node->buckets[m->bucket]);
 
     } else if (m->kind == SETTLE) {
         lines_ledger_unheard(&node->ledger.shards[m->shard], m->number);

@@ -110,19 +110,19 @@ test_admit(void)
 
     /* 98 are gone */
 
-    lines_bucket_told(&bucket, 98e6, now + 100, now + 200);
+    lines_ledger_told(&ledger, &bucket, 98e6, 0, now + 100, now + 200);
     ok(lines_ledger_heard(&ledger, &ledger.shards[3], 1, now, batch) == 0,
        "once");
     ok(admitted(9, now + 200) == 2 && gcra.retry > 900 && gcra.retry < 1100,
        "what is left by Redis' word, then none: %lu", gcra.retry);
 
-    lines_bucket_told(&bucket, 130e6, now + 300, now + 400);
+    lines_ledger_told(&ledger, &bucket, 130e6, 0, now + 300, now + 400);
     (void) admitted(1, now + 400);
     ok(gcra.granted == 0 && gcra.remaining == 0
        && gcra.retry > 32000 && gcra.retry < 34000,
        "a debt is waited for in full: %lu", gcra.retry);
 
-    lines_bucket_told(&bucket, 5e6, now + 300, now + 500);
+    lines_ledger_told(&ledger, &bucket, 5e6, 0, now + 300, now + 500);
     (void) admitted(1, now + 500);
     ok(gcra.granted == 0, "the older word of two does not count");
 
@@ -198,7 +198,7 @@ test_rate(void)
     lines_rate_t  fast = { 1000, 200 }, slow = { 3600e6, 3 };
 
     begin(1, 100, now);
-    lines_bucket_told(&bucket, 100e6, now, now);
+    lines_ledger_told(&ledger, &bucket, 100e6, 0, now, now);
 
     ok(admitted(1, now) == 0, "empty");
 
@@ -215,13 +215,50 @@ test_rate(void)
 }
 
 
+/* who comes while Redis is asked, or while a settlement is on its way */
+
+static void
+test_asks(void)
+{
+    ngx_msec_t  now = 100000;
+
+    begin(1, 100, now);
+    lines_ledger_told(&ledger, &bucket, 95e6, 0, now, now);
+
+    ok(lines_ledger_ask(&ledger, &bucket, now) == 0,
+       "no settlement is on its way");
+    (void) lines_ledger_ask(&ledger, &bucket, now);
+
+    ok(admitted(9, now) == 3, "two of five may go to who asks");
+    ok(lines_ledger_admit(&ledger, &bucket, now, &gcra, &hurry)
+       == NGX_DECLINED, "of the rest it is Redis that knows");
+
+    lines_bucket_asked(&bucket);
+    ok(admitted(1, now) == 1, "one was not had");
+    ok(admitted(1, now + LINES_SETTLE_AGAIN) == 1,
+       "and what is never answered is not waited for");
+
+    /* five are sent, and charged before the node hears of it */
+
+    begin(1, 100, now);
+    lines_ledger_told(&ledger, &bucket, 0, 0, now, now);
+    (void) admitted(5, now);
+    (void) lines_ledger_send(&ledger.shards[3], now, 1, batch);
+    ok(lines_ledger_ask(&ledger, &bucket, now) == 1, "one is");
+
+    lines_ledger_told(&ledger, &bucket, 96e6, 1, now, now);
+    lines_bucket_asked(&bucket);
+    ok(admitted(9, now) == 4, "what is charged is not charged again");
+}
+
+
 static void
 test_alone(void)
 {
     ngx_uint_t  i, passed;
 
     begin(4, 100, 100000);
-    lines_bucket_told(&bucket, 20e6, 100000, 100000);
+    lines_ledger_told(&ledger, &bucket, 20e6, 0, 100000, 100000);
 
     for (i = passed = 0; i < 100; i++) {
         lines_ledger_alone(&ledger, &bucket, 100000, &gcra);
@@ -255,6 +292,7 @@ main(void)
     test_give();
     test_ages();
     test_rate();
+    test_asks();
     test_alone();
 
     return done_testing();

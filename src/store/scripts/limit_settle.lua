@@ -10,13 +10,17 @@
 --@key limit_settled(shard, node) as settled
 --@keys limit_bucket(shard, ids) as bucket
 --@arg number:int -- of the settlement: one that is not new changes nothing, and
---                   is told how the buckets are; 0: of who only asks
---@arg need:int   -- tokens to take of each besides
+--                   is told how the buckets are; of who asks: the one that is
+--                   on its way, or 0
+--@arg need:int   -- tokens that who asks takes of each; what it uses is not
+--                   charged, but is not there for it; 0: of a settlement
+--@arg sent:int   -- so many of what who asks uses are charged by that settlement
 --@list uses      -- of each: "USES AGE INTERVAL BURST VERSION", age and interval
 --                   in microseconds; the version of a rate: when it was read (ms)
 
---@row granted:int buckets...
--- granted: how many of the buckets gave what was needed; of each bucket: in how
+--@row granted:int settled:int buckets...
+-- granted: how many of the buckets gave what was needed; settled: the latest
+-- settlement of this node that is charged; of each bucket: in how
 -- many microseconds it is full, and its rate where a newer one is known:
 -- "FULL [INTERVAL BURST VERSION]"
 
@@ -25,12 +29,17 @@
 local KEPT = 30000000
 
 local now = now_us()
-local fresh = number > (tonumber(redis.call('GET', settled_key) or 0))
+local settled = tonumber(redis.call('GET', settled_key) or 0)
+local fresh = need == 0 and number > settled
+local charged = need > 0 and number <= settled and sent or 0
 local granted, reply = 0, { 0 }
 
 if fresh then
+    settled = number
     redis.call('SET', settled_key, string.format('%.0f', number), 'PX', 3600000)
 end
+
+reply[2] = settled
 
 for i, key in ipairs(bucket_keys) do
     local n, age, interval, size, version =
@@ -97,7 +106,7 @@ for i, key in ipairs(bucket_keys) do
     -- what is not charged yet, and will be, is not there for who asks
     if need > 0
        and math.max(tat - now, 0) + parts / 1000000
-           + (need + (fresh and 0 or n)) * each <= burst * each + 0.001
+           + (need + n - charged) * each <= burst * each + 0.001
     then
         if tat < now then
             tat, parts = now, 0
@@ -114,7 +123,7 @@ for i, key in ipairs(bucket_keys) do
                                                          / 1000)))
     end
 
-    reply[i + 1] = string.format('%.0f', math.min(math.max(tat - now, 0), 2^53))
+    reply[i + 2] = string.format('%.0f', math.min(math.max(tat - now, 0), 2^53))
                    .. news
 end
 
