@@ -112,7 +112,8 @@ lines_subscriber_destroy(lines_subscriber_t *subscriber)
 
 /*
  * Counted from the instant at which the echoed token was sent, not from its
- * arrival: what was published before that instant has surely been read.
+ * arrival: what was published before that instant has surely been read.  A Redis
+ * that was found away is not waited for: who asks hears that at once.
  */
 
 ngx_uint_t
@@ -133,6 +134,7 @@ lines_subscriber_alive(lines_subscriber_t *subscriber)
         }
 
         if (!sub->alive
+            || node->connection.away
             || ngx_current_msec - sub->proven > LINES_HEARTBEAT_LIFE)
         {
             return 0;
