@@ -54,7 +54,8 @@ sub reason ($nginx) { return $nginx->get('/_lines/ready')->json('/redis/reason')
 
 sub hits ($nginx) { return ($nginx->get('/_lines/metrics')->body =~ /^lines_key_cache_lookups_total\{result="hit"\} (\d+)/m)[0] // die 'no metric' }
 
-sub wait_ready ($nginx) { wait_for(sub { ready($nginx) }, 30, 'ready') }
+# with all of the cluster: it is ready before, for the tenants of what serves
+sub wait_ready ($nginx) { wait_for(sub { ready($nginx) && $nginx->get('/_lines/ready')->json('/redis/status') eq 'ok' }, 30, 'ready') }
 
 # clients repeat what was not answered well, by its key
 my (%answers, $stop, $n);
