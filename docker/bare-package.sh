@@ -54,8 +54,12 @@ install() {
 
     modules=$(apt-cache search --names-only '^libnginx-mod-' | sed 's/ .*//' | grep -v -e '-dev$' -e "^$module\$")
     quiet apt-get install -qq -y --no-install-recommends redis-server openssl ca-certificates curl $modules
+    quiet nginx -t -q
     echo "beside" $modules
 
+    # a worker of nchan's that leaves soon after a reload may abort, at an
+    # assertion of its own ("my procslot not found!")
+    quiet apt-get purge -qq -y libnginx-mod-nchan
 }
 
 status() {
