@@ -13,6 +13,7 @@
 
 #define LINES_NUMBERS_MAX    1000
 #define LINES_NUMBERS_PAGE   100
+#define LINES_NUMBERS_BATCH  50     /* added by a script: below a millisecond */
 
 
 typedef struct {
@@ -22,13 +23,20 @@ typedef struct {
 } numbers_t;
 
 typedef struct {
-    json_t    *pairs;
-} added_t;
-
-typedef struct {
     ngx_str_t  number;
     ngx_str_t  worker;
 } pair_t;
+
+typedef struct {
+    json_t    *pairs;
+    pair_t    *left;
+    size_t     nleft;
+    int64_t    added;
+    int64_t    present;
+} added_t;
+
+
+static ngx_int_t numbers_add(lines_ctx_t *ctx);
 
 
 static ngx_uint_t
@@ -69,36 +77,59 @@ const lines_body_input_t  lines_admin_add_input =
                       "objects", .flags = LINES_REQUIRED));
 
 
-lines_answered(numbers_added, void *none, inv_add)
-{
-    return lines_json_ok(ctx, "{'added':%L,'present':%L}", reply->added,
-                         reply->present);
-}
-
-
 ngx_int_t
 lines_admin_add_numbers(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    size_t      i, n;
-    pair_t     *pairs;
+    size_t      i;
     added_t    *added = ctx->data;
     ngx_int_t   rc;
 
-    n = json_array_size(added->pairs);
+    added->nleft = json_array_size(added->pairs);
 
-    pairs = ngx_palloc(r->pool, n * sizeof(pair_t));
-    if (pairs == NULL) {
+    added->left = ngx_palloc(r->pool, added->nleft * sizeof(pair_t));
+    if (added->left == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < added->nleft; i++) {
         rc = lines_read_members(r, ctx, json_array_get(added->pairs, i),
-                                pair_inputs, &pairs[i]);
+                                pair_inputs, &added->left[i]);
 
         if (rc != NGX_OK) {
             return rc;
         }
     }
+
+    return numbers_add(ctx);
+}
+
+
+lines_answered(numbers_added, added_t *added, inv_add)
+{
+    added->added += reply->added;
+    added->present += reply->present;
+
+    return added->nleft
+           ? numbers_add(ctx)
+           : lines_json_ok(ctx, "{'added':%L,'present':%L}", added->added,
+                           added->present);
+}
+
+
+/* each by itself: whose call fails half way repeats it */
+
+static ngx_int_t
+numbers_add(lines_ctx_t *ctx)
+{
+    size_t    n;
+    pair_t   *pairs;
+    added_t  *added = ctx->data;
+
+    n = ngx_min(added->nleft, LINES_NUMBERS_BATCH);
+    pairs = added->left;
+
+    added->left += n;
+    added->nleft -= n;
 
     return lines_inv_add(&ctx->caller, numbers_added, ctx, .numbers.n = 2 * n,
                          .numbers.elts = &pairs->number);

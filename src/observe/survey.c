@@ -2,26 +2,47 @@
 #include "http/metrics.h"
 #include "http/text.h"
 #include "observe/survey.h"
+#include "operation/operation.h"
 #include "store/calls.h"
 
 
 #define LINES_SURVEY_READ   5000    /* ms at the most */
 #define LINES_SURVEY_HOLD   60000
-#define LINES_SURVEY_OPS    5000    /* looked at in a pass */
-#define LINES_SURVEY_BATCH  100     /* by a call */
+#define LINES_SURVEY_RATE   1000    /* tenants and operations a second */
+#define LINES_SURVEY_BATCH  16      /* operations at a time */
 #define LINES_SURVEY_LINES  50      /* that get another layout in a call */
+
+
+/* operations of a tenant that are left to look at */
+
+typedef struct survey_left_s  survey_left_t;
+
+struct survey_left_s {
+    ngx_str_t       tenant;
+    lines_list_t    ids;
+    survey_left_t  *next;
+};
 
 
 static ngx_int_t survey_known(void *data, lines_survey_read_reply_t *reply);
 static void survey_begin(void);
 static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
 static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
+static void survey_pace(ngx_event_t *ev);
+static void survey_next(void);
+static ngx_int_t survey_scan(void);
 static ngx_int_t survey_page(void *data, lines_tenants_scan_reply_t *reply);
+static ngx_int_t survey_orphaned(void *data,
+    lines_orphaned_scan_reply_t *reply);
+static ngx_int_t survey_members(ngx_str_t *cursor, lines_list_t *members);
 static ngx_int_t survey_tenant(ngx_str_t *tenant);
 static ngx_int_t survey_layout(ngx_str_t *tenant);
 static ngx_int_t survey_laid_out(void *data, lines_lines_layout_reply_t *reply);
 static ngx_int_t survey_counted(void *data,
     lines_tenant_survey_reply_t *reply);
+static ngx_int_t survey_orphan(void *data, lines_ops_read_reply_t *reply);
+static ngx_int_t survey_leave(ngx_str_t *tenant, lines_list_t *ids);
+static ngx_int_t survey_look(void);
 static ngx_int_t survey_operations(void *data, lines_ops_survey_reply_t *reply);
 static void survey_end(void);
 static void survey_stop(void);
@@ -30,6 +51,7 @@ static void survey_stop(void);
 static struct {
     lines_main_conf_t  *lmcf;
     ngx_log_t          *log;
+    ngx_msec_t          interval;
     ngx_event_t         timer;
     lines_caller_t      asker;     /* of what is known */
 
@@ -40,15 +62,18 @@ static struct {
     /* the pass under way */
 
     lines_caller_t      caller;
+    ngx_event_t         pace;
     ngx_pool_t         *pool;      /* of a page, and of its replies */
-    ngx_pool_t         *seen_pool;
+    ngx_pool_t         *seen_pool; /* NULL: there is no pass */
     ngx_rbtree_t        seen;      /* tenants */
     ngx_rbtree_node_t   sentinel;
-    ngx_uint_t          looked;    /* at so many operations */
-    uint64_t            oldest;    /* of them, begun at, ms */
+    survey_left_t      *left;      /* of the page */
+    ngx_uint_t          looked;    /* at so many since the last pause */
+    uint64_t            oldest;    /* operation, begun at, ms */
     lines_metrics_survey_t  sums;
     ngx_str_t           cursor;    /* empty: that was the last page */
     u_char              cursor_text[24];
+    ngx_uint_t          orphaned;  /* flag: these are scanned, all others were */
     ngx_uint_t          failed;    /* flag */
 } survey;
 
@@ -77,15 +102,15 @@ survey_handler(ngx_event_t *ev)
 
     if (status.connected
         && !lines_caller_busy(&survey.asker)
-        && !lines_caller_busy(&survey.caller))
+        && survey.seen_pool == NULL)
     {
         (void) lines_survey_read(&survey.asker, survey_known, NULL,
-                                 .interval = survey.lmcf->survey,
+                                 .interval = survey.interval,
                                  .hold = LINES_SURVEY_HOLD);
     }
 
     ngx_add_timer(ev,
-                  ngx_min(survey.lmcf->survey / 2, LINES_SURVEY_READ) + 1);
+                  ngx_min(survey.interval / 2, LINES_SURVEY_READ) + 1);
 }
 
 
@@ -94,12 +119,20 @@ lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
     /* one worker of a node is enough */
 
-    if (lmcf->survey == 0 || ngx_worker != 0) {
+    if (ngx_worker != 0) {
         return;
     }
 
     survey.lmcf = lmcf;
     survey.log = cycle->log;
+
+    /* without lines_metrics there still are hints to look for */
+
+    survey.interval = lmcf->operation->walk_every;
+
+    if (lmcf->survey) {
+        survey.interval = ngx_min(survey.interval, lmcf->survey);
+    }
 
     lines_caller_init(&survey.asker, lmcf->redis, NULL, cycle->log);
     lines_caller_init(&survey.caller, lmcf->redis, NULL, cycle->log);
@@ -110,6 +143,11 @@ lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     survey.timer.data = &survey;
     survey.timer.log = cycle->log;
     survey.timer.cancelable = 1;
+
+    survey.pace.handler = survey_pace;
+    survey.pace.data = &survey;
+    survey.pace.log = cycle->log;
+    survey.pace.cancelable = 1;
 
     ngx_add_timer(&survey.timer, 200 + ngx_random() % 300);
 }
@@ -207,6 +245,8 @@ survey_begin(void)
     survey.failed = 0;
     survey.looked = 0;
     survey.oldest = 0;
+    survey.orphaned = 0;
+    survey.left = NULL;
 
     survey.cursor.data = survey.cursor_text;
     survey.cursor.len = 1;
@@ -263,50 +303,114 @@ survey_resume(lines_caller_t *caller, ngx_int_t rc)
     if (survey.failed) {
         ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey.log, 0,
                        "lines survey: given up");
-
-    } else if (survey.cursor.len == 0) {
-        survey_end();
-
-    } else {
-        survey_free(&survey.pool);
-
-        survey.pool = ngx_create_pool(8192, survey.log);
-        caller->pool = survey.pool;
-
-        if (survey.pool
-            && lines_tenants_scan(caller, survey_page, NULL,
-                                  .cursor = survey.cursor)
-               == NGX_AGAIN)
-        {
-            return;
-        }
+        survey_stop();
+        return;
     }
 
-    survey_stop();
+    /* Redis is there for requests: nobody waits for this */
+
+    if (survey.looked >= LINES_SURVEY_RATE / 20) {
+        ngx_add_timer(&survey.pace, survey.looked * 1000 / LINES_SURVEY_RATE);
+        survey.looked = 0;
+        return;
+    }
+
+    survey_next();
+}
+
+
+static void
+survey_pace(ngx_event_t *ev)
+{
+    survey_next();
+}
+
+
+/* the next operations of the page, then the next page */
+
+static void
+survey_next(void)
+{
+    ngx_int_t  rc;
+
+    if (survey.left) {
+        rc = survey_look();
+
+    } else if (survey.cursor.len) {
+        rc = survey_scan();
+
+    } else {
+        survey_end();
+        rc = NGX_DONE;
+    }
+
+    if (rc != NGX_AGAIN) {
+        survey_stop();
+    }
+}
+
+
+static ngx_int_t
+survey_scan(void)
+{
+    survey_free(&survey.pool);
+
+    survey.pool = ngx_create_pool(8192, survey.log);
+    survey.caller.pool = survey.pool;
+
+    if (survey.pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) lines_forget_survey_hold(&survey.asker, .ms = LINES_SURVEY_HOLD);
+
+    return survey.orphaned
+           ? lines_orphaned_scan(&survey.caller, survey_orphaned, NULL,
+                                 .cursor = survey.cursor)
+           : lines_tenants_scan(&survey.caller, survey_page, NULL,
+                                .cursor = survey.cursor);
 }
 
 
 static ngx_int_t
 survey_page(void *data, lines_tenants_scan_reply_t *reply)
 {
-    ngx_str_t   *tenant;
-    ngx_uint_t   i;
+    return survey_members(&reply->cursor, &reply->members);
+}
 
-    if (reply->cursor.len == 0
-        || reply->cursor.len > sizeof(survey.cursor_text))
-    {
+
+static ngx_int_t
+survey_orphaned(void *data, lines_orphaned_scan_reply_t *reply)
+{
+    return survey_members(&reply->cursor, &reply->members);
+}
+
+
+static ngx_int_t
+survey_members(ngx_str_t *cursor, lines_list_t *members)
+{
+    ngx_uint_t  i;
+
+    if (cursor->len == 0 || cursor->len > sizeof(survey.cursor_text)) {
         return NGX_ERROR;
     }
 
-    survey.cursor.len = lines_is(&reply->cursor, "0") ? 0 : reply->cursor.len;
-    ngx_memcpy(survey.cursor.data, reply->cursor.data, reply->cursor.len);
+    survey.cursor.len = cursor->len;
+    ngx_memcpy(survey.cursor.data, cursor->data, cursor->len);
 
-    for (i = 0; i < reply->members.n; i++) {
-        tenant = &reply->members.elts[i];
-
-        if (tenant->len && survey_tenant(tenant) == NGX_ERROR) {
+    for (i = 0; i < members->n; i++) {
+        if (members->elts[i].len
+            && survey_tenant(&members->elts[i]) == NGX_ERROR)
+        {
             return NGX_ERROR;
         }
+    }
+
+    /* of one that was deleted an operation may be left, which gives back */
+
+    if (lines_is(&survey.cursor, "0")) {
+        survey.cursor.len = survey.orphaned ? 0 : 1;
+        survey.orphaned = 1;
     }
 
     return NGX_OK;
@@ -341,6 +445,13 @@ survey_tenant(ngx_str_t *tenant)
     }
 
     ngx_rbtree_insert(&survey.seen, &node->node);
+
+    survey.looked++;
+
+    if (survey.orphaned) {
+        return lines_ops_read(&survey.caller, survey_orphan, tenant,
+                              .tenant = *tenant);
+    }
 
     survey.sums.values[LINES_SURVEY_TENANTS]++;
 
@@ -380,7 +491,7 @@ survey_counted(void *data, lines_tenant_survey_reply_t *reply)
 {
     ngx_str_t *tenant = data;
 
-    ngx_uint_t   i, n;
+    ngx_uint_t   i;
 
     if (reply->counts.n != LINES_MOVES) {
         return NGX_ERROR;
@@ -397,29 +508,66 @@ survey_counted(void *data, lines_tenant_survey_reply_t *reply)
         (void) survey_layout(tenant);
     }
 
-    for (i = 0; i < reply->operations.n; i += n) {
-        n = ngx_min(reply->operations.n - i, LINES_SURVEY_BATCH);
+    return survey_leave(tenant, &reply->operations);
+}
 
-        /* there may be more of them than it pays to look at */
 
-        if (survey.looked + n > LINES_SURVEY_OPS) {
-            survey.sums.values[LINES_SURVEY_OPERATIONS] +=
-                                                     reply->operations.n - i;
-            break;
-        }
+static ngx_int_t
+survey_orphan(void *data, lines_ops_read_reply_t *reply)
+{
+    return survey_leave(data, &reply->ids);
+}
 
-        survey.looked += n;
 
-        if (lines_ops_survey(&survey.caller, survey_operations, NULL,
-                             .tenant = *tenant, .ids.n = n,
-                             .ids.elts = &reply->operations.elts[i])
-            != NGX_AGAIN)
-        {
-            return NGX_ERROR;
-        }
+static ngx_int_t
+survey_leave(ngx_str_t *tenant, lines_list_t *ids)
+{
+    survey_left_t  *left;
+
+    if (ids->n == 0) {
+        return NGX_OK;
     }
 
+    left = ngx_palloc(survey.pool, sizeof(survey_left_t));
+    if (left == NULL) {
+        return NGX_ERROR;
+    }
+
+    left->tenant = *tenant;
+    left->ids = *ids;
+    left->next = survey.left;
+
+    survey.left = left;
+
     return NGX_OK;
+}
+
+
+static ngx_int_t
+survey_look(void)
+{
+    ngx_uint_t      n;
+    lines_list_t    ids;
+    survey_left_t  *left = survey.left;
+
+    n = ngx_min(left->ids.n, LINES_SURVEY_BATCH);
+
+    ids.n = n;
+    ids.elts = &left->ids.elts[left->ids.n - n];
+
+    left->ids.n -= n;
+
+    if (left->ids.n == 0) {
+        survey.left = left->next;
+    }
+
+    survey.looked += n;
+
+    lines_op_ensure_hints(&survey.caller, survey.lmcf, &left->tenant, &ids);
+
+    return lines_ops_survey(&survey.caller, survey_operations, NULL,
+                            .tenant = left->tenant, .ids.n = n,
+                            .ids.elts = ids.elts);
 }
 
 
@@ -501,6 +649,10 @@ survey_end(void)
 static void
 survey_stop(void)
 {
+    if (survey.pace.timer_set) {
+        ngx_del_timer(&survey.pace);
+    }
+
     lines_caller_detach(&survey.caller);
 
     survey_free(&survey.pool);

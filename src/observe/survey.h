@@ -1,9 +1,10 @@
 
 /*
- * Numbers that no counter knows: lines by state, the inventory, operations
- * under way.  One worker of the fleet adds them up at a time, tenant by
- * tenant, and leaves the sums in Redis; every node reads them there and shows
- * them with their age.
+ * The pass over all tenants: one worker of the fleet makes it at a time, and no
+ * faster than Redis notices.  It adds up what no counter knows, lines by state,
+ * the inventory, operations under way, and leaves the sums in Redis; every node
+ * reads them there and shows them with their age.  On its way it gives lines of
+ * a layout before this one's, and unfinished operations hints that were lost.
  *
  * Moves of lines are counted by the scripts that make them, so that their sum
  * is exact however many answers were lost.  The sum goes down where a tenant

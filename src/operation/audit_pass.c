@@ -97,7 +97,9 @@ lines_audit_exit_process(void)
 static void
 audit_tick(ngx_event_t *ev)
 {
-    ngx_str_t  phase, cursor;
+    u_char                text[NGX_INT32_LEN];
+    ngx_str_t             phase, cursor, servers;
+    lines_redis_status_t  status;
 
     if (ngx_exiting || ngx_quit || ngx_terminate) {
         audit_stop();
@@ -143,10 +145,18 @@ audit_tick(ngx_event_t *ev)
         }
     }
 
+    lines_redis_status(audit->lmcf->redis, &status);
+
+    servers.data = text;
+    servers.len = status.servers
+                  ? (size_t) (ngx_sprintf(text, "%uD", status.servers) - text)
+                  : 0;
+
     lines_audit_run(lines_audit_turn(&audit->caller, audit_turned, NULL,
                                      .me = audit->me,
                                      .lease = audit->conf->lease,
-                                     .pass = audit->conf->pass, .phase = phase,
+                                     .pass = audit->conf->pass,
+                                     .servers = servers, .phase = phase,
                                      .cursor = cursor,
                                      .skipped = audit->skipped));
 }

@@ -29,7 +29,8 @@ struct lines_op_conf_s {
     ngx_msec_t   resend;       /* resend=23h: no call is sent later */
     ngx_msec_t   hint;         /* hint=5m: an idle hint is kept so long */
     ngx_msec_t   late;         /* late=5s: a begin's not_after */
-    ngx_msec_t   walk_every;   /* walk=1m: lost hints are looked for */
+    ngx_msec_t   walk_every;   /* walk=1m: lost hints are looked for,
+                                  by the survey */
     ngx_msec_t   poll[LINES_POLLS];  /* poll=1m,5m,30m */
     ngx_uint_t   npolls;
     ngx_msec_t   audit;        /* audit=500ms: between two steps of the
@@ -48,7 +49,6 @@ struct lines_op_conf_s {
     ngx_uint_t   sweeping;     /* of them without a client */
     ngx_uint_t   backlog;      /* flag: more was due than batch */
     ngx_event_t  sweeper;
-    ngx_msec_t   walked;
 };
 
 

@@ -1,8 +1,8 @@
 
 /*
  * Finishes what others began and could not finish: what is due, the old leases
- * of numbers, and unfinished operations whose hints are lost.  A few commands
- * at a time; nobody waits for them.
+ * of numbers; and writes hints that were lost again, for who goes over all
+ * operations.  A few commands at a time; nobody waits for them.
  */
 
 #include "http/metrics.h"
@@ -12,8 +12,7 @@
 #include "operation/operation.h"
 
 
-#define LINES_INV_LOOKS   16
-#define LINES_WALK_BATCH  16      /* hints at a time */
+#define LINES_INV_LOOKS  16
 
 
 /* one lease that is looked at: three of the reply's */
@@ -24,6 +23,15 @@ typedef struct {
     ngx_str_t  number;
     ngx_str_t  looked;     /* what follows is of this look only */
 } lease_look_t;
+
+
+/* one operation whose hint is looked for */
+
+typedef struct {
+    lines_caller_t  *caller;
+    ngx_str_t        tenant;
+    ngx_str_t        id;
+} hint_t;
 
 
 static void sweep_start(ngx_event_t *ev);
@@ -38,13 +46,8 @@ static void leases_start(void);
 static ngx_int_t leases_old(void *data, lines_inv_look_reply_t *reply);
 static void lease_look(ngx_str_t *member);
 static ngx_int_t lease_fate(void *data, lines_inv_fate_reply_t *reply);
-static void walk_start(void);
-static ngx_int_t walk_scanned(void *data, lines_tenants_scan_reply_t *reply);
-static ngx_int_t walk_orphaned(void *data, lines_orphaned_scan_reply_t *reply);
-static ngx_int_t walk_page(ngx_str_t *cursor, lines_list_t *members);
-static ngx_int_t walk_next(void);
-static ngx_int_t walk_hinted(void *data, lines_due_ensure_reply_t *reply);
-static ngx_int_t walk_seen(void *data, lines_op_seen_reply_t *reply);
+static ngx_int_t hint_ensured(void *data, lines_due_ensure_reply_t *reply);
+static ngx_int_t hint_seen(void *data, lines_op_seen_reply_t *reply);
 
 
 /* of this worker */
@@ -53,13 +56,6 @@ static struct {
     lines_main_conf_t  *lmcf;
     lines_caller_t      due;
     lines_caller_t      leases;       /* without a pool: at rest */
-    lines_caller_t      walk;         /* the same */
-    ngx_uint_t          orphaned;     /* flag: those are scanned, else all */
-    ngx_str_t           cursor;       /* of SSCAN */
-    u_char              text[24];     /* of it */
-    lines_list_t        tenants;      /* left */
-    ngx_str_t           tenant;       /* the one that is looked at, */
-    lines_ops_read_reply_t  ops;      /* its operations that are left */
 } sweeper;
 
 
@@ -70,11 +66,9 @@ lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
     sweeper.lmcf = lmcf;
     lines_caller_init(&sweeper.due, lmcf->redis, NULL, cycle->log);
-    ngx_str_set(&sweeper.cursor, "0");
 
     ngx_queue_init(&ocf->running);
     ocf->sweeping = 0;
-    ocf->walked = ngx_current_msec - ngx_random() % ocf->walk_every;
 
     ocf->sweeper.handler = sweep_start;
     ocf->sweeper.data = ocf;
@@ -115,7 +109,6 @@ lines_op_exit_process(lines_main_conf_t *lmcf)
 
     lines_caller_detach(&sweeper.due);
     sweep_end(&sweeper.leases);
-    sweep_end(&sweeper.walk);
     lines_audit_exit_process();
 }
 
@@ -147,11 +140,6 @@ sweep_start(ngx_event_t *ev)
     }
 
     leases_start();
-
-    if (ngx_current_msec - ocf->walked >= ocf->walk_every) {
-        ocf->walked = ngx_current_msec;
-        walk_start();
-    }
 
 next:
 
@@ -265,10 +253,6 @@ sweep_begin(lines_caller_t *caller)
 static void
 sweep_resume(lines_caller_t *caller, ngx_int_t rc)
 {
-    if (rc == NGX_OK && caller == &sweeper.walk) {
-        rc = walk_next();
-    }
-
     if (rc != NGX_AGAIN) {
         sweep_end(caller);
     }
@@ -396,120 +380,51 @@ lease_fate(void *data, lines_inv_fate_reply_t *reply)
 }
 
 
-/* looks for operations whose hints are lost: of all tenants, then of those that
-   may be gone, and so on */
-
-static void
-walk_start(void)
+void
+lines_op_ensure_hints(lines_caller_t *caller, lines_main_conf_t *lmcf,
+    ngx_str_t *tenant, lines_list_t *ids)
 {
-    if (sweep_begin(&sweeper.walk) != NGX_OK) {
+    hint_t      *hint;
+    ngx_uint_t   i;
+
+    /* in a database that is not this fleet's there is nothing to go on with */
+
+    if (!lines_database_ours(lmcf)) {
         return;
     }
 
-    sweeper.tenants.n = 0;
-    sweeper.ops.ids.n = 0;
+    for (i = 0; i < ids->n; i++) {
+        hint = ngx_palloc(caller->pool, sizeof(hint_t));
 
-    sweep_resume(&sweeper.walk,
-                 sweeper.orphaned
-                 ? lines_orphaned_scan(&sweeper.walk, walk_orphaned, NULL,
-                                       .cursor = sweeper.cursor)
-                 : lines_tenants_scan(&sweeper.walk, walk_scanned, NULL,
-                                      .cursor = sweeper.cursor));
-}
+        if (hint == NULL) {
+            return;
+        }
 
+        hint->caller = caller;
+        hint->tenant = *tenant;
+        hint->id = ids->elts[i];
 
-static ngx_int_t
-walk_scanned(void *data, lines_tenants_scan_reply_t *reply)
-{
-    return walk_page(&reply->cursor, &reply->members);
-}
-
-
-static ngx_int_t
-walk_orphaned(void *data, lines_orphaned_scan_reply_t *reply)
-{
-    (void) walk_page(&reply->cursor, &reply->members);
-
-    /* as a rule there are none */
-
-    return reply->members.n || sweeper.orphaned
-           ? NGX_OK : lines_tenants_scan(&sweeper.walk, walk_scanned, NULL,
-                                         .cursor = sweeper.cursor);
-}
-
-
-static ngx_int_t
-walk_page(ngx_str_t *cursor, lines_list_t *members)
-{
-    ngx_str_set(&sweeper.cursor, "0");
-
-    if (cursor->len && cursor->len <= sizeof(sweeper.text)) {
-        ngx_memcpy(sweeper.text, cursor->data, cursor->len);
-        sweeper.cursor.data = sweeper.text;
-        sweeper.cursor.len = cursor->len;
-    }
-
-    if (lines_is(&sweeper.cursor, "0")) {
-        sweeper.orphaned = !sweeper.orphaned;
-    }
-
-    sweeper.tenants = *members;
-
-    return NGX_OK;
-}
-
-
-/* the next few of the tenant, then the next tenant; NGX_DONE: there is none */
-
-static ngx_int_t
-walk_next(void)
-{
-    ngx_str_t     *id;
-    ngx_uint_t     n;
-    lines_list_t  *ids = &sweeper.ops.ids;
-
-    for (n = 0; ids->n && n < LINES_WALK_BATCH; n++) {
-        id = &ids->elts[--ids->n];
-
-        if (id->len
-            && lines_try_due_ensure(&sweeper.walk, walk_hinted, id,
-                                    .tenant = sweeper.tenant,
-                                    .shard = lines_due_shard(id),
-                                    .delay = sweeper.lmcf->operation->due,
-                                    .id = *id)
-               != NGX_AGAIN)
-        {
-            ids->n = 0;
+        if (hint->id.len) {
+            (void) lines_try_due_ensure(caller, hint_ensured, hint,
+                                        .tenant = hint->tenant,
+                                        .shard = lines_due_shard(&hint->id),
+                                        .delay = lmcf->operation->due,
+                                        .id = hint->id);
         }
     }
-
-    if (lines_caller_busy(&sweeper.walk)) {
-        return NGX_AGAIN;
-    }
-
-    while (sweeper.tenants.n && !ngx_exiting) {
-        sweeper.tenant = sweeper.tenants.elts[--sweeper.tenants.n];
-
-        if (sweeper.tenant.len) {
-            return lines_keep_ops_read(&sweeper.walk, &sweeper.ops,
-                                       .tenant = sweeper.tenant);
-        }
-    }
-
-    return NGX_DONE;
 }
 
 
 static ngx_int_t
-walk_hinted(void *data, lines_due_ensure_reply_t *reply)
+hint_ensured(void *data, lines_due_ensure_reply_t *reply)
 {
-    ngx_str_t *id = data;
+    hint_t *hint = data;
 
     /* it was lost, unless the operation has ended meanwhile */
 
     if (reply && reply->added) {
-        (void) lines_try_op_seen(&sweeper.walk, walk_seen, id,
-                                 .tenant = sweeper.tenant, .id = *id);
+        (void) lines_try_op_seen(hint->caller, hint_seen, hint,
+                                 .tenant = hint->tenant, .id = hint->id);
     }
 
     return NGX_OK;
@@ -517,18 +432,18 @@ walk_hinted(void *data, lines_due_ensure_reply_t *reply)
 
 
 static ngx_int_t
-walk_seen(void *data, lines_op_seen_reply_t *reply)
+hint_seen(void *data, lines_op_seen_reply_t *reply)
 {
-    ngx_str_t *id = data;
+    hint_t *hint = data;
 
     lines_audit_found_t  found = {
         .kind = LINES_AUDIT_hint, .repaired = 1,
-        .tenant = sweeper.tenant, .id = *id,
+        .tenant = hint->tenant, .id = hint->id,
         .here = ngx_string("unfinished"), .there = ngx_string("no hint")
     };
 
     if (reply && reply->step.len && !lines_is(&reply->step, "done")) {
-        lines_audit_report(&sweeper.walk, &found);
+        lines_audit_report(hint->caller, &found);
     }
 
     return NGX_OK;

@@ -189,15 +189,27 @@ lines_redis_destroy(lines_redis_t *redis)
 void
 lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
 {
+    ngx_uint_t                 known;
     lines_redis_node_t        *node;
     lines_redis_connection_t  *conn;
 
     *status = redis->status;
 
     node = NULL;
+    known = 1;
 
     while ((node = lines_redis_next(redis, node))) {
         redis_add_status(node, status);
+
+        known &= node->connection.state == LINES_REDIS_READY
+                 && node->connection.run_id[0] != '\0';
+
+        status->servers += ngx_murmur_hash2(node->connection.run_id,
+                                            LINES_REDIS_RUN_ID);
+    }
+
+    if (!known) {
+        status->servers = 0;
     }
 
     if (redis->cluster) {

@@ -84,6 +84,9 @@ typedef struct {
     ngx_uint_t  serves;       /* ... or, of a cluster, a part of it is */
     ngx_uint_t  unconfirmed;  /* flag: of replicas=, too few have what is
                                  written */
+    uint32_t    servers;      /* which servers these are, by their run ids:
+                                 another after each restart, and failover; 0:
+                                 not all are known */
     ngx_uint_t  inflight;
     ngx_uint_t  reconnects;
     ngx_uint_t  evicts;       /* flag: maxmemory-policy is not

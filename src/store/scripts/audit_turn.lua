@@ -5,7 +5,7 @@
 -- Whose turn it is to go on with the auditor's pass, and where it is: one
 -- worker of the fleet holds the lease.  A pass begins so long after the one
 -- before began, the first so long after the first start; or when the operator
--- asks.
+-- asks, or other servers answer: after a failover they may lack what was written.
 
 --@key audit
 --@key audit_lease
@@ -15,6 +15,7 @@
 --@arg phase?     -- the place to write down, where there is news of it
 --@arg cursor
 --@arg skipped:flag -- some of what is there was passed over
+--@arg servers?   -- which answer; nil: not known
 
 --@reply mine now:int phase cursor began:int ended:int since:int
 -- since: what went back from then on no whole pass has seen, s
@@ -28,6 +29,18 @@ if holder and holder ~= me then
 end
 
 redis.call('SET', audit_lease_key, me, 'PX', int(lease))
+
+if servers then
+    local before = redis.call('HGET', audit_key, 'servers')
+
+    if before ~= servers then
+        redis.call('HSET', audit_key, 'servers', servers)
+
+        if before then
+            redis.call('HSET', audit_key, 'asked', 1)
+        end
+    end
+end
 
 -- of a pass that is lost there is no place any more
 local at = redis.call('HMGET', audit_key, 'began', 'phase')
