@@ -78,7 +78,7 @@ const sim_wrong_t  sim_wrongs[] = {
     { "news", NULL, "redis.call('HSET', op, 'woken', 1)\n"
       "    redis.call('HINCRBY', op, 'dirty', 1)", "" },
 
-    /* nobody will look: not by a hint, not by the walk */
+    /* nobody will look: not by a hint, not by the survey */
     { "hint", NULL, "redis.call('SADD', ops, id)", "" },
 
     /* a line that was canceled goes on to block its workspace */
@@ -460,6 +460,7 @@ run(uint64_t seed, uint64_t length, unsigned may)
     world.now = 1763000000 * SIM_SECOND;
     world.quiet = 0;
     world.lost = 0;
+    world.server = 1;
     world.auditing = world.restored = 0;
     world.held = world.skew = 0;
     world.findings = 0;
@@ -717,6 +718,7 @@ strike(void)
 
             total.losses++;
             world.lost = 1;
+            world.server++;
 
             sim_redis_restore(world.redis, copy);
 
@@ -797,6 +799,7 @@ restore(void)
     }
 
     world.restored = 1;
+    world.server++;
     world.held = world.now;
     total.restores++;
 

@@ -49,6 +49,7 @@ volatile ngx_time_t   *ngx_cached_time;
 volatile ngx_cycle_t  *ngx_cycle;
 
 ngx_rbtree_t           ngx_event_timer_rbtree;
+uint32_t               ngx_crc32_table256[256];  /* of no text: they decide */
 ngx_queue_t            ngx_posted_events;
 ngx_queue_t            ngx_posted_next_events;
 ngx_uint_t             ngx_exiting, ngx_worker;
@@ -307,12 +308,28 @@ ngx_list_push(ngx_list_t *l)
 }
 
 
-/* a list in order does for a tree: a node has a few dozen timers */
+/*
+ * A list in order does for the tree of timers: a node has a few dozen.  Others
+ * need not be balanced.
+ */
 
 void
 ngx_rbtree_insert(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
 {
     ngx_rbtree_node_t  *prev, *next;
+
+    if (tree != &ngx_event_timer_rbtree) {
+        node->left = tree->sentinel;
+        node->right = tree->sentinel;
+
+        if (tree->root == tree->sentinel) {
+            tree->root = node;
+        } else {
+            tree->insert(tree->root, node, tree->sentinel);
+        }
+
+        return;
+    }
 
     prev = NULL;
     next = tree->root;
@@ -349,6 +366,63 @@ ngx_rbtree_delete(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
     if (node->right) {
         node->right->left = node->left;
     }
+}
+
+
+static ngx_int_t
+str_node_cmp(uint32_t hash, ngx_str_t *str, ngx_rbtree_node_t *node)
+{
+    ngx_str_t *other = &((ngx_str_node_t *) node)->str;
+
+    if (hash != node->key) {
+        return hash < node->key ? -1 : 1;
+    }
+
+    if (str->len != other->len) {
+        return str->len < other->len ? -1 : 1;
+    }
+
+    return ngx_memcmp(str->data, other->data, str->len);
+}
+
+
+void
+ngx_str_rbtree_insert_value(ngx_rbtree_node_t *at, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel)
+{
+    ngx_str_t          *str = &((ngx_str_node_t *) node)->str;
+    ngx_rbtree_node_t **next;
+
+    for ( ;; ) {
+        next = str_node_cmp(node->key, str, at) < 0 ? &at->left : &at->right;
+
+        if (*next == sentinel) {
+            *next = node;
+            return;
+        }
+
+        at = *next;
+    }
+}
+
+
+ngx_str_node_t *
+ngx_str_rbtree_lookup(ngx_rbtree_t *tree, ngx_str_t *str, uint32_t hash)
+{
+    ngx_int_t           rc;
+    ngx_rbtree_node_t  *node;
+
+    for (node = tree->root; node != tree->sentinel;
+         node = rc < 0 ? node->left : node->right)
+    {
+        rc = str_node_cmp(hash, str, node);
+
+        if (rc == 0) {
+            return (ngx_str_node_t *) node;
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -605,6 +679,7 @@ ngx_vslprintf(u_char *buf, u_char *last, const char *fmt, va_list args)
             sign = 0;
             break;
 
+        case 'A':
         case 'z':
         case 'i':
         case 'l':

@@ -18,6 +18,7 @@
 #include "http/metrics.h"
 #include "http/text.h"
 #include "operation/audit.h"
+#include "observe/survey.h"
 #include "operation/operation.h"
 #include "store/redis_op.h"
 #include "store/scripts.h"
@@ -230,6 +231,7 @@ sim_node_boot(sim_node_t *node)
 
     (void) lines_database_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);
     (void) lines_op_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);
+    lines_survey_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);
 
     sim_node_leave();
 
@@ -299,6 +301,7 @@ sim_node_free(sim_node_t *node)
     /* what is of no pool */
     lines_database_exit_process(&node->lmcf);
     lines_op_exit_process(&node->lmcf);
+    lines_survey_exit_process();
 
     sim_people_gone(node);
 
@@ -333,8 +336,8 @@ node_statics(sim_node_t *node, int in)
     sim_static_t  *s;
 
     sim_static_t  *all[] = {
-        nginx_statics, sim_sweeper_statics, sim_database_statics,
-        sim_audit_statics, sim_audit_billing_statics, sim_audit_pass_statics
+        nginx_statics, sim_sweeper_statics, sim_survey_statics,
+        sim_database_statics, sim_audit_statics, sim_audit_billing_statics, sim_audit_pass_statics
     };
 
     p = node->statics;
@@ -548,6 +551,7 @@ lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
     ngx_memzero(status, sizeof(lines_redis_status_t));
     status->connected = world.node->away <= world.now;
     status->serves = status->connected;
+    status->servers = world.server;
 }
 
 

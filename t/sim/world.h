@@ -82,6 +82,7 @@ typedef struct {
 } sim_static_t;
 
 extern sim_static_t  sim_sweeper_statics[];
+extern sim_static_t  sim_survey_statics[];
 extern sim_static_t  sim_database_statics[];
 extern sim_static_t  sim_audit_statics[];
 extern sim_static_t  sim_audit_billing_statics[];
@@ -150,6 +151,7 @@ typedef struct {
     int                 verbose;
     int                 quiet;       /* flag: all is to come to rest */
     int                 lost;        /* flag: Redis has lost something */
+    uint32_t            server;      /* of Redis: another one each time */
     int                 auditing;    /* flag: a pass is waited for */
     int                 restored;    /* flag: Redis is not what it was, */
     int64_t             held;        /* us: since then, and not confirmed */

@@ -1,0 +1,12 @@
+
+/* What the survey keeps, one for each node of the simulation. */
+
+#include "observe/survey.c"
+
+#include "world.h"
+
+
+sim_static_t  sim_survey_statics[] = {
+    { &survey, sizeof(survey) },
+    { NULL, 0 }
+};
