@@ -180,6 +180,7 @@ preconfiguration(ngx_conf_t *cf)
     lines_zone_register(LINES_ZONE_LIMITS, lines_lease_init);
     lines_zone_register(LINES_ZONE_METRICS, lines_metrics_init_area);
     lines_zone_register(LINES_ZONE_DATABASE, lines_database_init_area);
+    lines_zone_register(LINES_ZONE_SWEEP, lines_op_init_area);
     lines_zone_register(LINES_ZONE_CONCURRENCY, lines_concurrency_init_area);
     lines_zone_register(LINES_ZONE_FAILURES, lines_failures_init_area);
 

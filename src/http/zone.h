@@ -14,7 +14,7 @@
 
 
 /* raised with each change of what an area of the zone holds */
-#define LINES_ZONE_VERSION  15
+#define LINES_ZONE_VERSION  16
 
 
 typedef enum {
@@ -23,6 +23,7 @@ typedef enum {
     LINES_ZONE_LIMITS,        /* limit: leases, last known rates */
     LINES_ZONE_METRICS,       /* http: counters */
     LINES_ZONE_DATABASE,      /* operation: which one Redis is */
+    LINES_ZONE_SWEEP,         /* operation: who looked last at what is due */
     LINES_ZONE_CONCURRENCY,   /* limit: requests at once */
     LINES_ZONE_FAILURES,      /* auth: tokens that failed, by address */
     LINES_ZONE_AREAS

@@ -35,6 +35,7 @@ typedef struct {
 
 
 static void sweep_start(ngx_event_t *ev);
+static ngx_uint_t sweep_turn(lines_op_conf_t *ocf);
 static ngx_int_t swept_shard(void *data, lines_due_read_reply_t *reply);
 static void sweep_member(ngx_str_t *member);
 static ngx_int_t sweep_read(const char *list, ngx_str_t *member,
@@ -50,6 +51,14 @@ static ngx_int_t hint_ensured(void *data, lines_due_ensure_reply_t *reply);
 static ngx_int_t hint_seen(void *data, lines_op_seen_reply_t *reply);
 
 
+/* of this node: one of its workers looks for all */
+
+typedef struct {
+    ngx_atomic_t  looked;     /* ms */
+    ngx_atomic_t  backlog;    /* flag: it found more than it may carry */
+} sweep_area_t;
+
+
 /* of this worker */
 
 static struct {
@@ -57,6 +66,13 @@ static struct {
     lines_caller_t      due;
     lines_caller_t      leases;       /* without a pool: at rest */
 } sweeper;
+
+
+void *
+lines_op_init_area(ngx_slab_pool_t *shpool)
+{
+    return ngx_slab_calloc(shpool, sizeof(sweep_area_t));
+}
 
 
 ngx_int_t
@@ -123,7 +139,7 @@ sweep_start(ngx_event_t *ev)
         return;
     }
 
-    if (!lines_database_ours(sweeper.lmcf)) {
+    if (!lines_database_ours(sweeper.lmcf) || !sweep_turn(ocf)) {
         goto next;
     }
 
@@ -151,6 +167,34 @@ next:
 }
 
 
+/* whose timer comes first: one that has died, or is held up, is none of them */
+
+static ngx_uint_t
+sweep_turn(lines_op_conf_t *ocf)
+{
+    ngx_atomic_uint_t   looked;
+    sweep_area_t       *area;
+
+    area = lines_zone_area(sweeper.lmcf, LINES_ZONE_SWEEP);
+
+    looked = area->looked;
+
+    if (looked && !area->backlog
+        && lines_zone_since(looked) < ocf->sweep - ocf->sweep / 4)
+    {
+        return 0;
+    }
+
+    if (!ngx_atomic_cmp_set(&area->looked, looked, ngx_current_msec)) {
+        return 0;
+    }
+
+    area->backlog = 0;
+
+    return 1;
+}
+
+
 static ngx_int_t
 swept_shard(void *data, lines_due_read_reply_t *reply)
 {
@@ -173,6 +217,7 @@ sweep_member(ngx_str_t *member)
 {
     ngx_str_t         tenant, id;
     lines_op_t       *op;
+    sweep_area_t     *area;
     lines_op_conf_t  *ocf = sweeper.lmcf->operation;
 
     if (sweep_read("due", member, &tenant, &id) != NGX_OK) {
@@ -181,6 +226,8 @@ sweep_member(ngx_str_t *member)
 
     if (ocf->sweeping >= ocf->batch) {
         ocf->backlog = 1;
+        area = lines_zone_area(sweeper.lmcf, LINES_ZONE_SWEEP);
+        area->backlog = 1;
         return;
     }
 

@@ -205,6 +205,8 @@ sim_node_boot(sim_node_t *node)
 
     node->zone.areas[LINES_ZONE_METRICS] = &area;
     node->zone.areas[LINES_ZONE_DATABASE] = &node->database;
+    node->zone.areas[LINES_ZONE_SWEEP] = node->sweep;
+    ngx_memzero(node->sweep, sizeof(node->sweep));
     node->shm.shm.addr = (u_char *) &node->slab;
     node->lmcf.zone = &node->zone;
     node->lmcf.shm_zone = &node->shm;
@@ -534,7 +536,12 @@ lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
         c->looks = lines_is(name, "due_read") || lines_is(name, "inv_look")
                    ? 1
                    : lines_is(name, "audit_turn")
-                     || lines_is(name, "database_check") ? 2 : 0;
+                     || lines_is(name, "database_check")
+                     || lines_is(name, "survey_read")
+                     || lines_is(name, "inv_count")
+                     || lines_is(name, "tenant_survey")
+                     || lines_is(name, "ops_survey")
+                     || lines_is(name, "due_ensure") ? 2 : 0;
     }
 
     world.deeds += !c->looks;

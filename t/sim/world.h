@@ -103,6 +103,7 @@ struct sim_node_s {
     ngx_shm_zone_t      shm;
     ngx_slab_pool_t     slab;
     lines_database_t    database;
+    ngx_uint_t          sweep[2];    /* who looked at what is due */
 
     ngx_queue_t         pools;
     ngx_queue_t         dead;        /* carriers to be destroyed */

@@ -47,7 +47,8 @@ take that away with the mend.
 Each is run with a kill at each of its steps as well (L<Test::Lines::Kill>,
 C<make kills>), and then looked at by L<Test::Lines::Judge>, too: nobody has
 bought twice, and nothing is kept, or live, that no line is for. C<< leaves => 1 >>
-where that is what the scenario is about.
+where that is what the scenario is about. With C<< held => 1 >> nobody is killed:
+the scenario itself holds a worker up at one of its steps.
 
 =head2 calm
 
@@ -74,7 +75,9 @@ sub promise ($name, $code, %options) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
 
     my $kill = Test::Lines::Kill->killing;
-    my $run  = sub {
+    return if delete $options{held} && $kill;
+
+    my $run = sub {
         Test::More->builder->subtest($name => sub {
             eval { $code->(); 1 } or Test::More::fail("it goes on: $@");
             $kill->judge(%options) if $kill;
