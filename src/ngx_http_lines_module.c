@@ -45,6 +45,7 @@ static void *create_main_conf(ngx_conf_t *cf);
 static char *init_main_conf(ngx_conf_t *cf, void *conf);
 static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+static void told(void *data, ngx_str_t *message);
 static ngx_int_t init_process(ngx_cycle_t *cycle);
 static void exit_process(ngx_cycle_t *cycle);
 
@@ -368,6 +369,16 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 }
 
 
+/* on the channel of revocations */
+
+static void
+told(void *data, ngx_str_t *message)
+{
+    lines_auth_told(data, message);
+    lines_lease_told(message);
+}
+
+
 static ngx_int_t
 init_process(ngx_cycle_t *cycle)
 {
@@ -394,7 +405,7 @@ init_process(ngx_cycle_t *cycle)
 
     if (lines_identity_init_process(cycle, lmcf) != NGX_OK
         || lines_lease_init_process(cycle, lmcf) != NGX_OK
-        || lines_auth_init_process(cycle, lmcf) != NGX_OK
+        || lines_auth_init_process(cycle, lmcf, told) != NGX_OK
         || lines_jwks_init_process(cycle, lmcf) != NGX_OK
         || lines_database_init_process(cycle, lmcf) != NGX_OK)
     {
