@@ -536,7 +536,7 @@ keeper_handler(ngx_event_t *ev)
         return;
     }
 
-    lines_redis_status(keeper.lmcf->redis, &status);
+    lines_redis_status(lines_redis_limits(keeper.lmcf->redis), &status);
 
     ours = status.serves ? keeper_sweep() : 0;
 
@@ -620,7 +620,7 @@ lines_keeper_exit_process(lines_main_conf_t *lmcf)
         return;
     }
 
-    lines_redis_status(lmcf->redis, &status);
+    lines_redis_status(lines_redis_limits(lmcf->redis), &status);
 
     if (status.serves) {
         keeper_end();
