@@ -21,6 +21,7 @@
 #include "http/cors.h"
 #include "http/location.h"
 #include "http/metrics.h"
+#include "http/text.h"
 #include "http/variables.h"
 #include "limit/concurrency.h"
 #include "limit/lease.h"
@@ -36,6 +37,7 @@
 
 
 static char *redis_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static ngx_uint_t is_word(ngx_str_t *value);
 static char *api_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *account_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
@@ -45,6 +47,7 @@ static void *create_main_conf(ngx_conf_t *cf);
 static char *init_main_conf(ngx_conf_t *cf, void *conf);
 static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+static void told(void *data, ngx_str_t *message);
 static ngx_int_t init_process(ngx_cycle_t *cycle);
 static void exit_process(ngx_cycle_t *cycle);
 
@@ -144,11 +147,65 @@ redis_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_main_conf_t *lmcf = conf;
 
-    if (lmcf->redis_conf.name.len) {
-        return "is duplicate";
+    char         *rv;
+    ngx_str_t    *value;
+    ngx_array_t  *args, limits;
+
+    args = cf->args;
+    value = args->elts;
+
+    if (!lines_is(&value[1], "limits")) {
+
+        if (args->nelts > 2 && is_word(&value[1]) && !is_word(&value[2])
+            && ngx_strlchr(value[2].data, value[2].data + value[2].len, '=')
+               == NULL)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "no store is called \"%V\" in \"lines_redis\" "
+                               "directive: one may be \"limits\"", &value[1]);
+            return NGX_CONF_ERROR;
+        }
+
+        return lmcf->redis_conf.name.len
+               ? "is duplicate"
+               : lines_redis_parse_conf(cf, &lmcf->redis_conf);
     }
 
-    return lines_redis_parse_conf(cf, &lmcf->redis_conf);
+    if (lmcf->limits_conf.name.len) {
+        return "\"limits\" is duplicate";
+    }
+
+    if (args->nelts == 2) {
+        return "\"limits\" has no address";
+    }
+
+    lmcf->limits_conf.limits = 1;
+
+    limits = (ngx_array_t) { .elts = value + 1, .nelts = args->nelts - 1 };
+    ngx_str_set(&value[1], "lines_redis limits");
+
+    cf->args = &limits;
+    rv = lines_redis_parse_conf(cf, &lmcf->limits_conf);
+    cf->args = args;
+
+    return rv;
+}
+
+
+static ngx_uint_t
+is_word(ngx_str_t *value)
+{
+    size_t  i;
+
+    for (i = 0; i < value->len; i++) {
+        if (!((value->data[i] | 0x20) >= 'a' && (value->data[i] | 0x20) <= 'z')
+            && value->data[i] != '_')
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -216,9 +273,14 @@ postconfiguration(ngx_conf_t *cf)
     if (clcf->resolver && clcf->resolver->connections.nelts) {
         lmcf->redis_conf.resolver = clcf->resolver;
         lmcf->redis_conf.resolver_timeout = clcf->resolver_timeout;
+        lmcf->limits_conf.resolver = clcf->resolver;
+        lmcf->limits_conf.resolver_timeout = clcf->resolver_timeout;
     }
 
-    if (lines_redis_check_conf(cf, &lmcf->redis_conf) != NGX_CONF_OK) {
+    if (lines_redis_check_conf(cf, &lmcf->redis_conf) != NGX_CONF_OK
+        || (lmcf->limits_conf.name.len
+            && lines_redis_check_conf(cf, &lmcf->limits_conf) != NGX_CONF_OK))
+    {
         return NGX_ERROR;
     }
 
@@ -369,9 +431,20 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 }
 
 
+/* on the channel of revocations */
+
+static void
+told(void *data, ngx_str_t *message)
+{
+    lines_auth_told(data, message);
+    lines_lease_told(message);
+}
+
+
 static ngx_int_t
 init_process(ngx_cycle_t *cycle)
 {
+    lines_redis_t      *limits;
     lines_main_conf_t  *lmcf;
 
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
@@ -390,12 +463,21 @@ init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    if (lmcf->limits_conf.name.len) {
+        limits = lines_redis_create(cycle, &lmcf->limits_conf);
+        if (limits == NULL) {
+            return NGX_ERROR;
+        }
+
+        lines_redis_divide(lmcf->redis, limits);
+    }
+
     lines_metrics_init_process(cycle, lmcf);
     lines_survey_init_process(cycle, lmcf);
 
     if (lines_identity_init_process(cycle, lmcf) != NGX_OK
         || lines_lease_init_process(cycle, lmcf) != NGX_OK
-        || lines_auth_init_process(cycle, lmcf) != NGX_OK
+        || lines_auth_init_process(cycle, lmcf, told) != NGX_OK
         || lines_jwks_init_process(cycle, lmcf) != NGX_OK
         || lines_database_init_process(cycle, lmcf) != NGX_OK)
     {
@@ -412,6 +494,7 @@ init_process(ngx_cycle_t *cycle)
 static void
 exit_process(ngx_cycle_t *cycle)
 {
+    lines_redis_t      *limits;
     lines_main_conf_t  *lmcf;
 
     lmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lines_module);
@@ -428,6 +511,13 @@ exit_process(ngx_cycle_t *cycle)
     lines_lease_exit_process(lmcf);
     lines_metrics_exit_process(lmcf);
     lines_auth_exit_process(lmcf);
+
+    limits = lines_redis_limits(lmcf->redis);
+
+    if (limits != lmcf->redis) {
+        lines_redis_destroy(limits);
+    }
+
     lines_redis_destroy(lmcf->redis);
     lmcf->redis = NULL;
 }

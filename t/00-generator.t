@@ -58,9 +58,33 @@ subtest 'who is waited for' => sub {
         'scripts/lighter.lua' => "--\@again\n--\@light\n--\@key tenant\n--\@value n:int\nreturn 1\n",
     );
     is $rc, 0, 'it is taken' or diag $output;
-    my %durable = $store->child('out/calls.c')->slurp =~ /lines_store_call_t  lines_call_(\w+) = \{\n.*\n.*, [01], ([01]),\n/g;
+    my %durable = $store->child('out/calls.c')->slurp =~ /lines_store_call_t  lines_call_(\w+) = \{\n.*\n.*, [01], ([01]), [01],\n/g;
     is_deeply \%durable, {a => 1, light => 0, lighter => 0, seen => 0, kept => 1}, 'scripts unless they say --@light, commands that say "!"';
     like lua($store, 'lighter'), qr/^local tenant_key = KEYS\[1\]$/m, 'the head is read on';
+};
+
+subtest 'which store has it' => sub {
+    my $schema = "${SCHEMA}count lines:{<tenant>}:c string\n    is: a count\n        of something\n    store: limits\n    gone: by itself\n";
+    my ($rc, $output, $store) = store(
+        schema          => $schema,
+        commands        => "seen GET \@count -> n:int\nnamed HMGET \@tenant -> plan\ntime TIME -> s:int us:int\n",
+        'scripts/a.lua' => "--\@key count\n--\@value n:int\nreturn 1\n",
+        'scripts/b.lua' => "--\@key tenant\n--\@value n:int\nreturn 1\n",
+    );
+    is $rc, 0, 'it is taken' or diag $output;
+    my %limits = $store->child('out/calls.c')->slurp =~ /lines_store_call_t  lines_call_(\w+) = \{\n.*\n.*, [01], [01], ([01]),\n/g;
+    is_deeply \%limits, {a => 1, b => 0, seen => 1, named => 0, time => 0}, 'by its keys';
+    like qx{sh $embed $store/scripts keys}, qr/^\| `count` \| `lines:\{<tenant>\}:c` \| string \| a count of something \(store: limits\) \|  \| by itself \|$/m, 'and the table says so';
+
+    my @wrong = (
+        ['scripts/a.lua' => "--\@key count\n--\@key tenant\n--\@value n:int\nreturn 1\n"] => qr{a\.lua:2: key "tenant" is not in the store of "count"},
+        [schema => $schema =~ s/store: limits/store: other/r] => qr{schema:\d+: store "other" is not known},
+    );
+    while (my ($files, $says) = splice @wrong, 0, 2) {
+        my ($rc, $output) = store(schema => $schema, @$files);
+        isnt $rc, 0, 'refused';
+        like $output, $says, '... by name';
+    }
 };
 
 subtest 'a head becomes names' => sub {

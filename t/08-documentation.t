@@ -104,7 +104,7 @@ subtest 'alerts' => sub {
     # of a node that has all of it; what comes with an auditor's pass, or an issuer's keys, is told in metrics.md
     my $clerk = Test::Lines::Clerk->new(t => $t);
     my $paid  = Test::Lines::Paid->new(t => $t);
-    my $nginx = $paid->nginx(server => 'location = /metrics { lines_metrics survey=1s; }' . $clerk->location . $clerk->directive);
+    my $nginx = $paid->nginx(limits => $t->redis(name => 'counts'), server => 'location = /metrics { lines_metrics survey=1s; }' . $clerk->location . $clerk->directive);
     is $nginx->get('/api/lines/by-user')->status, 401, 'a request';
     my $real;
     wait_for(sub { ($real = $nginx->get('/metrics')->body) =~ /^lines_survey_age_seconds /m }, 60, 'the survey');

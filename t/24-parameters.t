@@ -27,6 +27,16 @@ my %directives = (
         },
         unknown => 'none of timeout=, silence=, connect_timeout=, max_inflight=, replicas=, wait=, layout=, user=, password_file=, sentinel_user=, sentinel_password_file=, cacert=, cert=, key=, sni=, verify=: ',
     },
+    'lines_redis limits' => {
+        first => 'redis://127.0.0.1', of => 'of',
+        good  => ['timeout=1s', 'silence=5s', 'connect_timeout=1s', 'max_inflight=1'],
+        bad   => {
+            'timeout=0'            => 'not a time from 1ms up: invalid time in parameter',
+            'max_inflight=1000001' => 'not a number from 1 to 1000000: invalid number in parameter',
+            map { ($_ => 'invalid parameter') } qw(replicas=1 wait=1s layout=2)
+        },
+        unknown => 'none of timeout=, silence=, connect_timeout=, max_inflight=, user=, password_file=, sentinel_user=, sentinel_password_file=, cacert=, cert=, key=, sni=, verify=: ',
+    },
     lines_plan => {
         first => 'growth phone',
         good  => ['price=p', 'included=0', 'max=2147483647', 'daily_conversations=1', 'daily_messages=1'],

@@ -1,4 +1,4 @@
-# gcra.lua and limit_settle.lua in a real Redis: exact, on its clock; tokens come back, what is late is charged as of then.
+# limit_settle.lua in a real Redis: exact, on its clock; tokens come back, what is late is charged as of then.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -12,107 +12,7 @@ my $t       = Test::Lines->new;
 my $redis   = $t->redis;
 my $scripts = Test::Lines::Script->new(redis => $redis);
 
-my %source = map { $_ => $scripts->source($_) } qw(gcra gcra_return limit_settle limit_join);
-
-# (interval, burst, name, @plans)
-sub take ($keys, @args) {
-    my ($granted, $remaining, $retry, $interval, $burst) =
-      @{$redis->cli('EVAL', $source{gcra}, scalar @$keys, @$keys, @args)};
-    return {granted => $granted, remaining => $remaining, retry => $retry, interval => $interval, burst => $burst};
-}
-
-sub give ($key, $interval) { $redis->cli('EVAL', $source{gcra_return}, 1, $key, $interval) }
-
-my $hour = 3600 * 1e6;    # a token an hour: what passes was in the bucket
-
-# a burst, exactly
-{
-    my $passed = grep { take(['b1'], $hour, 50, 'x')->{granted} } 1 .. 80;
-    is $passed, 50, 'of 80 requests in a burst of 50';
-
-    my $r = take(['b1'], $hour, 50, 'x');
-    is $r->{granted},   0, 'nothing is left';
-    is $r->{remaining}, 0, 'and it says so';
-    cmp_ok $r->{retry}, '>', 3600 * 1000 * 0.98, 'the next one in an hour';
-    cmp_ok $r->{retry}, '<=', 3600 * 1000 + 1, 'not later';
-
-    my $ttl = $redis->cli('PTTL', 'b1');
-    cmp_ok abs($ttl - 50 * 3600 * 1000), '<', 60_000, 'the key lives until the bucket is full';
-}
-
-# concurrent clients share it
-{
-    my @clients = map { $redis->client } 1 .. 4;
-    my $passed  = 0;
-    for my $round (1 .. 30) {
-        my @replies;
-        $_->eval($source{gcra}, 1, 'b2', $hour, 50, 'x', sub ($reply, $error) { push @replies, $reply }) for @clients;
-        $_->wait_all_responses for @clients;
-        $passed += $_->[0] for @replies;
-    }
-    is $passed, 50, 'four clients together get the burst';
-}
-
-# refill, by Redis' clock
-{
-    my $interval = 10_000;    # 100 a second
-    take(['b3'], $interval, 5, 'x') for 1 .. 5;
-    my $r = take(['b3'], $interval, 5, 'x');
-
-    SKIP: {
-        skip 'a slow machine: it has refilled already', 1 if $r->{granted};
-        cmp_ok $r->{retry}, '<=', 11, 'a token comes back within 10 ms';
-    }
-
-    my $start  = [Time::HiRes::gettimeofday];
-    my $passed = 0;
-    while (Time::HiRes::tv_interval($start) < 1) {
-        $passed += take(['b3'], $interval, 5, 'x')->{granted};
-    }
-    my $elapsed = Time::HiRes::tv_interval($start);
-    cmp_ok $passed, '<=', 5 + $elapsed * 100 + 1, "$passed in $elapsed s is not too many";
-    cmp_ok $passed, '>=', $elapsed * 100 * 0.7, 'nor too few';
-}
-
-# what is given back
-{
-    take(['b4'], $hour, 100, 'x') for 1 .. 2;
-    give('b4', $hour);
-    is take(['b4'], $hour, 100, 'x')->{remaining}, 98, 'given back';
-
-    give('b4', $hour) for 1 .. 3;
-    is $redis->cli('EXISTS', 'b4'), 0, 'a full bucket needs no key: it does not overflow';
-
-    give('b4', $hour);
-    is $redis->cli('EXISTS', 'b4'), 0, 'tokens of a full bucket vanish';
-}
-
-# rates of tenants and plans
-{
-    my $tenant = 'lines:{w:one}:t';
-    my $key    = 'lines:{w:one}:limit:api';
-    my @plans  = (growth => 500, 7, mini => 800, 3);
-
-    is take([$key, $tenant], $hour, 100, 'api', @plans)->{burst}, 100, 'no tenant: the limit\'s own';
-
-    $redis->cli('HSET', $tenant, plan => 'growth');
-    my $r = take([$key, $tenant], $hour, 100, 'api', @plans);
-    is_deeply [@$r{qw(burst interval)}], [7, 500], 'the plan\'s';
-    is take([$key, $tenant], $hour, 100, 'api')->{burst}, 100, 'a plan without one: the limit\'s own';
-
-    $redis->cli('HSET', $tenant, 'limit:api' => '250000 40 4r/s');
-    $r = take([$key, $tenant], $hour, 100, 'api', @plans);
-    is_deeply [@$r{qw(burst interval)}], [40, 250_000], 'the tenant\'s comes first';
-    is take([$key, $tenant], $hour, 100, 'other')->{burst}, 100, 'of that limit only';
-}
-
-# a limit that is raised counts at once
-{
-    take(['b5'], $hour, 100, 'x') for 1 .. 100;
-    is take(['b5'], $hour, 100, 'x')->{granted}, 0, 'empty for hours';
-    wait_for(sub { take(['b5'], 20_000, 100, 'x')->{granted} }, 5, 'the raised rate to count');
-    pass 'at the raised rate it fills at once';
-}
+my %source = map { $_ => $scripts->source($_) } qw(limit_settle limit_join);
 
 # what nodes let through by themselves: (node, number, need, key => [uses, age in s, interval, burst, version], ...)
 sub settle ($node, $number, $need, @of) {
@@ -126,6 +26,85 @@ sub settle ($node, $number, $need, @of) {
     my ($granted, $settled, @told) = @{$redis->cli('EVAL', $source{limit_settle}, 1 + @keys, "n:$node", @keys, $number, $need, $sent, @uses)};
     my @buckets = map { [split / /] } @told;
     return {granted => $granted, settled => $settled, full => $buckets[0][0], buckets => \@buckets};
+}
+
+# who asks (sync=each, and a node without a share): what it is granted, what is left then, when there is more (ms)
+sub take ($key, $interval, $burst, $version = 0) {
+    my $r    = settle('each', 0, 1, $key => [0, 0, $interval, $burst, $version]);
+    my $full = $r->{full};
+    return {granted => $r->{granted}, remaining => int($burst - $full / $interval + 1e-6), retry => ($full - ($burst - 1) * $interval) / 1000};
+}
+
+my $given = 0;
+sub give ($key, $interval, $burst) { settle('each', ++$given, 0, $key => [-1, 0, $interval, $burst]) }
+
+my $hour = 3600 * 1e6;    # a token an hour: what passes was in the bucket
+
+# a burst, exactly
+{
+    my $passed = grep { take('b1', $hour, 50)->{granted} } 1 .. 80;
+    is $passed, 50, 'of 80 requests in a burst of 50';
+
+    my $r = take('b1', $hour, 50);
+    is $r->{granted},   0, 'nothing is left';
+    is $r->{remaining}, 0, 'and it says so';
+    cmp_ok $r->{retry}, '>', 3600 * 1000 * 0.98, 'the next one in an hour';
+    cmp_ok $r->{retry}, '<=', 3600 * 1000 + 1, 'not later';
+
+    my $ttl = $redis->cli('PTTL', 'b1');
+    cmp_ok abs($ttl - 50 * 3600 * 1000), '<', 60_000, 'the key lives until the bucket is full, and a little longer';
+}
+
+# concurrent clients share it
+{
+    my @clients = map { $redis->client } 1 .. 4;
+    my $passed  = 0;
+    for my $round (1 .. 30) {
+        my @replies;
+        $_->eval($source{limit_settle}, 2, 'n:each', 'b2', 0, 1, 0, "0 0 $hour 50 0", sub ($reply, $error) { push @replies, $reply }) for @clients;
+        $_->wait_all_responses for @clients;
+        $passed += $_->[0] for @replies;
+    }
+    is $passed, 50, 'four clients together get the burst';
+}
+
+# refill, by Redis' clock
+{
+    my $interval = 10_000;    # 100 a second
+    take('b3', $interval, 5) for 1 .. 5;
+    my $r = take('b3', $interval, 5);
+
+    SKIP: {
+        skip 'a slow machine: it has refilled already', 1 if $r->{granted};
+        cmp_ok $r->{retry}, '<=', 11, 'a token comes back within 10 ms';
+    }
+
+    my $start  = [Time::HiRes::gettimeofday];
+    my $passed = 0;
+    while (Time::HiRes::tv_interval($start) < 1) {
+        $passed += take('b3', $interval, 5)->{granted};
+    }
+    my $elapsed = Time::HiRes::tv_interval($start);
+    cmp_ok $passed, '<=', 5 + $elapsed * 100 + 1, "$passed in $elapsed s is not too many";
+    cmp_ok $passed, '>=', $elapsed * 100 * 0.7, 'nor too few';
+}
+
+# what is given back
+{
+    take('b4', $hour, 100) for 1 .. 2;
+    give('b4', $hour, 100);
+    is take('b4', $hour, 100)->{remaining}, 98, 'given back';
+
+    give('b4', $hour, 100) for 1 .. 7;
+    is scalar(grep { take('b4', $hour, 100)->{granted} } 1 .. 150), 100, 'tokens of a full bucket vanish: it does not overflow';
+}
+
+# a limit that is raised counts at once
+{
+    take('b5', $hour, 100) for 1 .. 100;
+    is take('b5', $hour, 100)->{granted}, 0, 'empty for hours';
+    wait_for(sub { take('b5', 20_000, 100, 1)->{granted} }, 5, 'the raised rate to count');
+    pass 'at the raised rate it fills at once';
 }
 
 # tokens that are gone of a bucket that hardly refills

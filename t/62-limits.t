@@ -124,7 +124,8 @@ for my $where (qw(each lease)) {
 
     # what was rejected took nothing of the others
     wait_for(sub {
-        my $tat = $redis->cli('GET', 'lines:{limit:two-host:' . host_hash('127.0.0.1') . '}');
+        my ($name) = $redis->cli('KEYS', 'lines:{l:*}:b:two-host:' . host_hash('127.0.0.1'));
+        my ($tat) = ($redis->cli('GET', $name) // '') =~ /^(\d+)/;
         my ($s, $us) = @{$redis->cli('TIME')};
         return $tat && int(($tat - ($s * 1e6 + $us)) / 3600e6 + 0.5) == 2;
     }, 10, 'tokens to come back');

@@ -4,6 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for concurrently);
+use Time::HiRes qw(time);
 
 my $t     = Test::Lines->new;
 my $redis = $t->redis;
@@ -24,6 +25,13 @@ my @nodes = map { $t->nginx(%common) } 1 .. 2;
 my $nginx = $nodes[0];
 my %auth  = map { $_ => $nginx->bearer($nginx->workspace($_ => {plan => $_ eq 'big' ? 'growth' : 'mini'})) } qw(one two three big);
 
+# each node, and its workers, hear of it as of a revoked key
+sub within ($node, $path, $who, $policy, $what) {
+    my $start = time;
+    wait_for(sub { policy($node, $path, $who) eq $policy }, 10, $what);
+    cmp_ok time - $start, '<', $t->slow, "within a second: $what";
+}
+
 sub policy ($node, $path, $who) { return $node->get($path, $auth{$who})->header('RateLimit-Policy') }
 
 # the configuration's
@@ -42,7 +50,7 @@ is policy($nodes[1], '/each/x', 'one'), '"each";q=3;w=10800', 'at first the conf
     is $answer->status, 200, 'put';
     is_deeply $answer->json, {limit => 'each', rate => '10r/h', burst => 20}, 'and told';
     is_deeply $nginx->admin(GET => 'workspaces/one/limits/each')->json, $answer->json, 'and kept';
-    is policy($_, '/each/x', 'one'), '"each";q=20;w=7200', 'at once, on each node' for @nodes;
+    within($_, '/each/x', 'one', '"each";q=20;w=7200', 'on each node') for @nodes;
     is policy($nginx, '/each/x', 'two'), '"each";q=3;w=10800', 'for nobody else';
     is policy($nginx, '/lease/x', 'one'), '"lease";q=3;w=10800', 'nor for another limit';
 
@@ -50,13 +58,16 @@ is policy($nodes[1], '/each/x', 'one'), '"each";q=3;w=10800', 'at first the conf
     is $answer->status, 200, 'deleted';
     is $nginx->admin(DELETE => 'workspaces/one/limits/each')->status, 200, 'twice is once';
     is $nginx->admin(GET => 'workspaces/one/limits/each')->status, 404, 'gone';
-    is policy($nodes[1], '/each/x', 'one'), '"each";q=3;w=10800', 'the configuration counts again';
+    within($_, '/each/x', 'one', '"each";q=3;w=10800', 'the configuration counts again') for @nodes;
 }
 
-# what is no rate, whoever wrote it, is as no answer: the node's own counts
+# what is no rate, whoever wrote it, is as none: the configuration's counts
 for my $rate ('1e300 5', '1000 99999999999') {
+    $nginx->admin(PUT => 'workspaces/two/limits/each', {rate => '5r/h', burst => 5});
+    within($nginx, '/each/x', 'two', '"each";q=5;w=3600', 'a rate');
     $redis->cli('HSET', 'lines:{w:two}:t', 'limit:each', $rate);
-    is policy($nginx, '/each/x', 'two'), '"each";q=3;w=10800', "a limit of its own that says \"$rate\"";
+    $redis->cli('PUBLISH', 'lines:revoked', 'w:two');
+    within($nginx, '/each/x', 'two', '"each";q=3;w=10800', "a limit of its own that says \"$rate\"");
 }
 $redis->cli('HDEL', 'lines:{w:two}:t', 'limit:each');
 
@@ -73,22 +84,38 @@ for my $where (qw(each lease key)) {
 # a plan's
 {
     is $nginx->admin(PUT => 'plans/growth/limits/each', {rate => '7r/h', burst => 7})->status, 200, 'put';
-    wait_for(sub { policy($_, '/each/x', 'big') eq '"each";q=7;w=3600' }, 10, 'the plan\'s rate') for @nodes;
-    pass 'all nodes learn of it without a reload';
+    within($_, '/each/x', 'big', '"each";q=7;w=3600', 'all nodes learn of a plan\'s rate without a reload') for @nodes;
     is policy($nginx, '/each/x', 'two'), '"each";q=3;w=10800', 'for that plan only';
     is_deeply $nginx->admin(GET => 'plans/growth/limits/each')->json, {limit => 'each', rate => '7r/h', burst => 7}, 'kept';
 
     $nginx->admin(PUT => 'workspaces/big/limits/each', {rate => '9r/h', burst => 9});
-    is policy($nginx, '/each/x', 'big'), '"each";q=9;w=3600', 'a tenant\'s own comes before its plan\'s';
+    within($nginx, '/each/x', 'big', '"each";q=9;w=3600', 'a tenant\'s own comes before its plan\'s');
     $nginx->admin(DELETE => 'workspaces/big/limits/each');
 
     $nginx->admin(PUT => 'workspaces/two', {plan => 'growth'});
-    wait_for(sub { policy($nginx, '/each/x', 'two') eq '"each";q=7;w=3600' }, 10, 'the other worker to learn of it, too');
-    pass 'a tenant that changes its plan';
+    within($_, '/each/x', 'two', '"each";q=7;w=3600', 'a tenant that changes its plan') for @nodes;
 
     $nginx->admin(DELETE => 'plans/growth/limits/each');
-    wait_for(sub { policy($_, '/each/x', 'big') eq '"each";q=3;w=10800' }, 10, 'the plan\'s end') for @nodes;
-    pass 'gone again';
+    within($_, '/each/x', 'big', '"each";q=3;w=10800', 'the plan\'s end') for @nodes;
+}
+
+# who comes later finds the new rate at once, on each worker: nobody is decided by the one before
+{
+    my %q = (each => 11, lease => 12, key => 13);
+    $nginx->admin(PUT => "workspaces/one/limits/$_", {rate => '1r/h', burst => $q{$_}}) for sort keys %q;
+    Time::HiRes::sleep($t->slow);
+    for my $where (sort keys %q) {
+        is policy($_, "/$where/x", 'one'), qq{"$where";q=$q{$where};w=} . 3600 * $q{$where}, "$where: the first that asks on a node" for @nodes;
+    }
+
+    $nginx->admin(PUT => 'plans/growth/limits/lease', {rate => '1r/h', burst => 8});
+    policy($_, '/lease/x', 'big') for @nodes;
+    $nginx->admin(PUT => 'plans/growth/limits/lease', {rate => '1r/h', burst => 9});
+    Time::HiRes::sleep($t->slow);
+    is policy($_, '/lease/x', 'big'), '"lease";q=9;w=32400', 'a plan\'s' for @nodes;
+    $nginx->admin(PUT => 'workspaces/big', {plan => 'mini'});
+    Time::HiRes::sleep($t->slow);
+    is policy($_, '/lease/x', 'big'), '"lease";q=3;w=10800', 'another plan\'s, which has none' for @nodes;
 }
 
 # what makes no sense

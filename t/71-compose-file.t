@@ -21,7 +21,7 @@ my %known = map { $_ => 1 } qw(build cap_drop command depends_on entrypoint extr
 
 subtest 'the whole' => sub {
     is_deeply [sort grep { !/^x-/ } keys %{$compose->data}], [qw(name networks services volumes)], 'its sections';
-    is_deeply [sort keys %$services], [sort qw(secrets redis replica sandbox players node1 node2 balancer demo)], 'its services';
+    is_deeply [sort keys %$services], [sort qw(secrets redis limits replica sandbox players node1 node2 balancer demo)], 'its services';
     is_deeply [sort keys %once], [qw(demo secrets)], 'two of them end by themselves';
 
     my %used = map { $_ => 1 } map { map { $_->[0] } @{{$compose->_volumes($_)}->{volumes}} } values %$services;
@@ -104,13 +104,16 @@ like $docker, qr{^COPY .*conf/redis\.conf /usr/local/etc/redis\.conf$}m,        
 like $docker, qr{^ENTRYPOINT \["redis-server", "/usr/local/etc/redis\.conf"\]$}m, '... with which it starts';
 unlike $services->{$_}{command}, qr/--(?:appendonly|maxmemory-policy|hash|stream)/, "... and which $_ leaves as they are" for qw(redis replica);
 unlike $services->{redis}{command}, qr/--appendfsync/, '... the primary all of them';
-for my $name (qw(redis replica)) {
+for my $name (qw(redis limits replica)) {
     like $services->{$name}{command}, qr{^--include /etc/lines/redis\.conf\b}, "$name has a password";
     unlike $services->{$name}{command}, qr/--protected-mode|--requirepass|--masterauth/, '... that is in a file';
     ok +(grep { $_ eq 'secrets:/etc/lines:ro' } @{$services->{$name}{volumes}}), '... which it has';
     like $services->{$name}{healthcheck}{test}[1], qr{^REDISCLI_AUTH=\$\(cat /etc/lines/redis\.key\) }, '... and its healthcheck as well';
 }
-like path("$root/docker/node.conf")->slurp, qr{^lines_redis .*password_file=/etc/lines/redis\.key;$}m, 'as have the nodes';
+like path("$root/docker/node.conf")->slurp, qr{^lines_redis  redis://redis.*password_file=/etc/lines/redis\.key;$}m, 'as have the nodes';
+like path("$root/docker/node.conf")->slurp, qr{^lines_redis  limits redis://limits:6379/0 password_file=/etc/lines/redis\.key timeout=}m, '... whose limits are elsewhere';
+like $docker, qr{^COPY .*conf/redis-limits\.conf /usr/local/etc/redis-limits\.conf$}m, 'where nothing is kept';
+is_deeply $services->{limits}{entrypoint}, ['redis-server', '/usr/local/etc/redis-limits.conf'], '... by the settings for that';
 like $services->{replica}{command}, qr/--replicaof redis 6379/,              'it has a replica';
 
 # Compose 2 needs no engine to read a file: as a plugin of docker's client, or as Debian 13 has it

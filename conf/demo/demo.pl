@@ -60,7 +60,7 @@ sub main () {
 
     path($run)->make_path;
     -e $opt{module} or die "$opt{module} is not there: make\n";
-    length("$run/redis.sock") < 108 or die "$run is too long a path for a Unix socket: make BUILD=...\n";
+    length("$run/limits.sock") < 108 or die "$run is too long a path for a Unix socket: make BUILD=...\n";
 
     say 'stopped the demo that was running' if stop_other();
 
@@ -321,16 +321,22 @@ sub quoted ($value) {
     return "'" . $value =~ s/'/'\\''/gr . "'";
 }
 
+# and one of limits alone
 sub start_redis () {
-    my $socket = "$run/redis.sock";
+    start_one('redis',  'redis.conf',        '--dir', "$run/redis");
+    start_one('limits', 'redis-limits.conf', '--dir', "$run/redis");
+}
+
+sub start_one ($name, $conf, @more) {
+    my $socket = "$run/$name.sock";
 
     unlink $socket;
     start(
-        'redis', 'TERM', 'redis-server', "$root/conf/redis.conf", '--port', 0, '--unixsocket', $socket, '--unixsocketperm', 700,
-        '--dir', "$run/redis", '--daemonize', 'no'
+        $name, 'TERM', 'redis-server', "$root/conf/$conf", '--port', 0, '--unixsocket', $socket, '--unixsocketperm', 700, @more,
+        '--daemonize', 'no'
     );
 
-    wait_for(60, 'redis', sub {
+    wait_for(60, $name, sub {
         my $peer = IO::Socket::UNIX->new(Peer => $socket) or return 0;
         print $peer "PING\r\n";
         return (<$peer> // '') =~ /^\+PONG/;

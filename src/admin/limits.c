@@ -8,6 +8,7 @@
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
+#include "auth/auth.h"
 #include "http/text.h"
 #include "limit/limit.h"
 
@@ -151,6 +152,29 @@ lines_asks(lines_admin_put_rate, own_rate_t *own, limit_put,
                             "own");
     }
 
+    return NGX_OK;
+}
+
+
+/* nodes look at it anew, as at a key that was revoked */
+
+ngx_int_t
+lines_admin_tell_rates(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t  plans = ngx_string(LINES_RATES_PLANS);
+
+    return lines_key_revoked(&ctx->caller, NULL, NULL,
+                             .id = ctx->identity.tenant.len
+                                   ? ctx->identity.tenant : plans,
+                             .channel = ngx_string(LINES_REVOKED));
+}
+
+
+ngx_int_t
+lines_admin_show_put(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    own_rate_t  *own = ctx->data;
+
     return lines_json_ok(ctx, "{'limit':'%V','rate':'%V','burst':%L}",
                          &ctx->params[1], &own->text, own->burst);
 }
@@ -179,8 +203,18 @@ lines_asks(lines_admin_show_rate, own_rate_t *own, rate_get,
 }
 
 
-lines_asks(lines_admin_delete_rate, own_rate_t *own, rate_del,
-           .limits_key = own->key, .field = own->field)
+ngx_int_t
+lines_admin_delete_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    own_rate_t  *own = ctx->data;
+
+    return lines_rate_del(&ctx->caller, NULL, NULL, .limits_key = own->key,
+                          .field = own->field);
+}
+
+
+ngx_int_t
+lines_admin_show_deleted_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_json_ok(ctx, "{'limit':'%V','deleted':true}",
                          &ctx->params[1]);

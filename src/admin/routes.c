@@ -34,7 +34,8 @@
 #define PUT_TENANT(of)                                                        \
     take("put_" #of, lines_admin_id, &lines_admin_##of##_input,               \
          lines_read_input, lines_admin_index_tenant, lines_admin_put_tenant,  \
-         lines_admin_index_again, lines_admin_show_##of)
+         lines_admin_tell_rates, lines_admin_index_again,                     \
+         lines_admin_show_##of)
 
 #define GET_TENANT(of)                                                        \
     row("get_" #of, lines_admin_id, NULL, lines_admin_tenant_exists,          \
@@ -73,16 +74,19 @@
 #define PUT_LIMIT(about)                                                      \
     take("put_limit", about, &lines_admin_rate_input, lines_admin_id,         \
          lines_admin_find_limit, lines_read_input, lines_admin_name_rate,     \
-         lines_admin_write_rate, lines_admin_put_rate)
+         lines_admin_write_rate, lines_admin_put_rate, lines_admin_tell_rates, \
+         lines_admin_show_put)
 
-#define own_limit(name, about, step)                                          \
+#define own_limit(name, about, ...)                                           \
     row(name, about, &lines_admin_rate_own, lines_admin_id,                   \
-        lines_admin_find_limit, lines_read_input, lines_admin_name_rate, step)
+        lines_admin_find_limit, lines_read_input, lines_admin_name_rate,      \
+        __VA_ARGS__)
 
 #define GET_LIMIT(about)                                                      \
     own_limit("get_limit", about, lines_admin_show_rate)
 #define DELETE_LIMIT(about)                                                   \
-    own_limit("delete_limit", about, lines_admin_delete_rate)
+    own_limit("delete_limit", about, lines_admin_delete_rate,                 \
+              lines_admin_tell_rates, lines_admin_show_deleted_rate)
 
 
 static lines_route_t  admin_routes[] = {

@@ -61,7 +61,8 @@ lines_step_t  lines_admin_name_ticket, lines_admin_read_ticket,
     lines_admin_assign_number, lines_admin_move_ticket;
 lines_step_t  lines_admin_list_limits, lines_admin_find_limit,
     lines_admin_name_rate, lines_admin_write_rate, lines_admin_put_rate,
-    lines_admin_show_rate, lines_admin_delete_rate;
+    lines_admin_tell_rates, lines_admin_show_put, lines_admin_show_rate,
+    lines_admin_delete_rate, lines_admin_show_deleted_rate;
 
 
 #endif /* _LINES_ADMIN_ROUTES_H_INCLUDED_ */

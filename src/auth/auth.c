@@ -762,13 +762,9 @@ lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* NULL: some may have been, unheard */
-
-static void
-key_revoked(void *data, ngx_str_t *message)
+void
+lines_auth_told(lines_main_conf_t *lmcf, ngx_str_t *message)
 {
-    lines_main_conf_t *lmcf = data;
-
     u_char  digest[LINES_SHA256_LEN];
 
     if (message == NULL) {
@@ -781,12 +777,13 @@ key_revoked(void *data, ngx_str_t *message)
 
 
 ngx_int_t
-lines_auth_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+lines_auth_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf,
+    lines_message_pt told)
 {
     ngx_str_t  channel = ngx_string(LINES_REVOKED);
 
     lmcf->subscriber = lines_subscriber_create(cycle, lmcf->redis, &channel,
-                                               key_revoked, lmcf);
+                                               told, lmcf);
 
     return lmcf->subscriber ? NGX_OK : NGX_ERROR;
 }

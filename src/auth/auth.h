@@ -86,12 +86,22 @@ ngx_int_t lines_authenticate_account(ngx_http_request_t *r, lines_ctx_t *ctx);
 ngx_int_t lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
-/* init_process, exit_process: what revokes keys on this node */
+/*
+ * init_process, exit_process: the subscription by which keys are revoked on
+ * this node.  told, with lmcf, hears what comes, and hands it on to
+ * lines_auth_told() among others.
+ */
 
-ngx_int_t lines_auth_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
+ngx_int_t lines_auth_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf,
+    lines_message_pt told);
 void lines_auth_exit_process(lines_main_conf_t *lmcf);
 
-/* the channel that revoked keys are announced on, by their id */
+/* NULL: some may have been revoked, unheard */
+void lines_auth_told(lines_main_conf_t *lmcf, ngx_str_t *message);
+
+/* its channel: revoked keys are announced by their id, and a tenant whose rate
+   or plan has changed (limit/lease.h); what is neither is no affair of a node
+   that does not know it */
 #define LINES_REVOKED  "lines:revoked"
 
 

@@ -40,6 +40,8 @@ typedef struct lines_concurrency_s   lines_concurrency_t;
 typedef struct {
     /* store */
     lines_redis_conf_t     redis_conf;
+    lines_redis_conf_t     limits_conf;  /* of counts alone; no name: redis has
+                                            them */
     lines_redis_t         *redis;        /* of this worker */
     lines_subscriber_t    *subscriber;
 

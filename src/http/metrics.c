@@ -34,7 +34,7 @@ static lines_metrics_area_t    *metrics_area;
 static lines_metrics_worker_t  *metrics_worker;
 static ngx_slab_pool_t         *metrics_shpool;
 static ngx_event_t              metrics_timer;
-static lines_redis_status_t     metrics_published;
+static lines_redis_status_t     metrics_published[LINES_METRICS_STORES];
 
 
 void *
@@ -157,50 +157,66 @@ metrics_code(ngx_http_request_t *r)
 
 
 #define metrics_delta(counter, field)                                         \
-    lines_metrics_add(counter, status.field - metrics_published.field)
+    lines_metrics_add(redis[store].counter,                                   \
+                      status.field - metrics_published[store].field)
+
+
+static void
+metrics_publish_store(lines_redis_t *redis, ngx_uint_t store)
+{
+    ngx_uint_t            i;
+    lines_redis_status_t  status;
+
+    lines_redis_status(redis, &status);
+
+    metrics_delta(commands, commands);
+    metrics_delta(errors, errors);
+    metrics_delta(disk, disk);
+    metrics_delta(timeouts, timeouts);
+    metrics_delta(late, late);
+    metrics_delta(refused, refused);
+    metrics_delta(resends, resends);
+    metrics_delta(repeats, repeats);
+    metrics_delta(reconnects, reconnects);
+
+    for (i = 0; i < LINES_REDIS_LATENCIES; i++) {
+        metrics_delta(latency.buckets[i], latency[i]);
+    }
+
+    metrics_delta(latency.sum, latency_sum);
+
+    if (status.away && !metrics_published[store].away) {
+        lines_metrics_inc(redis[store].opened);
+    }
+
+    if (metrics_worker->pid == (ngx_atomic_uint_t) ngx_pid) {
+        metrics_worker->redis[store].connected = status.connected;
+        metrics_worker->redis[store].away = status.away;
+        metrics_worker->redis[store].probing = status.probing;
+        metrics_worker->redis[store].inflight = status.inflight;
+    }
+
+    metrics_published[store] = status;
+
+    /* a warning goes once its cause has gone */
+
+    if (status.settings || status.evicts || status.no_aof) {
+        lines_redis_review(redis);
+    }
+}
 
 
 static void
 metrics_publish(lines_main_conf_t *lmcf)
 {
-    ngx_uint_t            i;
-    lines_redis_status_t  status;
+    lines_redis_t  *limits;
 
-    lines_redis_status(lmcf->redis, &status);
+    limits = lines_redis_limits(lmcf->redis);
 
-    metrics_delta(redis_commands, commands);
-    metrics_delta(redis_errors, errors);
-    metrics_delta(redis_disk, disk);
-    metrics_delta(redis_timeouts, timeouts);
-    metrics_delta(redis_late, late);
-    metrics_delta(redis_refused, refused);
-    metrics_delta(redis_resends, resends);
-    metrics_delta(redis_repeats, repeats);
-    metrics_delta(redis_reconnects, reconnects);
+    metrics_publish_store(lmcf->redis, LINES_METRICS_REDIS);
 
-    for (i = 0; i < LINES_REDIS_LATENCIES; i++) {
-        metrics_delta(redis_latency.buckets[i], latency[i]);
-    }
-
-    metrics_delta(redis_latency.sum, latency_sum);
-
-    if (status.away && !metrics_published.away) {
-        lines_metrics_inc(redis_opened);
-    }
-
-    if (metrics_worker->pid == (ngx_atomic_uint_t) ngx_pid) {
-        metrics_worker->redis_connected = status.connected;
-        metrics_worker->redis_away = status.away;
-        metrics_worker->redis_probing = status.probing;
-        metrics_worker->redis_inflight = status.inflight;
-    }
-
-    metrics_published = status;
-
-    /* a warning goes once its cause has gone */
-
-    if (status.settings || status.evicts || status.no_aof) {
-        lines_redis_review(lmcf->redis);
+    if (limits != lmcf->redis) {
+        metrics_publish_store(limits, LINES_METRICS_REDIS_LIMITS);
     }
 }
 

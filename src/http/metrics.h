@@ -72,6 +72,30 @@ typedef struct {
 } lines_histogram_t;
 
 
+/* published by each worker, once a second, from the store's own */
+
+typedef struct {
+    ngx_atomic_t       commands;
+    ngx_atomic_t       errors;
+    ngx_atomic_t       disk;
+    ngx_atomic_t       timeouts;
+    ngx_atomic_t       late;
+    ngx_atomic_t       refused;
+    ngx_atomic_t       resends;
+    ngx_atomic_t       repeats;
+    ngx_atomic_t       reconnects;
+    ngx_atomic_t       opened;      /* the breaker */
+    lines_histogram_t  latency;
+} lines_metrics_redis_t;
+
+
+enum {
+    LINES_METRICS_REDIS = 0,
+    LINES_METRICS_REDIS_LIMITS,     /* "lines_redis limits" */
+    LINES_METRICS_STORES
+};
+
+
 typedef struct {
     ngx_atomic_t       requests[LINES_METRICS_NAMES][LINES_METRICS_CODES];
     lines_histogram_t  latency[LINES_METRICS_NAMES];
@@ -101,19 +125,7 @@ typedef struct {
     ngx_atomic_t       malformed;         /* hints */
     ngx_atomic_t       audit[LINES_METRICS_AUDITS];
 
-    /* published by each worker, once a second, from the store's own */
-
-    ngx_atomic_t       redis_commands;
-    ngx_atomic_t       redis_errors;
-    ngx_atomic_t       redis_disk;
-    ngx_atomic_t       redis_timeouts;
-    ngx_atomic_t       redis_late;
-    ngx_atomic_t       redis_refused;
-    ngx_atomic_t       redis_resends;
-    ngx_atomic_t       redis_repeats;
-    ngx_atomic_t       redis_reconnects;
-    ngx_atomic_t       redis_opened;      /* the breaker */
-    lines_histogram_t  redis_latency;
+    lines_metrics_redis_t  redis[LINES_METRICS_STORES];
 } lines_metrics_slot_t;
 
 
@@ -121,10 +133,13 @@ typedef struct {
 
 typedef struct {
     ngx_atomic_t  pid;    /* 0: nobody's */
-    ngx_atomic_t  redis_connected;
-    ngx_atomic_t  redis_away;
-    ngx_atomic_t  redis_probing;
-    ngx_atomic_t  redis_inflight;
+
+    struct {
+        ngx_atomic_t  connected;
+        ngx_atomic_t  away;
+        ngx_atomic_t  probing;
+        ngx_atomic_t  inflight;
+    } redis[LINES_METRICS_STORES];
 } lines_metrics_worker_t;
 
 

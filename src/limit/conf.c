@@ -277,10 +277,7 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         limit->rate.burst = ngx_max(limit->rate.burst, 1);
     }
 
-    if (lines_redis_format(cf->pool, &limit->interval, "%.6f",
-                           limit->rate.interval)
-        != NGX_OK
-        || limit_identify(cf, limit) != NGX_OK
+    if (limit_identify(cf, limit) != NGX_OK
         || limit_register(cf, &limit) != NGX_OK)
     {
         return NGX_CONF_ERROR;

@@ -3,8 +3,8 @@
  * The generic cell rate algorithm: a bucket of `burst` tokens that fills at a
  * steady rate, kept as one instant, the theoretical arrival time (TAT) at
  * which it will be full.  Knows no request and no clock of its own; the same
- * arithmetic as scripts/gcra.lua and limit_settle.lua, on Redis' clock there, on
- * the node's here.
+ * arithmetic as scripts/limit_settle.lua, on Redis' clock there, on the node's
+ * here.
  *
  * Instants and durations are microseconds in doubles: integers of that size
  * are exact, and intervals need not be whole.

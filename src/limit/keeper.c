@@ -12,9 +12,7 @@
 #define LINES_KEEPER_TICK      20
 #define LINES_KEEPER_INTERVAL  250    /* of others: it has died */
 #define LINES_KEEPER_JOINS     1000
-#define LINES_KEEPER_PLANS     1000
 #define LINES_KEEPER_CALLS     (2 * LINES_SHARDS)
-#define LINES_KEEPER_LOOKS     256
 
 
 /* a settlement on its way */
@@ -28,17 +26,6 @@ typedef struct {
 } lines_keeper_call_t;
 
 
-/* a look at the rates of a tenant and its plan */
-
-typedef struct {
-    ngx_uint_t            busy;
-    lines_limit_t        *limit;
-    int64_t               version;
-    ngx_str_t             key;
-    u_char                data[LINES_LEASE_KEY_MAX];
-} lines_keeper_look_t;
-
-
 /* what each worker does in the background */
 
 static struct {
@@ -47,18 +34,15 @@ static struct {
     ngx_slab_pool_t      *shpool;
     ngx_event_t           timer;
     lines_caller_t        caller;
-    ngx_msec_t            asked;      /* for the plans' rates */
-    ngx_uint_t            asking;     /* flag */
     ngx_msec_t            joining;    /* asked for, or 0 */
-    ngx_pool_t           *plans;      /* or NULL */
     lines_keeper_call_t   calls[LINES_KEEPER_CALLS];
-    lines_keeper_look_t   looks[LINES_KEEPER_LOOKS];
 } keeper;
 
 
 void *
 lines_lease_init(ngx_slab_pool_t *pool)
 {
+    ngx_uint_t           i;
     lines_lease_area_t  *new;
 
     new = ngx_slab_calloc(pool, sizeof(lines_lease_area_t));
@@ -75,11 +59,16 @@ lines_lease_init(ngx_slab_pool_t *pool)
     ngx_queue_init(&new->lru);
     lines_ledger_init(&new->ledger);
 
+    for (i = 0; i < LINES_LEASE_TENANTS; i++) {
+        ngx_queue_init(&new->tenants[i]);
+    }
+
     /* a quarter of the zone, or half where ids are long: others live there */
 
     new->buckets_max = (ngx_uint_t) (pool->end - pool->start) / 4
                        / LINES_LEASE_SLAB;
     new->swept = ngx_current_msec;
+    new->missed = ngx_current_msec;
 
     return new;
 }
@@ -128,6 +117,11 @@ keeper_forget(ngx_uint_t forget)
     }
 
     ngx_queue_remove(&found->lru);
+
+    if (found->looks) {
+        ngx_queue_remove(&found->tenants);
+    }
+
     ngx_rbtree_delete(&keeper.area->rbtree, &found->node.node);
     keeper.area->buckets--;
 
@@ -202,10 +196,8 @@ lines_keeper_lock(lines_limit_t *limit, ngx_str_t *key)
 }
 
 
-/* "INTERVAL BURST ..." */
-
-static ngx_int_t
-keeper_rate(ngx_str_t *interval, ngx_str_t *burst, lines_rate_t *rate)
+ngx_int_t
+lines_keeper_parse(ngx_str_t *interval, ngx_str_t *burst, lines_rate_t *rate)
 {
     ngx_int_t  n;
 
@@ -254,7 +246,7 @@ lines_keeper_told(lines_lease_node_t *node, ngx_str_t *text, int64_t settled,
         version = ngx_atoof(rest.data, rest.len);
 
         if (version == NGX_ERROR
-            || keeper_rate(&interval, &burst, &rate) != NGX_OK)
+            || lines_keeper_parse(&interval, &burst, &rate) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -289,82 +281,6 @@ keeper_node(lines_bucket_t *bucket)
 }
 
 
-static ngx_int_t
-keeper_looked(void *data, lines_rate_look_reply_t *reply)
-{
-    lines_keeper_look_t *look = data;
-
-    ngx_str_t           *plan, rest, interval, burst;
-    ngx_uint_t           i;
-    lines_rate_t         rate;
-    lines_lease_node_t  *node;
-
-    look->busy = 0;
-
-    if (reply == NULL) {
-        return NGX_OK;
-    }
-
-    rest = reply->rate;
-    interval = lines_word(&rest);
-    burst = lines_word(&rest);
-
-    plan = (reply->rate.len == 0 && look->limit->plans)
-           ? look->limit->plans->elts : NULL;
-
-    for (i = 0; plan && i < look->limit->plans->nelts; i += 3) {
-        if (lines_same(&plan[i], &reply->plan)) {
-            interval = plan[i + 1];
-            burst = plan[i + 2];
-            break;
-        }
-    }
-
-    node = lines_keeper_lock(NULL, &look->key);
-
-    if (node) {
-        node->own = (keeper_rate(&interval, &burst, &rate) == NGX_OK);
-
-        lines_bucket_rate(&node->bucket,
-                          node->own ? &rate : &look->limit->rate,
-                          look->version, ngx_current_msec);
-    }
-
-    ngx_shmtx_unlock(&keeper.shpool->mutex);
-
-    return NGX_OK;
-}
-
-
-void
-lines_keeper_look(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant)
-{
-    lines_keeper_look_t  *look, *last;
-
-    look = keeper.looks;
-    last = look + LINES_KEEPER_LOOKS;
-
-    while (look < last && look->busy) {
-        look++;
-    }
-
-    if (look == last) {
-        return;
-    }
-
-    look->limit = limit;
-    look->version = (int64_t) ngx_cached_time->sec * 1000
-                    + (int64_t) ngx_cached_time->msec;
-    look->key.len = key->len;
-    look->key.data = look->data;
-    ngx_memcpy(look->data, key->data, key->len);
-
-    look->busy = (lines_try_rate_look(&keeper.caller, keeper_looked, look,
-                                      .tenant = *tenant, .limit = limit->id)
-                  == NGX_AGAIN);
-}
-
-
 static ngx_str_t
 keeper_id(void)
 {
@@ -372,17 +288,17 @@ keeper_id(void)
 }
 
 
-lines_caller_t *
-lines_keeper_caller(void)
-{
-    return &keeper.caller;
-}
-
-
 lines_lease_area_t *
 lines_keeper_area(void)
 {
     return keeper.area;
+}
+
+
+void
+lines_keeper_lock_zone(void)
+{
+    ngx_shmtx_lock(&keeper.shpool->mutex);
 }
 
 
@@ -520,97 +436,6 @@ lines_keeper_settle(ngx_uint_t number, ngx_uint_t all)
 
 
 static ngx_int_t
-keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
-    ngx_str_t *value)
-{
-    ngx_str_t  *plan, rest, interval;
-    ngx_uint_t  i;
-
-    rest = *value;
-    interval = lines_word(&rest);
-
-    if (interval.len == value->len
-        || field->len <= limit->id.len
-        || field->data[limit->id.len] != ' '
-        || ngx_strncmp(field->data, limit->id.data, limit->id.len) != 0)
-    {
-        return NGX_OK;
-    }
-
-    if (limit->plans == NULL) {
-        limit->plans = ngx_array_create(pool, 12, sizeof(ngx_str_t));
-    }
-
-    plan = limit->plans ? ngx_array_push_n(limit->plans, 3) : NULL;
-    if (plan == NULL) {
-        return NGX_ERROR;
-    }
-
-    plan[0].data = field->data + limit->id.len + 1;
-    plan[0].len = field->len - limit->id.len - 1;
-    plan[1] = interval;
-    plan[2] = lines_word(&rest);
-
-    for (i = 0; i < 3; i++) {
-        plan[i].data = ngx_pstrdup(pool, &plan[i]);
-        if (plan[i].data == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * Replaces what was known: fields are "LIMIT PLAN", values "INTERVAL BURST
- * TEXT".
- */
-
-static ngx_int_t
-keeper_plans(void *data, lines_plan_rates_reply_t *reply)
-{
-    ngx_str_t       *pair;
-    ngx_uint_t       i, n;
-    ngx_pool_t      *pool;
-    lines_limit_t  **limit;
-
-    keeper.asking = 0;
-
-    pool = (reply && reply->pairs.n) ? ngx_create_pool(4096, keeper.timer.log)
-                                     : NULL;
-
-    if (reply == NULL || (reply->pairs.n && pool == NULL)) {
-        keeper.asked -= LINES_KEEPER_PLANS;
-        return NGX_OK;
-    }
-
-    limit = keeper.lmcf->limits->elts;
-
-    for (i = 0; i < keeper.lmcf->limits->nelts; i++) {
-        limit[i]->plans = NULL;
-
-        for (n = 0; n + 1 < reply->pairs.n; n += 2) {
-            pair = &reply->pairs.elts[n];
-
-            if (keeper_plan(pool, limit[i], &pair[0], &pair[1]) != NGX_OK) {
-                limit[i]->plans = NULL;
-                break;
-            }
-        }
-    }
-
-    if (keeper.plans) {
-        ngx_destroy_pool(keeper.plans);
-    }
-
-    keeper.plans = pool;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
 keeper_joined(void *data, lines_limit_join_reply_t *reply)
 {
     lines_ledger_t  *ledger;
@@ -711,26 +536,16 @@ keeper_handler(ngx_event_t *ev)
         return;
     }
 
-    lines_redis_status(keeper.lmcf->redis, &status);
+    lines_redis_status(lines_redis_limits(keeper.lmcf->redis), &status);
 
     ours = status.serves ? keeper_sweep() : 0;
-
-    if (status.serves
-        && !keeper.asking
-        && ngx_current_msec - keeper.asked >= LINES_KEEPER_PLANS
-        && lines_try_plan_rates(&keeper.caller, keeper_plans, NULL)
-           == NGX_AGAIN)
-    {
-        keeper.asking = 1;
-        keeper.asked = ngx_current_msec;
-    }
 
     ngx_add_timer(ev, ours ? LINES_KEEPER_TICK : LINES_KEEPER_INTERVAL);
 }
 
 
-ngx_int_t
-lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+void
+lines_keeper_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
     ngx_uint_t       i;
     lines_limit_t  **limit;
@@ -739,7 +554,7 @@ lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     keeper.shpool = lines_zone_pool(lmcf);
 
     if (lmcf->limits == NULL) {
-        return NGX_OK;
+        return;
     }
 
     limit = lmcf->limits->elts;
@@ -759,8 +574,6 @@ lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     keeper.timer.cancelable = 1;
 
     ngx_add_timer(&keeper.timer, LINES_KEEPER_TICK);
-
-    return NGX_OK;
 }
 
 
@@ -799,7 +612,7 @@ keeper_end(void)
 
 
 void
-lines_lease_exit_process(lines_main_conf_t *lmcf)
+lines_keeper_exit_process(lines_main_conf_t *lmcf)
 {
     lines_redis_status_t  status;
 
@@ -807,7 +620,7 @@ lines_lease_exit_process(lines_main_conf_t *lmcf)
         return;
     }
 
-    lines_redis_status(lmcf->redis, &status);
+    lines_redis_status(lines_redis_limits(lmcf->redis), &status);
 
     if (status.serves) {
         keeper_end();
@@ -817,11 +630,6 @@ lines_lease_exit_process(lines_main_conf_t *lmcf)
 
     if (keeper.timer.timer_set) {
         ngx_del_timer(&keeper.timer);
-    }
-
-    if (keeper.plans) {
-        ngx_destroy_pool(keeper.plans);
-        keeper.plans = NULL;
     }
 }
 

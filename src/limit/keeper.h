@@ -16,6 +16,8 @@
 #define LINES_LEASE_KEY_MAX  255
 #define LINES_LEASE_TEXT     160    /* of what is settled of a bucket */
 
+#define LINES_LEASE_TENANTS  256    /* queues of them, by their hash */
+
 
 typedef struct {
     ngx_rbtree_t          rbtree;
@@ -26,6 +28,10 @@ typedef struct {
     ngx_pid_t             keeper;       /* the worker that settles; or 0 */
     ngx_msec_t            swept;        /* by it */
     ngx_msec_t            joined;       /* when that was asked for */
+    ngx_msec_t            missed;       /* until then rates may have become
+                                           others, unheard */
+    ngx_queue_t           tenants[LINES_LEASE_TENANTS];
+                                        /* buckets whose rate is a tenant's */
     u_char                id[LINES_ID_LEN];     /* the node's */
     lines_ledger_t        ledger;
 } lines_lease_area_t;
@@ -35,14 +41,23 @@ typedef struct {
     ngx_str_node_t        node;         /* its string is data */
     ngx_queue_t           lru;
     lines_bucket_t        bucket;
-    ngx_msec_t            looked;       /* when its tenant was asked */
 
-    unsigned              looks:1;      /* at least once */
-    unsigned              own:1;        /* not the configuration's rate */
+    ngx_queue_t           tenants;      /* once its tenant was asked, */
+    ngx_msec_t            looked;       /* and when */
+    uint32_t              tenant;       /* hashes: of it, */
+    uint32_t              plan;         /* and of its plan */
 
+    unsigned              looks:1;      /* it was asked */
+    unsigned              stale:1;      /* to be asked again */
+    unsigned              its:1;        /* the rate is its tenant's own, */
+    unsigned              own:1;        /* or at least not the
+                                           configuration's */
     u_char                data[1];
 } lines_lease_node_t;
 
+
+void lines_keeper_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
+void lines_keeper_exit_process(lines_main_conf_t *lmcf);
 
 /*
  * The bucket of a key, made where there is none and limit is given; NULL: none.
@@ -51,6 +66,9 @@ typedef struct {
 lines_lease_node_t *lines_keeper_lock(lines_limit_t *limit, ngx_str_t *key);
 void lines_keeper_unlock(void);
 
+/* the zone alone */
+void lines_keeper_lock_zone(void);
+
 /* what limit_settle.lua reads of a bucket, at most LINES_LEASE_TEXT; and says,
    to who asked then */
 size_t lines_keeper_write(u_char *text, lines_bucket_t *bucket,
@@ -58,17 +76,17 @@ size_t lines_keeper_write(u_char *text, lines_bucket_t *bucket,
 ngx_int_t lines_keeper_told(lines_lease_node_t *node, ngx_str_t *text,
     int64_t settled, ngx_msec_t asked);
 
+/* INTERVAL and BURST; NGX_ERROR: they are no rate */
+ngx_int_t lines_keeper_parse(ngx_str_t *interval, ngx_str_t *burst,
+    lines_rate_t *rate);
+
 lines_lease_area_t *lines_keeper_area(void);
-lines_caller_t *lines_keeper_caller(void);
 
 /* With the zone unlocked: */
 
 /* settles what a shard has ready; all: flag, whatever is open */
 void lines_keeper_settle(ngx_uint_t shard, ngx_uint_t all);
 
-/* looks up the rate that the bucket's tenant has of its own, or its plan */
-void lines_keeper_look(lines_limit_t *limit, ngx_str_t *key,
-    ngx_str_t *tenant);
 
 
 #endif /* _LINES_LIMIT_KEEPER_H_INCLUDED_ */

@@ -1,12 +1,36 @@
 
 #include "http/text.h"
 #include "http/zone.h"
-#include "limit/keeper.h"
 #include "limit/lease.h"
+#include "limit/rates.h"
 
 
-#define LINES_LEASE_FRESH  15000    /* ms for which a rate is good, */
-#define LINES_LEASE_LOOK   1000     /* where it decides something */
+ngx_int_t
+lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+{
+    lines_keeper_init_process(cycle, lmcf);
+
+    if (lmcf->limits) {
+        lines_rates_init_process(cycle, lmcf);
+    }
+
+    return NGX_OK;
+}
+
+
+void
+lines_lease_exit_process(lines_main_conf_t *lmcf)
+{
+    lines_keeper_exit_process(lmcf);
+    lines_rates_exit_process();
+}
+
+
+void
+lines_lease_told(ngx_str_t *message)
+{
+    lines_rates_told(message);
+}
 
 
 /* after a reload the configuration may say another */
@@ -38,22 +62,21 @@ lines_lease_take(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant,
 
     lease_configured(node, limit);
 
-    rc = lines_ledger_admit(&lines_keeper_area()->ledger, &node->bucket,
-                            ngx_current_msec, gcra, &hurry);
+    lines_rates_apply(node, limit);
+
+    hurry = 0;
+    rc = limit->each ? NGX_DECLINED
+                     : lines_ledger_admit(&lines_keeper_area()->ledger,
+                                          &node->bucket, ngx_current_msec,
+                                          gcra, &hurry);
 
     /* a rate that decides something should be the latest */
 
     look = tenant->len
            && (limit->kind & LINES_LIMIT_IDENTITY)
-           && (!node->looks
-               || lines_zone_since(node->looked)
-                  >= (rc == NGX_OK && node->bucket.state < LINES_BUCKET_READY
-                      ? LINES_LEASE_FRESH : LINES_LEASE_LOOK));
-
-    if (look) {
-        node->looks = 1;
-        node->looked = ngx_current_msec;
-    }
+           && lines_rates_due(node, tenant,
+                              node->bucket.state >= LINES_BUCKET_READY
+                              || (rc != NGX_OK && !limit->each));
 
     *rate = node->bucket.rate;
     shard = node->bucket.shard;
@@ -61,7 +84,7 @@ lines_lease_take(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant,
     lines_keeper_unlock();
 
     if (look) {
-        lines_keeper_look(limit, key, tenant);
+        lines_rates_look(limit, key, tenant);
     }
 
     if (hurry) {
@@ -191,74 +214,31 @@ lines_lease_answered(lines_limit_t *limit, ngx_str_t *key, ngx_msec_t asked,
 }
 
 
-ngx_int_t
-lines_lease_exact(lines_limit_t *limit, ngx_str_t *key,
-    lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra)
-{
-    ngx_msec_t           now;
-    lines_lease_node_t  *node;
-
-    if (reply == NULL
-        || reply->remaining < 0
-        || reply->retry < 0
-        || reply->burst <= 0
-        || reply->burst > LINES_BURST_MAX
-        || reply->interval.len == 0)
-    {
-        return NGX_ERROR;
-    }
-
-    rate->interval = strtod((char *) reply->interval.data, NULL);
-    rate->burst = (ngx_uint_t) reply->burst;
-
-    if (!(rate->interval > 0 && rate->interval <= LINES_INTERVAL_MAX)) {
-        return NGX_ERROR;
-    }
-
-    *gcra = (lines_gcra_t) {
-        (reply->granted != 0), reply->remaining, reply->retry
-    };
-
-    now = ngx_current_msec;
-    node = lines_keeper_lock(limit, key);
-
-    if (node) {
-        node->bucket.rate = *rate;
-        node->own = 1;
-
-        lines_ledger_told(&lines_keeper_area()->ledger, &node->bucket,
-                          lines_gcra_tat(rate, 0, gcra->remaining), 0, now,
-                          now);
-    }
-
-    lines_keeper_unlock();
-
-    return NGX_OK;
-}
-
-
 void
-lines_lease_give(lines_limit_t *limit, ngx_str_t *key, double interval)
+lines_lease_give(lines_limit_t *limit, ngx_str_t *key)
 {
-    u_char               us[64];
+    ngx_uint_t           shard;
     lines_lease_node_t  *node;
 
-    if (limit->each) {
-        (void) lines_forget_gcra_return(lines_keeper_caller(),
-                  .bucket_key = *key, .interval.data = us,
-                  .interval.len = ngx_snprintf(us, sizeof(us), "%.6f", interval)
-                                  - us);
-        return;
-    }
-
     node = lines_keeper_lock(limit, key);
+    shard = LINES_SHARDS;
 
     if (node) {
         lines_ledger_give(&lines_keeper_area()->ledger, &node->bucket,
                           ngx_current_msec);
+
+        if (limit->each) {
+            lines_ledger_ready(&lines_keeper_area()->ledger, &node->bucket,
+                               ngx_current_msec);
+            shard = node->bucket.shard;
+        }
     }
 
     lines_keeper_unlock();
+
+    if (shard < LINES_SHARDS) {
+        lines_keeper_settle(shard, 0);
+    }
 }
 
 

@@ -9,9 +9,11 @@
  * it.  A shard of which a bucket has nearly used up its share is settled at
  * once, by the worker that used it.
  *
- * Rates of tenants and plans: those of plans each worker reads each second;
- * a tenant's, and which plan it has, are looked up as its buckets are used,
- * every 15 s, each second where they decide something.  No request waits.
+ * Rates of tenants and plans lie with the tenants, and nobody waits for them:
+ * those of plans each worker reads each second; a tenant's, and which plan it
+ * has, are looked up as its buckets are used, every 15 s, each second where
+ * they decide something.  What changes is told to all nodes, as a revoked key
+ * is, and looked up at once.
  *
  * Where the zone has no room for another bucket the least used that owes
  * nothing is forgotten; where there is none, Redis is asked for each request.
@@ -31,9 +33,15 @@ ngx_int_t lines_lease_init_process(ngx_cycle_t *cycle,
 void lines_lease_exit_process(lines_main_conf_t *lmcf);
 
 /*
- * sync=lease: a token, if this node may take it by itself; gcra says what
- * becomes of the request, rate by which rate.  NGX_DECLINED: Redis is to be
- * asked.
+ * Of the channel of revocations: a tenant whose rate or plan is another by now,
+ * or LINES_RATES_PLANS, where rates of plans are.  NULL: whatever may have been missed.
+ */
+void lines_lease_told(ngx_str_t *message);
+
+/*
+ * A token, if this node may take it by itself; gcra says what becomes of the
+ * request, rate by which rate.  NGX_DECLINED: Redis is to be asked, as
+ * sync=each has it each time.
  */
 ngx_int_t lines_lease_take(lines_limit_t *limit, ngx_str_t *key,
     ngx_str_t *tenant, lines_rate_t *rate, lines_gcra_t *gcra);
@@ -48,12 +56,8 @@ ngx_int_t lines_lease_answered(lines_limit_t *limit, ngx_str_t *key,
     ngx_msec_t asked, lines_limit_settle_reply_t *reply, lines_rate_t *rate,
     lines_gcra_t *gcra);
 
-/* the same of sync=each, whose buckets gcra.lua keeps */
-ngx_int_t lines_lease_exact(lines_limit_t *limit, ngx_str_t *key,
-    lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra);
-
 /* a token that was had by one of the above was not used */
-void lines_lease_give(lines_limit_t *limit, ngx_str_t *key, double interval);
+void lines_lease_give(lines_limit_t *limit, ngx_str_t *key);
 
 /* without Redis: this node's part of the bucket, at the last known rate */
 void lines_lease_local(lines_limit_t *limit, ngx_str_t *key,

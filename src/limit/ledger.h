@@ -71,7 +71,6 @@ typedef enum {
 
 typedef struct {
     ngx_queue_t   queue;      /* of its shard */
-    ngx_uint_t    shard;      /* its number */
     lines_rate_t  rate;
     int64_t       version;    /* when the rate was read, Unix time, ms; 0: it is
                                  the configuration's */
@@ -82,11 +81,13 @@ typedef struct {
     double        as_of;      /* when those sent were let through */
     ngx_int_t     uses;       /* open; below 0: tokens go back */
     ngx_int_t     sent;
-    ngx_uint_t    asks;       /* on their way */
-    ngx_msec_t    asked;      /* the last of them */
+    ngx_msec_t    asked;      /* the last of the asks */
     ngx_msec_t    first;      /* of the open uses */
     ngx_msec_t    told;       /* by Redis */
 
+    uint32_t      asks;       /* on their way */
+
+    unsigned      shard:6;    /* its number */
     unsigned      state:2;    /* lines_bucket_e */
     unsigned      known:1;    /* told once */
     unsigned      alone:1;    /* it goes on by local */

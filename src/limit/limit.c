@@ -155,8 +155,7 @@ limit_conclude(lines_ctx_t *ctx)
         result->remaining++;
 
         if (result->by == LINES_LIMIT_REDIS) {
-            lines_lease_give(result->limit, &result->key,
-                             result->rate.interval);
+            lines_lease_give(result->limit, &result->key);
 
         } else if (result->by == LINES_LIMIT_NODE) {
             lines_lease_local_give(&result->key);
@@ -167,91 +166,34 @@ limit_conclude(lines_ctx_t *ctx)
 }
 
 
-/* rc: whether Redis gave a good reply, which gcra has then */
-
 static ngx_int_t
-limit_replied(lines_limit_result_t *result, ngx_int_t rc, lines_gcra_t *gcra)
+limit_answered(void *data, lines_limit_settle_reply_t *reply)
 {
+    lines_limit_result_t *result = data;
+
+    lines_gcra_t          gcra;
     lines_limit_state_t  *state;
 
     state = result->ctx->limit;
     state->pending--;
 
-    if (rc == NGX_OK) {
+    if (lines_lease_answered(result->limit, &result->key, result->asked, reply,
+                             &result->rate, &gcra)
+        == NGX_OK)
+    {
         ngx_log_debug4(NGX_LOG_DEBUG_HTTP,
                        result->ctx->request->connection->log, 0,
                        "lines limit: %V granted %ui, remaining %ui, retry %M",
-                       &result->limit->id, gcra->granted, gcra->remaining,
-                       gcra->retry);
+                       &result->limit->id, gcra.granted, gcra.remaining,
+                       gcra.retry);
 
-        limit_settle(result, LINES_LIMIT_REDIS, gcra);
+        limit_settle(result, LINES_LIMIT_REDIS, &gcra);
 
     } else {
         limit_alone(result);
     }
 
     return limit_conclude(result->ctx);
-}
-
-
-static ngx_int_t
-limit_answered(void *data, lines_limit_settle_reply_t *reply)
-{
-    lines_limit_result_t *result = data;
-
-    ngx_int_t     rc;
-    lines_gcra_t  gcra;
-
-    rc = lines_lease_answered(result->limit, &result->key, result->asked, reply,
-                              &result->rate, &gcra);
-
-    return limit_replied(result, rc, &gcra);
-}
-
-
-static ngx_int_t
-limit_exact(void *data, lines_gcra_reply_t *reply)
-{
-    lines_limit_result_t *result = data;
-
-    ngx_int_t     rc;
-    lines_gcra_t  gcra;
-
-    rc = lines_lease_exact(result->limit, &result->key, reply, &result->rate,
-                           &gcra);
-
-    return limit_replied(result, rc, &gcra);
-}
-
-
-/* sync=each: buckets that Redis keeps, where it keeps their tenant */
-
-static ngx_int_t
-limit_ask_exact(lines_limit_result_t *result)
-{
-    lines_limit_t      *limit;
-    lines_gcra_args_t   args;
-
-    limit = result->limit;
-
-    args = (lines_gcra_args_t) {
-        .bucket_key = result->key,
-        .rate = limit->interval,
-        .size = limit->rate.burst,
-        .limit = limit->id
-    };
-
-    if ((limit->kind & LINES_LIMIT_IDENTITY) && result->tenant.len) {
-        args.tenant = result->tenant;
-
-        if (limit->plans) {
-            args.plans.n = limit->plans->nelts;
-            args.plans.elts = limit->plans->elts;
-        }
-    }
-
-    return lines_send_gcra(&result->ctx->caller, LINES_CALL_TRY, &args,
-                           limit_exact, result);
 }
 
 
@@ -270,10 +212,9 @@ limit_ask(lines_limit_result_t *result)
     limit = result->limit;
     state = ctx->limit;
 
-    if (!limit->each
-        && lines_lease_take(limit, &result->key, &result->tenant,
-                            &result->rate, &gcra)
-           == NGX_OK)
+    if (lines_lease_take(limit, &result->key, &result->tenant, &result->rate,
+                         &gcra)
+        == NGX_OK)
     {
         ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
                        "lines limit: %V by itself, granted %ui, remaining %ui",
@@ -285,9 +226,8 @@ limit_ask(lines_limit_result_t *result)
 
     result->asked = ngx_current_msec;
 
-    rc = limit->each ? limit_ask_exact(result)
-                     : lines_lease_ask(&ctx->caller, limit, &result->key,
-                                       limit_answered, result);
+    rc = lines_lease_ask(&ctx->caller, limit, &result->key, limit_answered,
+                         result);
 
     if (rc == NGX_AGAIN) {
         state->pending++;
@@ -328,15 +268,8 @@ limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
 
         whose = identity->key_id.len ? &identity->key_id : &identity->method;
 
-        if (limit->kind == LINES_LIMIT_TENANT) {
-            return limit->each
-                   ? lines_key_limit(r->pool, key, &value, &limit->id)
-                   : lines_redis_format(r->pool, key, "%V:%V", &limit->id,
-                                        &value);
-        }
-
-        return limit->each
-               ? lines_key_limit_of(r->pool, key, &value, &limit->id, whose)
+        return limit->kind == LINES_LIMIT_TENANT
+               ? lines_redis_format(r->pool, key, "%V:%V", &limit->id, &value)
                : lines_redis_format(r->pool, key, "%V:%V:%V", &limit->id,
                                     &value, whose);
     }
@@ -356,9 +289,7 @@ limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
         value.len = sizeof(hex);
     }
 
-    return limit->each
-           ? lines_key_limit_other(r->pool, key, &limit->id, &value)
-           : lines_redis_format(r->pool, key, "%V:%V", &limit->id, &value);
+    return lines_redis_format(r->pool, key, "%V:%V", &limit->id, &value);
 }
 
 

@@ -6,9 +6,10 @@
  * variable as early as the variable has a value, which those that depend on
  * an identity have not before authentication.
  *
- * A bucket lives in Redis and is counted there, on Redis' clock.  sync=each
- * asks for each request (scripts/gcra.lua); sync=lease (the default) lets
- * requests through at once and settles them later: see limit/ledger.h.
+ * A bucket lives in Redis and is counted there, on Redis' clock
+ * (scripts/limit_settle.lua).  sync=each asks for each request; sync=lease (the
+ * default) lets requests through at once and settles them later: see
+ * limit/ledger.h.
  */
 
 #ifndef _LINES_LIMIT_LIMIT_H_INCLUDED_
@@ -52,7 +53,6 @@ typedef struct {
                                              metrics and the admin API */
     ngx_str_t                  name;      /* in headers */
     ngx_str_t                  text;      /* the rate as written */
-    ngx_str_t                  interval;  /* of the rate, for gcra.lua */
     ngx_str_t                  key;       /* as written */
     ngx_http_complex_value_t  *variable;
     ngx_uint_t                 identity;  /* flag: it names one of an
@@ -71,9 +71,8 @@ typedef struct {
     ngx_uint_t                 metric;    /* of this worker: its number among
                                              lines_metrics->limits */
 
-    ngx_array_t               *plans;     /* of this worker, or NULL: plan,
-                                             interval, burst of each that has
-                                             its own, as strings */
+    ngx_array_t               *plans;     /* of this worker, or NULL: those
+                                             that have a rate of their own */
 } lines_limit_t;
 
 
@@ -110,8 +109,7 @@ extern ngx_str_t  lines_limit_outcomes[];
 typedef struct {
     lines_ctx_t            *ctx;
     lines_limit_t          *limit;
-    ngx_str_t               key;       /* the bucket's, in Redis; of
-                                          sync=lease its id */
+    ngx_str_t               key;       /* the bucket's id */
     ngx_str_t               tenant;    /* who was counted */
     ngx_str_t               user;
     ngx_uint_t              late;      /* flag: key depends on who asks */
@@ -162,6 +160,10 @@ ngx_int_t lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /* overrides of plans, by limit and plan */
 #define LINES_LIMIT_PLANS_MAX  1000
+
+/* nodes are told that some are others by now; where it is a tenant's, its name,
+   as "w:ID", in its place: on the channel of revocations */
+#define LINES_RATES_PLANS      "plans"
 
 
 #endif /* _LINES_LIMIT_LIMIT_H_INCLUDED_ */

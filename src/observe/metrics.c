@@ -42,9 +42,13 @@ typedef struct {
     lines_lease_status_t    leases;
     ngx_uint_t              held;
     ngx_uint_t              build;
-    ngx_atomic_uint_t       redis_inflight;
-    ngx_atomic_uint_t       redis_connected;
-    ngx_atomic_uint_t       redis_breaker[3];    /* workers, by its state */
+
+    struct {
+        ngx_atomic_uint_t   inflight;
+        ngx_atomic_uint_t   connected;
+        ngx_atomic_uint_t   breaker[3];    /* workers, by its state */
+    } redis[LINES_METRICS_STORES];
+
     ngx_atomic_uint_t       database_held;
     ngx_atomic_uint_t       survey_age;
     ngx_atomic_uint_t       audit_age;
@@ -75,6 +79,7 @@ typedef struct {
 #define METRICS_BILLING  0x4
 #define METRICS_SURVEY   0x8
 #define METRICS_AUDIT    0x10   /* a pass has ended */
+#define METRICS_LIMITS   0x20   /* a store of limits alone */
 
 
 /*
@@ -88,7 +93,7 @@ typedef struct {
     const char  *name;      /* without a counter's suffix; NULL: more samples */
     const char  *type;
     const char  *help;
-    ngx_uint_t   where;     /* bits; of a family */
+    ngx_uint_t   where;     /* bits */
 
     size_t       offset;
     ngx_uint_t   slots;     /* flag: there, the sum of all, else in the
@@ -114,6 +119,9 @@ typedef struct {
 
 #define in_values(field)                                                      \
     .offset = offsetof(metrics_values_t, field)
+
+#define in_limits(field)                                                      \
+    in_slots(redis[LINES_METRICS_REDIS_LIMITS].field), .where = METRICS_LIMITS
 
 #define in_survey(value)                                                      \
     in_values(survey.values[LINES_SURVEY_##value])
@@ -205,35 +213,54 @@ static const metrics_row_t  metrics_table[] = {
       .nwords = LINES_TENANT_BOUNDS, in_slots(tenant_limited) },
 
     { "lines_redis_operations", "counter",
-      "Operations sent to Redis.", in_slots(redis_commands) },
+      "Operations sent to Redis.", in_slots(redis[LINES_METRICS_REDIS].commands) },
+    { .label = "store=\"limits\"", in_limits(commands) },
     { "lines_redis_failures", "counter",
       "Operations without a good answer: error (a refusal, or a lost "
       "connection), timeout, refused (not sent, as Redis was away or too many "
       "were in flight).",
-      .label = "reason=\"error\"", in_slots(redis_errors) },
-    { .label = "reason=\"disk\"", in_slots(redis_disk) },
-    { .label = "reason=\"timeout\"", in_slots(redis_timeouts) },
-    { .label = "reason=\"refused\"", in_slots(redis_refused) },
+      .label = "reason=\"error\"", in_slots(redis[LINES_METRICS_REDIS].errors) },
+    { .label = "reason=\"disk\"", in_slots(redis[LINES_METRICS_REDIS].disk) },
+    { .label = "reason=\"timeout\"", in_slots(redis[LINES_METRICS_REDIS].timeouts) },
+    { .label = "reason=\"refused\"", in_slots(redis[LINES_METRICS_REDIS].refused) },
+    { .label = "store=\"limits\",reason=\"error\"", in_limits(errors) },
+    { .label = "store=\"limits\",reason=\"disk\"", in_limits(disk) },
+    { .label = "store=\"limits\",reason=\"timeout\"", in_limits(timeouts) },
+    { .label = "store=\"limits\",reason=\"refused\"", in_limits(refused) },
     { "lines_redis_late_replies", "counter",
-      "Replies that came after their deadline.", in_slots(redis_late) },
+      "Replies that came after their deadline.", in_slots(redis[LINES_METRICS_REDIS].late) },
+    { .label = "store=\"limits\"", in_limits(late) },
     { "lines_redis_script_loads", "counter",
-      "Scripts that Redis did not know yet.", in_slots(redis_resends) },
+      "Scripts that Redis did not know yet.", in_slots(redis[LINES_METRICS_REDIS].resends) },
+    { .label = "store=\"limits\"", in_limits(resends) },
     { "lines_redis_repeats", "counter",
-      "Operations sent again on a new connection.", in_slots(redis_repeats) },
+      "Operations sent again on a new connection.", in_slots(redis[LINES_METRICS_REDIS].repeats) },
+    { .label = "store=\"limits\"", in_limits(repeats) },
     { "lines_redis_reconnects", "counter",
-      "Connections made anew.", in_slots(redis_reconnects) },
+      "Connections made anew.", in_slots(redis[LINES_METRICS_REDIS].reconnects) },
+    { .label = "store=\"limits\"", in_limits(reconnects) },
     { "lines_redis_breaker_openings", "counter",
-      "Times that Redis was given up.", in_slots(redis_opened) },
+      "Times that Redis was given up.", in_slots(redis[LINES_METRICS_REDIS].opened) },
+    { .label = "store=\"limits\"", in_limits(opened) },
     { "lines_redis_operation_duration_seconds", "histogram",
-      "Time from an operation to its reply.", in_slots(redis_latency) },
+      "Time from an operation to its reply.", in_slots(redis[LINES_METRICS_REDIS].latency) },
+    { .label = "store=\"limits\"", in_limits(latency) },
     { "lines_redis_in_flight", "gauge",
-      "Operations that wait for their reply.", in_values(redis_inflight) },
+      "Operations that wait for their reply.", in_values(redis[LINES_METRICS_REDIS].inflight) },
+    { .label = "store=\"limits\"", .where = METRICS_LIMITS,
+      in_values(redis[LINES_METRICS_REDIS_LIMITS].inflight) },
     { "lines_redis_connected_workers", "gauge",
-      "Workers connected to Redis.", in_values(redis_connected) },
+      "Workers connected to Redis.", in_values(redis[LINES_METRICS_REDIS].connected) },
+    { .label = "store=\"limits\"", .where = METRICS_LIMITS,
+      in_values(redis[LINES_METRICS_REDIS_LIMITS].connected) },
     { "lines_redis_breaker_workers", "gauge",
       "Workers by the state of their breaker.",
       by("state=\"%V\"", ngx_string("closed"), ngx_string("open"),
-         ngx_string("half_open")), in_values(redis_breaker) },
+         ngx_string("half_open")),
+      in_values(redis[LINES_METRICS_REDIS].breaker) },
+    { by("store=\"limits\",state=\"%V\"", ngx_string("closed"),
+         ngx_string("open"), ngx_string("half_open")), .where = METRICS_LIMITS,
+      in_values(redis[LINES_METRICS_REDIS_LIMITS].breaker) },
 
     { "lines_billing_calls", "counter",
       "Calls to billing by outcome.", METRICS_BILLING,
@@ -334,12 +361,16 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
     for (i = 0; i < LINES_METRICS_WORKERS; i++) {
         worker = &out->area->workers[i];
 
-        if (worker->pid) {
-            values->redis_breaker[worker->redis_probing ? 2
-                                  : worker->redis_away ? 1 : 0]++;
-            values->redis_connected += worker->redis_connected;
-            values->redis_inflight += worker->redis_inflight;
+        for (n = 0; worker->pid && n < LINES_METRICS_STORES; n++) {
+            values->redis[n].breaker[worker->redis[n].probing ? 2
+                                     : worker->redis[n].away ? 1 : 0]++;
+            values->redis[n].connected += worker->redis[n].connected;
+            values->redis[n].inflight += worker->redis[n].inflight;
         }
+    }
+
+    if (lmcf->limits_conf.name.len) {
+        out->there |= METRICS_LIMITS;
     }
 
     if (lmcf->billing) {
@@ -513,6 +544,10 @@ metrics_samples(metrics_out_t *out, const metrics_row_t *family,
     ngx_atomic_uint_t  value;
 
     if (family->type[0] == 'h') {
+        if (row->label) {
+            metrics_label(labels, row->label, (u_char *) "", 0);
+        }
+
         metrics_histogram(out, family->name, labels, offset);
         return;
     }
@@ -563,7 +598,7 @@ metrics_rows(metrics_out_t *out)
             family = row;
         }
 
-        if (family->where & ~out->there) {
+        if ((family->where | row->where) & ~out->there) {
             continue;
         }
 

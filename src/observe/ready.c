@@ -59,6 +59,28 @@ ready_warnings(lines_json_t *json, lines_redis_status_t *status)
 }
 
 
+static void
+ready_redis(lines_json_t *json, const char *name, lines_redis_status_t *status)
+{
+    lines_json_add(json, ",'%s':{'status':'%s'", name,
+                   status->connected ? "ok"
+                   : status->serves ? "partial" : "unreachable");
+
+    if (status->reason.len) {
+        lines_json_add(json, ",'reason':%J", &status->reason);
+    }
+
+    lines_json_add(json, ",'breaker':'%s','inFlight':%L,'warnings':[",
+                   status->probing ? "half_open"
+                   : status->away ? "open" : "closed",
+                   (int64_t) status->inflight);
+
+    ready_warnings(json, status);
+
+    lines_json_add(json, "]}");
+}
+
+
 /* nothing is wrong with the other side of "insecure": nothing is sent there */
 
 static void
@@ -150,6 +172,7 @@ ready(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_uint_t            fine;
     lines_json_t          json = { .pool = r->pool };
+    lines_redis_t        *limits;
     ngx_slab_pool_t      *shpool;
     lines_redis_status_t  status;
     lines_main_conf_t    *lmcf;
@@ -165,21 +188,20 @@ ready(ngx_http_request_t *r, lines_ctx_t *ctx)
     fine = status.serves
            && lines_database_state(lmcf, NULL) != LINES_DATABASE_HELD;
 
-    lines_json_add(&json, "{'ready':%B,'redis':{'status':'%s'", fine,
-                   status.connected ? "ok"
-                   : status.serves ? "partial" : "unreachable");
+    lines_json_add(&json, "{'ready':%B", fine);
 
-    if (status.reason.len) {
-        lines_json_add(&json, ",'reason':%J", &status.reason);
+    ready_redis(&json, "redis", &status);
+
+    /* nothing is lost with it but counts: fail= says what becomes of requests */
+
+    limits = lines_redis_limits(lmcf->redis);
+
+    if (limits != lmcf->redis) {
+        lines_redis_status(limits, &status);
+        ready_redis(&json, "limits", &status);
     }
 
-    lines_json_add(&json, ",'breaker':'%s','inFlight':%L,'warnings':[",
-                status.probing ? "half_open" : status.away ? "open" : "closed",
-                (int64_t) status.inflight);
-
-    ready_warnings(&json, &status);
-
-    lines_json_add(&json, "]},'zone':{'status':'%s','freeBytes':%L}",
+    lines_json_add(&json, ",'zone':{'status':'%s','freeBytes':%L}",
                    shpool->pfree ? "ok" : "full",
                    (int64_t) (shpool->pfree * ngx_pagesize));
 

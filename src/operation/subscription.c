@@ -1,4 +1,5 @@
 
+#include "auth/auth.h"
 #include "http/text.h"
 #include "operation/kinds.h"
 #include "operation/subscription.h"
@@ -268,6 +269,11 @@ static ngx_int_t
 plan_ended(void *data, lines_plan_end_reply_t *reply)
 {
     lines_op_t *op = data;
+
+    /* its plan's rates are others, maybe */
+
+    (void) lines_forget_key_revoked(&op->caller, .id = op->tenant,
+                                    .channel = ngx_string(LINES_REVOKED));
 
     if (reply->pending.len) {
         lines_op_log(op, NGX_LOG_NOTICE,

@@ -28,6 +28,7 @@
 typedef struct {
     ngx_queue_t          queue;
     lines_caller_t      *caller;
+    lines_redis_t       *redis;
     lines_redis_op_t    *op;
     lines_store_call_t  *call;
     ngx_uint_t           how;
@@ -62,6 +63,8 @@ static void *allocate(lines_caller_t *caller, size_t size);
 static void release(lines_caller_t *caller, void *p);
 static ngx_int_t failed(lines_caller_t *caller);
 
+static lines_redis_t *store_of(lines_caller_t *caller,
+    lines_store_call_t *call);
 static lines_redis_op_t *send_call(lines_caller_t *caller,
     lines_store_call_t *call, void *args, lines_redis_handler_pt handler,
     void *data);
@@ -149,7 +152,8 @@ lines_caller_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     }
 
     *a = (lines_asked_t) {
-        .caller = caller, .call = call, .how = how, .done = done, .data = data
+        .caller = caller, .redis = store_of(caller, call), .call = call,
+        .how = how, .done = done, .data = data
     };
 
     a->op = send_call(caller, call, args, answered, a);
@@ -157,7 +161,7 @@ lines_caller_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     if (a->op == NULL) {
         ngx_log_debug1(NGX_LOG_DEBUG_CORE, caller->log, 0,
                        "lines store: %V: refused",
-                       caller->id ? caller->id : &caller->redis->conf->name);
+                       caller->id ? caller->id : &a->redis->conf->name);
 
         release(caller, a);
 
@@ -207,19 +211,30 @@ failed(lines_caller_t *caller)
 }
 
 
+static lines_redis_t *
+store_of(lines_caller_t *caller, lines_store_call_t *call)
+{
+    return (call->limits && caller->redis->limits) ? caller->redis->limits
+                                                   : caller->redis;
+}
+
+
 static lines_redis_op_t *
 send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     lines_redis_handler_pt handler, void *data)
 {
     u_char             digits[NGX_SIZE_T_LEN];
+    lines_redis_t     *redis;
     lines_script_t    *script;
     lines_writing_t    w;
     lines_redis_op_t  *op;
 
     ngx_memzero(&w, sizeof(lines_writing_t));
 
+    redis = store_of(caller, call);
+
     w.slot = LINES_CLUSTER_ANY;
-    w.hash = (caller->redis->cluster != NULL);
+    w.hash = (redis->cluster != NULL);
     w.absent = w.hash && call->script;
 
     if (write_tokens(&w, call, args) != NGX_OK) {
@@ -237,8 +252,8 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
                  + script->sha1.len + NGX_INT_T_LEN;
     }
 
-    op = lines_redis_op_create(caller->redis, w.slot,
-                               w.len + LINES_REDIS_STRING, call->durable);
+    op = lines_redis_op_create(redis, w.slot, w.len + LINES_REDIS_STRING,
+                               call->durable);
     if (op == NULL) {
         return NULL;
     }
@@ -507,7 +522,7 @@ answered(void *data, redisReply *reply)
         caller->waited += ngx_current_msec - caller->start;
     }
 
-    caller->repeated = caller->redis->repeated;
+    caller->repeated = a->redis->repeated;
 
     if (caller->heard) {
         caller->heard(caller, call,
@@ -516,7 +531,7 @@ answered(void *data, redisReply *reply)
 
     ngx_log_debug3(NGX_LOG_DEBUG_CORE, caller->log, 0,
                    "lines store: %V: %V answered, type:%i",
-                   caller->id ? caller->id : &caller->redis->conf->name,
+                   caller->id ? caller->id : &a->redis->conf->name,
                    &call->name, (ngx_int_t) (reply ? reply->type : -1));
 
     if (reply && reply->type == REDIS_REPLY_ERROR) {

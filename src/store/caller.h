@@ -164,6 +164,8 @@ struct lines_store_call_s {
     lines_script_t              *script;    /* NULL: a command */
     ngx_uint_t                   again;     /* flag: a command only reads */
     ngx_uint_t                   durable;   /* flag: replicas are waited for */
+    ngx_uint_t                   limits;    /* flag: lines_redis_limits() has
+                                               its keys */
     ngx_uint_t                   nkeys;     /* tokens */
     ngx_uint_t                   ntokens;
     const lines_store_token_t   *tokens;

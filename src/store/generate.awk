@@ -133,6 +133,12 @@ function read_schema(file,    s, n, found, at, f, k, rest, left, p) {
                 sub(/^gone:[ \t]*/, "", s)
                 KGONE[k] = s
                 last_of = "gone"
+            } else if (s ~ /^store:/) {
+                sub(/^store:[ \t]*/, "", s)
+                if (s != "limits")
+                    fail(at, "store \"" s "\" is not known")
+                KSTORE[k] = s
+                last_of = ""
             } else if (s ~ /^is:/) {
                 sub(/^is:[ \t]*/, "", s)
                 KIS[k] = s
@@ -144,7 +150,8 @@ function read_schema(file,    s, n, found, at, f, k, rest, left, p) {
             else if (last_of == "is")
                 KIS[k] = KIS[k] " " s
             else
-                fail(at, "\"is:\", \"fields:\" or \"gone:\" is expected")
+                fail(at, "\"is:\", \"store:\", \"fields:\" or \"gone:\" is " \
+                     "expected")
 
             continue
         }
@@ -218,6 +225,7 @@ function print_keys(    i, k) {
     for (i = 1; i <= nkeys_known; i++) {
         k = KEY[i]
         print "| `" k "` | `" KPATTERN[k] "` | " KTYPE[k] " | " KIS[k] \
+              (k in KSTORE ? " (store: limits)" : "") \
               " | " (KFIELDS[k] == "" ? "" : "`" KFIELDS[k] "`") \
               " | " KGONE[k] " |"
     }
@@ -430,7 +438,10 @@ function key(c, s, optional, list, given, at,
     if (NKEYS[c]++ == 0) {
         TAG[c] = tag
         TAGGED[c] = k
-    } else if (TAG[c] != tag)
+        STORE[c] = k in KSTORE ? KSTORE[k] : ""
+    } else if (STORE[c] != (k in KSTORE ? KSTORE[k] : ""))
+        fail(at, "key \"" k "\" is not in the store of \"" TAGGED[c] "\"")
+    else if (TAG[c] != tag)
         fail(at, "key \"" k "\" does not share the hash tag of \"" \
              TAGGED[c] "\": " tag " and " TAG[c])
 
@@ -1251,7 +1262,8 @@ function write_source(file,    i, j, k, c, p, text, pattern) {
         print "    ngx_string(\"" c "\")," > file
         print "    " (c in SCRIPT ? "&lines_script_" c : "NULL") ", " \
               AGAIN[c] + 0 ", " \
-              (c in SCRIPT ? !(c in LIGHT) : c in DURABLE) "," > file
+              (c in SCRIPT ? !(c in LIGHT) : c in DURABLE) ", " \
+              (STORE[c] == "limits") "," > file
         print "    " NKEYS[c] ", " NTOKENS[c] ", " c "_tokens," > file
         print "    LINES_REPLY_" KIND[c] ", sizeof(lines_" c "_reply_t)," > file
         print "    " NSHAPES[c] ", " c "_shapes, " \

@@ -187,6 +187,20 @@ lines_redis_destroy(lines_redis_t *redis)
 
 
 void
+lines_redis_divide(lines_redis_t *redis, lines_redis_t *limits)
+{
+    redis->limits = limits;
+}
+
+
+lines_redis_t *
+lines_redis_limits(lines_redis_t *redis)
+{
+    return redis->limits ? redis->limits : redis;
+}
+
+
+void
 lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
 {
     ngx_uint_t                 known;
@@ -210,6 +224,16 @@ lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
 
     if (!known) {
         status->servers = 0;
+    }
+
+    /* what may be lost is as safe as it has to be */
+
+    if (redis->conf->limits) {
+        status->evicts = 0;
+        status->no_aof = 0;
+        status->no_info = 0;
+        status->no_config = 0;
+        status->settings = 0;
     }
 
     if (redis->cluster) {

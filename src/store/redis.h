@@ -50,6 +50,8 @@ typedef struct {
     ngx_uint_t       replicas;    /* that must have a write before it is told
                                      of; 0: none */
     ngx_msec_t       wait;        /* for them */
+    ngx_uint_t       limits;      /* flag, set before: counts of limits and
+                                     nothing else, which may be lost */
     ngx_uint_t       layout;      /* 1: nodes of the release before are to know
                                      what is written (scripts/lib/line.lua) */
     ngx_resolver_t  *resolver;    /* of servers; NULL: the address found
@@ -132,7 +134,8 @@ typedef struct {
  * redis[s]+cluster://[user@]host[:port],... and the parameters
  * timeout=, silence=, connect_timeout=, max_inflight=, password_file=, user=,
  * cacert=, cert=, key=, sni=, verify= of rediss, and sentinel_user=,
- * sentinel_password_file= of Sentinel.  value[0] is the directive's name.
+ * sentinel_password_file= of Sentinel; of limits there is no replicas=, wait=
+ * and layout=.  value[0] is the directive's name.
  * Returns NGX_CONF_OK, or NGX_CONF_ERROR having logged directive, value and
  * line.
  */
@@ -155,6 +158,15 @@ char *lines_redis_check_conf(ngx_conf_t *cf, lines_redis_conf_t *conf);
 
 lines_redis_t *lines_redis_create(ngx_cycle_t *cycle,
     lines_redis_conf_t *conf);
+
+/*
+ * Keys of the schema that say "store: limits" are in another one, which is
+ * created and destroyed as this one is.
+ */
+void lines_redis_divide(lines_redis_t *redis, lines_redis_t *limits);
+
+/* that one, or redis itself */
+lines_redis_t *lines_redis_limits(lines_redis_t *redis);
 
 /*
  * In exit_process, after the subscribers: frees every connection, reconnects

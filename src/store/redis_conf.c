@@ -61,44 +61,67 @@ static ngx_conf_enum_t  redis_verify[] = {
 };
 
 
-static lines_param_t  redis_params[] = {
-    lines_param_msec("timeout", lines_redis_conf_t, timeout,
-                     1, NGX_MAX_INT32_VALUE, 2000),
-    lines_param_msec("silence", lines_redis_conf_t, silence,
-                     1, NGX_MAX_INT32_VALUE, 0),
-    lines_param_msec("connect_timeout", lines_redis_conf_t, connect_timeout,
-                     1, NGX_MAX_INT32_VALUE, 1000),
-    lines_param_number("max_inflight", lines_redis_conf_t, max_inflight,
-                       1, LINES_REDIS_INFLIGHT_MAX, 4096),
-    lines_param_number("replicas", lines_redis_conf_t, replicas,
-                       0, LINES_REDIS_REPLICAS_MAX, 0),
-    lines_param_msec("wait", lines_redis_conf_t, wait,
-                     1, NGX_MAX_INT32_VALUE, 100),
+#define redis_own_params                                                      \
+    lines_param_number("replicas", lines_redis_conf_t, replicas,              \
+                       0, LINES_REDIS_REPLICAS_MAX, 0),                       \
+    lines_param_msec("wait", lines_redis_conf_t, wait,                        \
+                     1, NGX_MAX_INT32_VALUE, 100),                            \
     lines_param_number("layout", lines_redis_conf_t, layout, 1, 2, 2),
-    lines_param_other("user", offsetof(lines_redis_conf_t, user),
-                      redis_set_user, NULL),
-    lines_param_other("password_file", offsetof(lines_redis_conf_t, password),
-                      redis_set_password, NULL),
-    lines_param_string("sentinel_user", lines_redis_conf_t, sentinel_user, 0),
-    lines_param_other("sentinel_password_file",
-                      offsetof(lines_redis_conf_t, sentinel_password),
-                      redis_set_password, NULL),
-    lines_param_string("cacert", lines_redis_conf_t, ca, 0),
-    lines_param_string("cert", lines_redis_conf_t, cert, 0),
-    lines_param_string("key", lines_redis_conf_t, key, 0),
-    lines_param_string("sni", lines_redis_conf_t, sni, 0),
-    lines_param_enum("verify", lines_redis_conf_t, verify, redis_verify),
-    { .name = ngx_string("password"), .type = LINES_PARAM_REFUSED,
-      .valid = "a password belongs in \"password_file=\"" },
-    { .name = ngx_string("sentinel_password"), .type = LINES_PARAM_REFUSED,
-      .valid = "a password belongs in \"sentinel_password_file=\"" },
+
+/* own: what is not of "limits" */
+
+#define redis_params_with(own)                                                \
+    lines_param_msec("timeout", lines_redis_conf_t, timeout,                  \
+                     1, NGX_MAX_INT32_VALUE, 2000),                           \
+    lines_param_msec("silence", lines_redis_conf_t, silence,                  \
+                     1, NGX_MAX_INT32_VALUE, 0),                              \
+    lines_param_msec("connect_timeout", lines_redis_conf_t, connect_timeout,  \
+                     1, NGX_MAX_INT32_VALUE, 1000),                           \
+    lines_param_number("max_inflight", lines_redis_conf_t, max_inflight,      \
+                       1, LINES_REDIS_INFLIGHT_MAX, 4096),                    \
+    own                                                                       \
+    lines_param_other("user", offsetof(lines_redis_conf_t, user),             \
+                      redis_set_user, NULL),                                  \
+    lines_param_other("password_file",                                        \
+                      offsetof(lines_redis_conf_t, password),                 \
+                      redis_set_password, NULL),                              \
+    lines_param_string("sentinel_user", lines_redis_conf_t, sentinel_user,    \
+                       0),                                                    \
+    lines_param_other("sentinel_password_file",                               \
+                      offsetof(lines_redis_conf_t, sentinel_password),        \
+                      redis_set_password, NULL),                              \
+    lines_param_string("cacert", lines_redis_conf_t, ca, 0),                  \
+    lines_param_string("cert", lines_redis_conf_t, cert, 0),                  \
+    lines_param_string("key", lines_redis_conf_t, key, 0),                    \
+    lines_param_string("sni", lines_redis_conf_t, sni, 0),                    \
+    lines_param_enum("verify", lines_redis_conf_t, verify, redis_verify),     \
+    { .name = ngx_string("password"), .type = LINES_PARAM_REFUSED,            \
+      .valid = "a password belongs in \"password_file=\"" },                  \
+    { .name = ngx_string("sentinel_password"), .type = LINES_PARAM_REFUSED,   \
+      .valid = "a password belongs in \"sentinel_password_file=\"" },         \
     lines_param_end
+
+static lines_param_t  redis_params[] = {
+    redis_params_with(redis_own_params)
+};
+
+static lines_param_t  redis_limits_params[] = {
+    redis_params_with( /* void */ )
 };
 
 
 static lines_directive_t  redis_directive = {
     .name = "lines_redis",
     .params = redis_params,
+    .of = "of",
+    .time = "invalid time in parameter",
+    .number = "invalid number in parameter"
+};
+
+
+static lines_directive_t  redis_limits_directive = {
+    .name = "lines_redis limits",
+    .params = redis_limits_params,
     .of = "of",
     .time = "invalid time in parameter",
     .number = "invalid number in parameter"
@@ -146,7 +169,10 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
     conf->secure = ((scheme->flags & REDIS_SECURE) != 0);
     conf->verify = 1;
 
-    if (lines_params(cf, &redis_directive, 2, conf) != NGX_CONF_OK) {
+    if (lines_params(cf, conf->limits ? &redis_limits_directive
+                                      : &redis_directive, 2, conf)
+        != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

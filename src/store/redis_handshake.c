@@ -310,10 +310,13 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
         status->no_aof = 0;
         status->no_info = 1;
 
-        ngx_log_error(NGX_LOG_WARN, conn->log, 0,
-                      "lines redis \"%V\": INFO is refused: its "
-                      "maxmemory-policy and persistence are not known",
-                      conn->name);
+        if (!conn->conf->limits) {
+            ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                          "lines redis \"%V\": INFO is refused: its "
+                          "maxmemory-policy and persistence are not known",
+                          conn->name);
+        }
+
         return;
     }
 
@@ -331,6 +334,7 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
 
     policy = redis_info_field(reply, "maxmemory_policy:");
     evicts = policy.len
+             && !conn->conf->limits
              && !redis_info_is(reply, "maxmemory_policy:", "noeviction");
 
     if (evicts && !(again && status->evicts)) {
@@ -340,7 +344,7 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
                       &policy);
     }
 
-    no_aof = redis_info_is(reply, "aof_enabled:", "0");
+    no_aof = !conn->conf->limits && redis_info_is(reply, "aof_enabled:", "0");
 
     if (no_aof && !(again && status->no_aof)) {
         ngx_log_error(NGX_LOG_WARN, conn->log, 0,
@@ -390,7 +394,7 @@ redis_take_config(lines_redis_connection_t *conn, redisReply *reply)
     status->no_config = (reply->type == REDIS_REPLY_ERROR);
     conn->looked_at = ngx_current_msec;
 
-    for (i = 0; i + 1 < reply->elements; i += 2) {
+    for (i = 0; i + 1 < reply->elements && !conn->conf->limits; i += 2) {
         name = reply->element[i];
         value = reply->element[i + 1];
 

@@ -128,6 +128,9 @@ struct lines_redis_s {
 
     lines_redis_status_t      status;      /* what is counted */
 
+    lines_redis_t            *limits;      /* who has those keys; NULL: this
+                                              one does */
+
     ngx_uint_t                closed;      /* flag: nobody is told any more */
 
     ngx_uint_t                repeated;    /* flag, in a handler: its operation

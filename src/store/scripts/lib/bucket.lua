@@ -20,7 +20,7 @@ end
 
 
 -- In how many ms one of `size' tokens will be there, each of which comes back in
--- `interval' (µs); 0: there is one.  A tenant's own limits are gcra.lua's affair.
+-- `interval' (µs); 0: there is one.  Request limits are limit_settle.lua's affair.
 local function bucket_wait(key, interval, size)
     local now = now_us()
     local tat = math.max(tonumber(redis.call('GET', key) or 0), now)

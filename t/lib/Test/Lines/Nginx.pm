@@ -47,7 +47,8 @@ comes before the module is loaded, C<main> after that.
 A L<Test::Lines::Redis>, or a URL: writes the standard configuration
 (C<lines_zone>, C<lines_redis>, the plans of the seed, C</api/>, C</accounts/>,
 C</_lines/admin/>, C</_lines/ready>), so far as the module knows the
-directives. C<redis_options> ("timeout=300ms") follow the URL; C<plans>
+directives. C<redis_options> ("timeout=300ms") follow the URL; C<limits>, the
+same, is a store of limits alone, C<limits_options> follow its URL; C<plans>
 replaces the plans; C<zone> the zone ("lines:4m"); C<api> options of the API
 locations; C<concurrency> the C<lines_concurrency> of all, which is many, as
 tests ask more at once than a tenant may: '' for the module's own default.
@@ -79,7 +80,7 @@ has connections => 1000;
 has allowed     => sub { [] };
 has killed      => sub { {} };
 has [qw(before main events http server redis)] => '';
-has [qw(redis_options listen api h2)] => ''; has debug => sub { $ENV{LINES_DEBUG} // '' };
+has [qw(redis_options limits limits_options listen api h2)] => ''; has debug => sub { $ENV{LINES_DEBUG} // '' };
 has binary  => \&_under_test;
 has module  => sub { $ENV{LINES_MODULE} };
 has zone    => 'lines:4m';
@@ -135,6 +136,9 @@ sub _standard_http ($self) {
     my $text = '    lines_zone ' . $self->zone . ";\n"
       . "    lines_redis $url " . $self->redis_options . ";\n"
       . $self->plans;
+
+    $url = ref $self->limits ? $self->limits->url : $self->limits;
+    $text .= "    lines_redis limits $url " . $self->limits_options . ";\n" if $url;
 
     $text .= '    ' . $self->concurrency . "\n" if $self->knows('lines_concurrency');
 

@@ -189,7 +189,7 @@ sub strangers ($self) {
             push @keys, my $key = {name => $1, type => $3, pattern => quotemeta $2, fields => []};
             $key->{pattern} =~ s/\\<\w+?(\\:int)?\\>/$1 ? '\\d+' : '[^{}]+?'/ge;
         }
-        elsif (/^\s+(?:(is|fields|gone):)?\s*(.*)/) {
+        elsif (/^\s+(?:(is|store|fields|gone):)?\s*(.*)/) {
             $last = $1 // $last;
             push @{$keys[-1]{fields}}, map { s/([^A-Z]+)|[A-Z]+/defined $1 ? quotemeta $1 : '.+'/ger } split ' ', $2 if $last eq 'fields';
         }

@@ -153,7 +153,6 @@ my %LIST = (
               pick(0, 5, 1_800_000_000_000)
         } @{$env{'list ids'}};
     },
-    'gcra plans'        => sub { return map { ($_ => pick(500, 20_000), pick(3, 7)) } grep { one_in(2) } qw(mini paid) },
     'request_place plans' => sub { return map { my $plan = $_; map { ($plan, $_, pick(0, 1, 2)) } qw(phone email) } qw(mini paid) },
     'window_read plans' => sub { return map { ($_ => pick(@LIMITS), pick(@LIMITS)) } grep { one_in(2) } qw(mini paid) },
     ids                 => sub { return map { pick(qw(l1 l2 l3 l4 none)) } 1 .. pick(0, 1, 2, 4) },
@@ -166,9 +165,6 @@ sub value ($name, $c = undef) {
 
     # a settlement's number is none of the inventory
     $value = pick(0 .. 5) if $name eq 'number' && ($c // '') eq 'limit_settle';
-
-    # a limit's rate is one number to gcra.lua, and three to who stores it
-    $value =~ s/ .*//s if $name eq 'rate' && ($c // '') eq 'gcra';
 
     return $env{$name} = $value;
 }
