@@ -50,6 +50,14 @@ subtest 'a thousand tenants a second' => sub {
     cmp_ok time - $began, '>=', $n / 1000 * 0.9, 'are counted, and Redis has time for others';
     ok $held, 'by one node at a time';
     is $of->('lines_operations{state="running"}'), 2, 'with the operations of those that are gone';
+
+    # who counts dies on its way
+    $nginx->allow(qr/exited on signal 9/);
+    $redis->cli('DEL', 'lines:{survey}:2');
+    wait_for(sub { $redis->cli('EXISTS', 'lines:{survey}:lease') }, 30, 'the next pass');
+    kill KILL => $nginx->pids;
+    wait_for(sub { $redis->cli('HGET', 'lines:{survey}:2', 'at') }, 25, 'another');
+    pass 'another counts for one that has died';
     $nginx->quit;
 };
 

@@ -7,7 +7,7 @@
 
 
 #define LINES_SURVEY_READ   5000    /* ms at the most */
-#define LINES_SURVEY_HOLD   60000
+#define LINES_SURVEY_HOLD   5000    /* ms, renewed */
 #define LINES_SURVEY_RATE   1000    /* tenants and operations a second */
 #define LINES_SURVEY_BATCH  16      /* operations at a time */
 #define LINES_SURVEY_LINES  50      /* that get another layout in a call */
@@ -29,6 +29,7 @@ static void survey_begin(void);
 static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
 static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
 static void survey_pace(ngx_event_t *ev);
+static void survey_hold(void);
 static void survey_next(void);
 static ngx_int_t survey_scan(void);
 static ngx_int_t survey_page(void *data, lines_tenants_scan_reply_t *reply);
@@ -322,7 +323,17 @@ survey_resume(lines_caller_t *caller, ngx_int_t rc)
 static void
 survey_pace(ngx_event_t *ev)
 {
+    survey_hold();
     survey_next();
+}
+
+
+/* who has died is followed by another before long */
+
+static void
+survey_hold(void)
+{
+    (void) lines_forget_survey_hold(&survey.asker, .ms = LINES_SURVEY_HOLD);
 }
 
 
@@ -362,7 +373,7 @@ survey_scan(void)
         return NGX_ERROR;
     }
 
-    (void) lines_forget_survey_hold(&survey.asker, .ms = LINES_SURVEY_HOLD);
+    survey_hold();
 
     return survey.orphaned
            ? lines_orphaned_scan(&survey.caller, survey_orphaned, NULL,
