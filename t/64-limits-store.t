@@ -144,6 +144,30 @@ subtest 'the main store stands still for a second' => sub {
     cmp_ok max(map { $_->seconds } @answers), '<', 0.9, 'of which none waited for it';
 };
 
+# and a key that is in use is never one that has to be asked for
+subtest '... nor for a key whose time is over meanwhile' => sub {
+    my $node = $t->nginx(%common, workers => 1, http => 'lines_key_ttl 4s;');
+    my $slowest = 0;
+    my sub ask_for ($seconds) {
+        my @answers;
+        for (my $end = time + $seconds; time < $end;) { push @answers, $node->get('/lease/x', $auth{three}) }
+        is scalar(grep { $_->status != 200 } @answers), 0, 'all are served';
+        $slowest = max $slowest, map { $_->seconds } @answers;
+    }
+
+    wait_for(sub { ready($node)->status == 200 && ready($node)->json('/limits/status') eq 'ok' }, 30, 'ready');
+    wait_for(sub { $node->get('/lease/x', $auth{three}); ($node->get('/_lines/metrics')->body =~ /^lines_key_cache_lookups_total\{result="hit"\} (\d+)/m)[0] > 0 }, 30, 'it is remembered');
+
+    for (1 .. 2) {
+        ask_for(3.05);
+        $main->pause;
+        ask_for(1);
+        $main->cont;
+    }
+    cmp_ok $slowest, '<', 0.25 * $t->slow, sprintf 'none waits: %.3f s', $slowest;
+    $node->quit;
+};
+
 subtest 'the store of limits stands still' => sub {
     wait_for(sub { $nginx->get('/lease/x', $auth{one})->status == 200 && metric('lines_limit_nodes') == 2 }, 30, 'a share');
     is passed('/closed/x?who=me'), 1, 'before';
