@@ -252,6 +252,36 @@ subtest 'the main store is lost' => sub {
 
 $_->quit for @nodes;
 
+# one of a fleet, while requests come; what was counted before is forgotten once
+subtest 'a reload gives limits a store, and takes it away' => sub {
+    my $both = $t->redis(name => 'both');
+    my $node = $t->nginx(%common, redis => $both, limits => '', zone => 'lines:2m');
+    my $me   = $node->bearer($node->workspace(one => {plan => 'growth'}));
+    my %to   = (store => $counts, none => '');
+    $counts->cli('FLUSHALL');
+
+    for my $to (qw(store none)) {
+        $node->limits($to{$to});
+        my $old = join ' ', sort { $a <=> $b } $node->pids;
+        my @answers = concurrently(400, sub ($i) {
+            $node->write, kill HUP => $node->process->pid if $i == 100;
+            $node->get_p((qw(/lease/x /each/x), "/var/x?who=$to")[$i % 3], $me);
+        }, 20);
+        is scalar(grep { $_->status != 200 && $_->status != 429 } @answers), 0, "$to: nobody fails";
+        my $var = grep { $answers[$_]->status == 200 && $_ % 3 == 2 } 0 .. $#answers;
+        cmp_ok $var, '>=', 3, "$to: $var of a burst of three";
+        cmp_ok $var, '<=', 6, '... once in each store';
+        wait_for(sub { my $new = join ' ', sort { $a <=> $b } $node->pids; $new ne $old && $node->pids == 2 }, 30, 'the old workers to be gone');
+        wait_for(sub { (defined ready($node)->json('/limits')) == ($to eq 'store') }, 30, 'the new ones');
+        is scalar(grep { $_->status == 200 } map { $node->get("/lease/x", $me) } 1 .. 50), 50, 'limits go on';
+    }
+
+    wait_for(sub { grep {/:b:each:w:one$/} $counts->cli('KEYS', '*') }, 30, 'buckets were there');
+    my %keys = map { $_ => 1 } ours($both);
+    ok scalar(grep {/:b:each:w:one$/} keys %keys), 'and are here again';
+    $node->quit;
+};
+
 subtest 'whatever lines_redis takes' => sub {
     my $main  = $t->redis(name => 'main2');
     my $tls   = Test::Lines::Tls->new(t => $t)->ca('ca');
