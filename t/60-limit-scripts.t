@@ -171,6 +171,12 @@ sub gone ($r, $interval = $hour) { return int($r->{full} / $interval + 0.5) }
     wait_for(sub { !settle('a', 0, 0, s4 => [0, 0, 1000, 100, time * 1000 + 2000])->{buckets}[0][1] }, 10, 'the next one');
     pass 'is one of now';
 
+    # as a clock leaves it that is set back
+    $redis->cli('SET', 's7', sprintf '%.0f.0 1000.000000 100 %.0f', (time + 3700) * 1e6, (time + 3600) * 1000);
+    $r = settle('a', 0, 1, s7 => [0, 0, 2000, 50, time * 1000]);
+    is $r->{buckets}[0][1], undef, 'a rate of a clock that was ahead is not the latest for long';
+    cmp_ok $r->{full}, '<=', 2 * 50 * 2000, '... and leaves no more than a debt';
+
     settle('a', 30, 0, s5 => [100, 0, 1000, 100, 1]);
     $r = settle('a', 31, 0, s5 => [0, 0, $hour, 3, 2]);
     cmp_ok gone($r), '<=', 3, 'a lowered rate makes no debt of what was used before';

@@ -144,6 +144,30 @@ subtest 'the main store stands still for a second' => sub {
     cmp_ok max(map { $_->seconds } @answers), '<', 0.9, 'of which none waited for it';
 };
 
+# and a key that is in use is never one that has to be asked for
+subtest '... nor for a key whose time is over meanwhile' => sub {
+    my $node = $t->nginx(%common, workers => 1, http => 'lines_key_ttl 4s;');
+    my $slowest = 0;
+    my sub ask_for ($seconds) {
+        my @answers;
+        for (my $end = time + $seconds; time < $end;) { push @answers, $node->get('/lease/x', $auth{three}) }
+        is scalar(grep { $_->status != 200 } @answers), 0, 'all are served';
+        $slowest = max $slowest, map { $_->seconds } @answers;
+    }
+
+    wait_for(sub { ready($node)->status == 200 && ready($node)->json('/limits/status') eq 'ok' }, 30, 'ready');
+    wait_for(sub { $node->get('/lease/x', $auth{three}); ($node->get('/_lines/metrics')->body =~ /^lines_key_cache_lookups_total\{result="hit"\} (\d+)/m)[0] > 0 }, 30, 'it is remembered');
+
+    for (1 .. 2) {
+        ask_for(3.05);
+        $main->pause;
+        ask_for(1);
+        $main->cont;
+    }
+    cmp_ok $slowest, '<', 0.25 * $t->slow, sprintf 'none waits: %.3f s', $slowest;
+    $node->quit;
+};
+
 subtest 'the store of limits stands still' => sub {
     wait_for(sub { $nginx->get('/lease/x', $auth{one})->status == 200 && metric('lines_limit_nodes') == 2 }, 30, 'a share');
     is passed('/closed/x?who=me'), 1, 'before';
@@ -227,6 +251,36 @@ subtest 'the main store is lost' => sub {
 };
 
 $_->quit for @nodes;
+
+# one of a fleet, while requests come; what was counted before is forgotten once
+subtest 'a reload gives limits a store, and takes it away' => sub {
+    my $both = $t->redis(name => 'both');
+    my $node = $t->nginx(%common, redis => $both, limits => '', zone => 'lines:2m');
+    my $me   = $node->bearer($node->workspace(one => {plan => 'growth'}));
+    my %to   = (store => $counts, none => '');
+    $counts->cli('FLUSHALL');
+
+    for my $to (qw(store none)) {
+        $node->limits($to{$to});
+        my $old = join ' ', sort { $a <=> $b } $node->pids;
+        my @answers = concurrently(400, sub ($i) {
+            $node->write, kill HUP => $node->process->pid if $i == 100;
+            $node->get_p((qw(/lease/x /each/x), "/var/x?who=$to")[$i % 3], $me);
+        }, 20);
+        is scalar(grep { $_->status != 200 && $_->status != 429 } @answers), 0, "$to: nobody fails";
+        my $var = grep { $answers[$_]->status == 200 && $_ % 3 == 2 } 0 .. $#answers;
+        cmp_ok $var, '>=', 3, "$to: $var of a burst of three";
+        cmp_ok $var, '<=', 6, '... once in each store';
+        wait_for(sub { my $new = join ' ', sort { $a <=> $b } $node->pids; $new ne $old && $node->pids == 2 }, 30, 'the old workers to be gone');
+        wait_for(sub { (defined ready($node)->json('/limits')) == ($to eq 'store') }, 30, 'the new ones');
+        is scalar(grep { $_->status == 200 } map { $node->get("/lease/x", $me) } 1 .. 50), 50, 'limits go on';
+    }
+
+    wait_for(sub { grep {/:b:each:w:one$/} $counts->cli('KEYS', '*') }, 30, 'buckets were there');
+    my %keys = map { $_ => 1 } ours($both);
+    ok scalar(grep {/:b:each:w:one$/} keys %keys), 'and are here again';
+    $node->quit;
+};
 
 subtest 'whatever lines_redis takes' => sub {
     my $main  = $t->redis(name => 'main2');

@@ -17,6 +17,7 @@ my %common = (
 location /each/  { lines_auth workspace; lines_rate_limit rate=1r/h burst=3 key=tenant name=each sync=each; empty_gif; }
 location /lease/ { lines_auth workspace; lines_rate_limit rate=1r/h burst=3 key=tenant name=lease; empty_gif; }
 location /key/   { lines_auth workspace; lines_rate_limit rate=1r/h burst=3 key=key name=key; empty_gif; }
+location /large/ { lines_auth workspace; lines_rate_limit rate=1r/h burst=1000 key=tenant name=large; empty_gif; }
 location /ip/    { lines_rate_limit rate=1r/h burst=3 key=ip name=ip; empty_gif; }
 END
 );
@@ -39,7 +40,7 @@ is policy($nodes[1], '/each/x', 'one'), '"each";q=3;w=10800', 'at first the conf
 
 {
     my $limits = $nginx->admin(GET => 'limits')->json->{limits};
-    is_deeply [sort map { $_->{limit} } @$limits], [qw(each ip key lease)], 'the admin API lists the limits';
+    is_deeply [sort map { $_->{limit} } @$limits], [qw(each ip key large lease)], 'the admin API lists the limits';
     my ($each) = grep { $_->{limit} eq 'each' } @$limits;
     is_deeply $each, {limit => 'each', key => 'tenant', rate => '1r/h', burst => 3, sync => 'each', fail => 'local', status => 429, dryRun => Mojo::JSON::false}, 'as they are';
 }
@@ -116,6 +117,19 @@ for my $where (qw(each lease key)) {
     $nginx->admin(PUT => 'workspaces/big', {plan => 'mini'});
     Time::HiRes::sleep($t->slow);
     is policy($_, '/lease/x', 'big'), '"lease";q=3;w=10800', 'another plan\'s, which has none' for @nodes;
+}
+
+# what a node may have missed, as its subscription was cut, it asks for as soon as that is back
+{
+    policy($_, '/large/x', 'one') for @nodes;
+    wait_for(sub { $_->get('/_lines/metrics')->body =~ /^lines_limit_nodes 2$/m }, 30, 'a share') for @nodes;
+    is policy($_, '/large/x', 'one'), '"large";q=1000;w=3600000', 'before' for @nodes;
+
+    $redis->cli('HSET', 'lines:{w:one}:t', 'limit:large', '3600000000.000000 500 1r/h');
+    $redis->cli('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    my $start = time;
+    wait_for(sub { policy($_, '/large/x', 'one') eq '"large";q=500;w=1800000' }, 30, 'what nobody told') for @nodes;
+    cmp_ok time - $start, '<', 8 * $t->slow, 'soon';
 }
 
 # what makes no sense

@@ -51,7 +51,7 @@ subtest 'what is in it' => sub {
     my @want = (
         'usr/lib/nginx/modules/ngx_http_lines_module.so', 'usr/share/nginx/modules-available/mod-http-lines.conf',
         'usr/share/man/man7/ngx_http_lines_module.7.gz', "$doc/README.md", "$doc/copyright", "$doc/changelog.gz",
-        (map {"$doc/conf/$_"} @conf), map {"$doc/examples/$_.conf"} qw(lines log-json redis)
+        (map {"$doc/conf/$_"} @conf), map {"$doc/examples/$_.conf"} qw(lines log-json redis redis-limits)
     );
 
     is_deeply [sort map { substr $_, length "$dir/" } split /\n/, qx{find \Q$dir\E ! -type d}], [sort @want], 'the files';

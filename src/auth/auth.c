@@ -36,6 +36,23 @@ typedef struct {
 } lines_key_lookup_t;
 
 
+/* a key that is asked for in time, while what is remembered of it counts */
+
+typedef struct {
+    ngx_uint_t          busy;
+    lines_key_t         key;
+} lines_key_refresh_t;
+
+#define LINES_KEY_REFRESHES  64
+
+
+static struct {
+    lines_main_conf_t    *lmcf;
+    lines_caller_t        caller;
+    lines_key_refresh_t   keys[LINES_KEY_REFRESHES];
+} refresh;
+
+
 /* a tenant's plan, remembered by the worker for a few seconds */
 
 typedef struct {
@@ -360,36 +377,11 @@ key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
 }
 
 
-static ngx_int_t
-key_reply(void *data, lines_key_read_reply_t *reply)
+static void
+key_take(lines_key_t *key, lines_key_read_reply_t *reply, ngx_log_t *log)
 {
-    lines_ctx_t *ctx = data;
-
-    ngx_int_t            used;
-    ngx_str_t           *tenant;
-    lines_key_t         *key;
-    ngx_http_request_t  *r;
-    lines_key_lookup_t  *lookup;
-
-    r = ctx->request;
-    lookup = ctx->auth;
-    key = &lookup->key;
-
-    if (reply == NULL) {
-
-        if (key->tenant_len == 0
-            || ngx_time() - key->asked >= ctx->identity.rules.stale)
-        {
-            ngx_str_set(&ctx->identity.failure, "unavailable");
-
-            return lookup->done(r, ctx, NGX_ERROR);
-        }
-
-        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "lines key: stale");
-        lines_metrics_inc(key_cache_stale);
-        return key_judge(r, ctx, lookup);
-    }
+    ngx_int_t   used;
+    ngx_str_t  *tenant;
 
     tenant = &reply->tenant;
 
@@ -415,12 +407,12 @@ key_reply(void *data, lines_key_read_reply_t *reply)
                                    &reply->secret)
                   != NGX_OK)
     {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+        ngx_log_error(NGX_LOG_ERR, log, 0,
                       "lines: a key of \"%V\" has a malformed secret "
                       "hash in Redis", tenant);
 
     } else if (key->expires == NGX_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+        ngx_log_error(NGX_LOG_ERR, log, 0,
                       "lines: a key of \"%V\" has a malformed expiry in "
                       "Redis", tenant);
 
@@ -428,10 +420,97 @@ key_reply(void *data, lines_key_read_reply_t *reply)
         ngx_memcpy(key->tenant, tenant->data, tenant->len);
         key->tenant_len = (u_char) tenant->len;
     }
+}
+
+
+static ngx_int_t
+key_reply(void *data, lines_key_read_reply_t *reply)
+{
+    lines_ctx_t *ctx = data;
+
+    lines_key_t         *key;
+    ngx_http_request_t  *r;
+    lines_key_lookup_t  *lookup;
+
+    r = ctx->request;
+    lookup = ctx->auth;
+    key = &lookup->key;
+
+    if (reply == NULL) {
+
+        if (key->tenant_len == 0
+            || ngx_time() - key->asked >= ctx->identity.rules.stale)
+        {
+            ngx_str_set(&ctx->identity.failure, "unavailable");
+
+            return lookup->done(r, ctx, NGX_ERROR);
+        }
+
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines key: stale");
+        lines_metrics_inc(key_cache_stale);
+        return key_judge(r, ctx, lookup);
+    }
+
+    key_take(key, reply, r->connection->log);
 
     lines_key_cache_put(lines_get_main_conf(r), key);
 
     return key_judge(r, ctx, lookup);
+}
+
+
+static ngx_int_t
+key_refreshed(void *data, lines_key_read_reply_t *reply)
+{
+    lines_key_refresh_t *asked = data;
+
+    asked->busy = 0;
+
+    if (reply) {
+        key_take(&asked->key, reply, ngx_cycle->log);
+        lines_key_cache_put(refresh.lmcf, &asked->key);
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A key that is in use is looked up again before its time is over, so that
+ * nobody waits for it, whatever Redis does meanwhile.
+ */
+
+static void
+key_refresh(lines_key_lookup_t *lookup)
+{
+    ngx_uint_t            i;
+    lines_key_refresh_t  *asked;
+
+    asked = NULL;
+
+    for (i = 0; i < LINES_KEY_REFRESHES; i++) {
+
+        if (!refresh.keys[i].busy) {
+            asked = &refresh.keys[i];
+
+        } else if (ngx_memcmp(refresh.keys[i].key.digest, lookup->key.digest,
+                              LINES_SHA256_LEN)
+                   == 0)
+        {
+            return;
+        }
+    }
+
+    if (asked == NULL) {
+        return;
+    }
+
+    asked->key = lookup->key;
+    asked->busy = (lines_try_key_read(&refresh.caller, key_refreshed, asked,
+                                      .id.data = lookup->hex,
+                                      .id.len = LINES_SHA256_LEN * 2)
+                   == NGX_AGAIN);
 }
 
 
@@ -446,6 +525,7 @@ static ngx_int_t
 key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     ngx_str_t *secret, lines_auth_done_pt done)
 {
+    time_t               age;
     ngx_int_t            rc;
     lines_main_conf_t   *lmcf;
     lines_key_lookup_t  *lookup;
@@ -487,6 +567,16 @@ key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
         ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                        "lines key: cached");
         lines_metrics_inc(key_cache_hits);
+
+        age = ngx_time() - lookup->key.asked;
+
+        if (lookup->key.tenant_len
+            && age > 0
+            && age * 4 >= (time_t) (lmcf->key_ttl / 1000) * 3)
+        {
+            key_refresh(lookup);
+        }
+
         return key_judge(r, ctx, lookup);
     }
 
@@ -782,6 +872,9 @@ lines_auth_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf,
 {
     ngx_str_t  channel = ngx_string(LINES_REVOKED);
 
+    refresh.lmcf = lmcf;
+    lines_caller_init(&refresh.caller, lmcf->redis, NULL, cycle->log);
+
     lmcf->subscriber = lines_subscriber_create(cycle, lmcf->redis, &channel,
                                                told, lmcf);
 
@@ -792,6 +885,8 @@ lines_auth_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf,
 void
 lines_auth_exit_process(lines_main_conf_t *lmcf)
 {
+    lines_caller_detach(&refresh.caller);
+
     if (lmcf->subscriber) {
         lines_subscriber_destroy(lmcf->subscriber);
         lmcf->subscriber = NULL;

@@ -74,11 +74,25 @@ rates_of_plan(lines_limit_t *limit, uint32_t plan)
 }
 
 
+static int64_t
+rates_now(void)
+{
+    return (int64_t) ngx_cached_time->sec * 1000
+           + (int64_t) ngx_cached_time->msec;
+}
+
+
 static void
 rates_set(lines_lease_node_t *node, lines_limit_t *limit, lines_rate_t *rate,
     int64_t version)
 {
     node->own = (rate != NULL);
+
+    /* what came by a clock that was ahead is not the latest for long */
+
+    if (node->bucket.version > rates_now()) {
+        node->bucket.version = version;
+    }
 
     lines_bucket_rate(&node->bucket, rate ? rate : &limit->rate, version,
                       ngx_current_msec);
@@ -126,11 +140,20 @@ rates_looked(void *data, lines_rate_look_reply_t *reply)
 }
 
 
-static int64_t
-rates_now(void)
+/* it could not be asked: soon */
+
+static void
+rates_again(ngx_str_t *key)
 {
-    return (int64_t) ngx_cached_time->sec * 1000
-           + (int64_t) ngx_cached_time->msec;
+    lines_lease_node_t  *node;
+
+    node = lines_keeper_lock(NULL, key);
+
+    if (node) {
+        node->stale = 1;
+    }
+
+    lines_keeper_unlock();
 }
 
 
@@ -147,6 +170,7 @@ lines_rates_look(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant)
     }
 
     if (look == last) {
+        rates_again(key);
         return;
     }
 
@@ -159,6 +183,10 @@ lines_rates_look(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant)
     look->busy = (lines_try_rate_look(&rates.caller, rates_looked, look,
                                       .tenant = *tenant, .limit = limit->id)
                   == NGX_AGAIN);
+
+    if (!look->busy) {
+        rates_again(key);
+    }
 }
 
 

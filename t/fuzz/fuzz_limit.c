@@ -12,6 +12,7 @@
 #include "limit/lease.c"
 #include "limit/keeper.c"
 #include "limit/ledger.c"
+#include "limit/rates.c"
 
 
 static ngx_str_t  variable;
@@ -68,7 +69,7 @@ typedef struct {
 static fuzz_asker_t
 fuzz_ask(fuzz_t *in, lines_limit_t *limit, ngx_uint_t has)
 {
-    u_char             *p, *tag;
+    u_char             *p;
     ngx_str_t           key_id;
     ngx_uint_t          late;
     fuzz_asker_t        asker;
@@ -118,27 +119,10 @@ fuzz_ask(fuzz_t *in, lines_limit_t *limit, ngx_uint_t has)
 
     /* an id, which is behind a hash tag of numbers */
 
-    if (!limit->each) {
-        must(ngx_strncmp(asker.key.data, "name:", 5) == 0);
-
-        for (p = asker.key.data; p < asker.key.data + asker.key.len; p++) {
-            must(*p > ' ' && *p < 0x7f);
-        }
-
-        return asker;
-    }
-
-    /* one slot, which nobody's input closes early */
-
-    must(asker.key.len > 8 && ngx_strncmp(asker.key.data, "lines:{", 7) == 0);
-
-    tag = memchr(asker.key.data, '}', asker.key.len);
-    must(tag != NULL);
+    must(ngx_strncmp(asker.key.data, "name:", 5) == 0);
 
     for (p = asker.key.data; p < asker.key.data + asker.key.len; p++) {
         must(*p > ' ' && *p < 0x7f);
-        must(*p != '{' || p == asker.key.data + 6);
-        must(*p != '}' || p == tag);
     }
 
     return asker;

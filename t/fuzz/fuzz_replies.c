@@ -165,7 +165,8 @@ fuzz_answered(lines_store_call_t *call, redisReply *reply, ngx_uint_t who)
 
     a = allocate(&caller, sizeof(lines_asked_t));
     *a = (lines_asked_t) {
-        .caller = &caller, .call = &mine, .data = call, .done = fuzz_done,
+        .caller = &caller, .redis = &redis, .call = &mine, .data = call,
+        .done = fuzz_done,
         .how = who >> 3 & 1 ? LINES_CALL_TRY : LINES_CALL
     };
 

@@ -60,8 +60,15 @@ for i, key in ipairs(bucket_keys) do
         tat, parts = tonumber(tat) or 0, tonumber(parts) or 0
     end
 
-    if was and tonumber(was_version) > version then
-        version = tonumber(was_version)
+    -- nor by one of this, before it was set back
+    local known = tonumber(was_version or 0)
+
+    if known > now / 1000 then
+        known = 0
+    end
+
+    if was and known > version then
+        version = known
 
         -- let through by a rate that counts no more: no debt comes of that
         if was ~= interval or was_size ~= size then
