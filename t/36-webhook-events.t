@@ -13,7 +13,7 @@ my $t       = Test::Lines->new;
 my $paid    = Test::Lines::Paid->new(t => $t, operations => 'sweep=300ms retry=300ms due=2s lease=2s absent=1s walk=1s audit=off');
 my $sandbox = $paid->sandbox;
 my $redis   = $paid->redis;
-my $nginx   = $paid->nginx(workers => 2, server => 'location /limited/ { lines_auth workspace; lines_rate_limit rate=1r/h burst=1000 key=tenant name=limited; empty_gif; }');
+my $nginx   = $paid->nginx(workers => 2, server => 'location /limited/ { lines_auth workspace; lines_rate_limit rate=1r/h burst=1000000 key=tenant name=limited; empty_gif; }');
 my $n       = 0;
 
 sub pending (%data) {
@@ -153,10 +153,10 @@ subtest 'the base plan moves the workspace' => sub {
     my ($id, $key) = ('based', $paid->workspace('based', customer => 'cus_base', plan => 'starter', subscription => 'none'));
 
     # nodes hear of it at once, and go by the plan's rates
-    my %q = (growth => 2000, starter => 1500);
+    my %q = (growth => 2_000_000, starter => 1_500_000);
     my sub policy { return ($nginx->get('/limited/x', $nginx->bearer($key))->header('RateLimit-Policy') =~ /q=(\d+)/)[0] }
     $nginx->admin(PUT => "plans/$_/limits/limited", {rate => '1r/h', burst => $q{$_}}) for sort keys %q;
-    wait_for(sub { policy() == $q{starter} }, 30, 'the rate of its plan');
+    wait_for(sub { policy() == $q{starter} && $nginx->get('/_lines/metrics')->body =~ /^lines_limit_nodes 1$/m }, 30, 'the rate of its plan, and a share');
     is $paid->request($key)->status, 403;
 
     my $base = $sandbox->adopt(customer => 'cus_base', price => 'price_growth', status => 'active');

@@ -295,7 +295,7 @@ tls-key-file $cert->{key}
 tls-ca-cert-file $ca
 tls-auth-clients no
 user default off
-user limits on >secret ~lines:{l* ~lines:{denied} +\@all
+user limits on >secret ~lines:{l* ~lines:{denied} +\@read +\@write +\@scripting +time +ping +select +role +info +config|get
 END
     my $file = $t->file('limits.pw', "secret\n");
     my $bus  = $t->free_port;

@@ -17,7 +17,7 @@ my %common = (
 location /each/  { lines_auth workspace; lines_rate_limit rate=1r/h burst=3 key=tenant name=each sync=each; empty_gif; }
 location /lease/ { lines_auth workspace; lines_rate_limit rate=1r/h burst=3 key=tenant name=lease; empty_gif; }
 location /key/   { lines_auth workspace; lines_rate_limit rate=1r/h burst=3 key=key name=key; empty_gif; }
-location /large/ { lines_auth workspace; lines_rate_limit rate=1r/h burst=1000 key=tenant name=large; empty_gif; }
+location /large/ { lines_auth workspace; lines_rate_limit rate=1000r/h burst=1000000 key=tenant name=large; empty_gif; }
 location /ip/    { lines_rate_limit rate=1r/h burst=3 key=ip name=ip; empty_gif; }
 END
 );
@@ -123,12 +123,12 @@ for my $where (qw(each lease key)) {
 {
     policy($_, '/large/x', 'one') for @nodes;
     wait_for(sub { $_->get('/_lines/metrics')->body =~ /^lines_limit_nodes 2$/m }, 30, 'a share') for @nodes;
-    is policy($_, '/large/x', 'one'), '"large";q=1000;w=3600000', 'before' for @nodes;
+    is policy($_, '/large/x', 'one'), '"large";q=1000000;w=3600000', 'before' for @nodes;
 
-    $redis->cli('HSET', 'lines:{w:one}:t', 'limit:large', '3600000000.000000 500 1r/h');
+    $redis->cli('HSET', 'lines:{w:one}:t', 'limit:large', '3600000.000000 500000 1000r/h');
     $redis->cli('CLIENT', 'KILL', 'TYPE', 'pubsub');
     my $start = time;
-    wait_for(sub { policy($_, '/large/x', 'one') eq '"large";q=500;w=1800000' }, 30, 'what nobody told') for @nodes;
+    wait_for(sub { policy($_, '/large/x', 'one') eq '"large";q=500000;w=1800000' }, 30, 'what nobody told') for @nodes;
     cmp_ok time - $start, '<', 8 * $t->slow, 'soon';
 }
 

@@ -34,7 +34,8 @@ void lines_lease_exit_process(lines_main_conf_t *lmcf);
 
 /*
  * Of the channel of revocations: a tenant whose rate or plan is another by now,
- * or LINES_RATES_PLANS, where rates of plans are.  NULL: whatever may have been missed.
+ * or LINES_RATES_PLANS, where rates of plans are.  NULL: whatever may have been
+ * missed.
  */
 void lines_lease_told(ngx_str_t *message);
 

@@ -59,7 +59,7 @@ static void rates_ask(void);
 static lines_rate_t *
 rates_of_plan(lines_limit_t *limit, uint32_t plan)
 {
-    ngx_uint_t            i;
+    ngx_uint_t          i;
     lines_plan_rate_t  *plans;
 
     plans = limit->plans ? limit->plans->elts : NULL;
@@ -208,12 +208,14 @@ ngx_uint_t
 lines_rates_due(lines_lease_node_t *node, ngx_str_t *tenant,
     ngx_uint_t decides)
 {
-    ngx_queue_t  *tenants;
+    ngx_queue_t         *tenants;
+    lines_lease_area_t  *area;
+
+    area = lines_keeper_area();
 
     if (node->looks) {
         decides |= node->stale
-                   || (ngx_msec_int_t) (lines_keeper_area()->missed - node->looked)
-                      >= 0;
+                   || (ngx_msec_int_t) (area->missed - node->looked) >= 0;
 
         if (lines_zone_since(node->looked)
             < (decides ? LINES_RATES_DECIDE : LINES_RATES_FRESH))
@@ -224,7 +226,7 @@ lines_rates_due(lines_lease_node_t *node, ngx_str_t *tenant,
     } else {
         node->looks = 1;
         node->tenant = ngx_murmur_hash2(tenant->data, tenant->len);
-        tenants = &lines_keeper_area()->tenants[node->tenant % LINES_LEASE_TENANTS];
+        tenants = &area->tenants[node->tenant % LINES_LEASE_TENANTS];
 
         ngx_queue_insert_head(tenants, &node->tenants);
     }

@@ -120,6 +120,9 @@ typedef struct {
 #define in_values(field)                                                      \
     .offset = offsetof(metrics_values_t, field)
 
+#define in_redis(field)                                                       \
+    in_slots(redis[LINES_METRICS_REDIS].field)
+
 #define in_limits(field)                                                      \
     in_slots(redis[LINES_METRICS_REDIS_LIMITS].field), .where = METRICS_LIMITS
 
@@ -213,44 +216,46 @@ static const metrics_row_t  metrics_table[] = {
       .nwords = LINES_TENANT_BOUNDS, in_slots(tenant_limited) },
 
     { "lines_redis_operations", "counter",
-      "Operations sent to Redis.", in_slots(redis[LINES_METRICS_REDIS].commands) },
+      "Operations sent to Redis.", in_redis(commands) },
     { .label = "store=\"limits\"", in_limits(commands) },
     { "lines_redis_failures", "counter",
       "Operations without a good answer: error (a refusal, or a lost "
       "connection), timeout, refused (not sent, as Redis was away or too many "
       "were in flight).",
-      .label = "reason=\"error\"", in_slots(redis[LINES_METRICS_REDIS].errors) },
-    { .label = "reason=\"disk\"", in_slots(redis[LINES_METRICS_REDIS].disk) },
-    { .label = "reason=\"timeout\"", in_slots(redis[LINES_METRICS_REDIS].timeouts) },
-    { .label = "reason=\"refused\"", in_slots(redis[LINES_METRICS_REDIS].refused) },
+      .label = "reason=\"error\"", in_redis(errors) },
+    { .label = "reason=\"disk\"", in_redis(disk) },
+    { .label = "reason=\"timeout\"", in_redis(timeouts) },
+    { .label = "reason=\"refused\"", in_redis(refused) },
     { .label = "store=\"limits\",reason=\"error\"", in_limits(errors) },
     { .label = "store=\"limits\",reason=\"disk\"", in_limits(disk) },
     { .label = "store=\"limits\",reason=\"timeout\"", in_limits(timeouts) },
     { .label = "store=\"limits\",reason=\"refused\"", in_limits(refused) },
     { "lines_redis_late_replies", "counter",
-      "Replies that came after their deadline.", in_slots(redis[LINES_METRICS_REDIS].late) },
+      "Replies that came after their deadline.", in_redis(late) },
     { .label = "store=\"limits\"", in_limits(late) },
     { "lines_redis_script_loads", "counter",
-      "Scripts that Redis did not know yet.", in_slots(redis[LINES_METRICS_REDIS].resends) },
+      "Scripts that Redis did not know yet.", in_redis(resends) },
     { .label = "store=\"limits\"", in_limits(resends) },
     { "lines_redis_repeats", "counter",
-      "Operations sent again on a new connection.", in_slots(redis[LINES_METRICS_REDIS].repeats) },
+      "Operations sent again on a new connection.", in_redis(repeats) },
     { .label = "store=\"limits\"", in_limits(repeats) },
     { "lines_redis_reconnects", "counter",
-      "Connections made anew.", in_slots(redis[LINES_METRICS_REDIS].reconnects) },
+      "Connections made anew.", in_redis(reconnects) },
     { .label = "store=\"limits\"", in_limits(reconnects) },
     { "lines_redis_breaker_openings", "counter",
-      "Times that Redis was given up.", in_slots(redis[LINES_METRICS_REDIS].opened) },
+      "Times that Redis was given up.", in_redis(opened) },
     { .label = "store=\"limits\"", in_limits(opened) },
     { "lines_redis_operation_duration_seconds", "histogram",
-      "Time from an operation to its reply.", in_slots(redis[LINES_METRICS_REDIS].latency) },
+      "Time from an operation to its reply.", in_redis(latency) },
     { .label = "store=\"limits\"", in_limits(latency) },
     { "lines_redis_in_flight", "gauge",
-      "Operations that wait for their reply.", in_values(redis[LINES_METRICS_REDIS].inflight) },
+      "Operations that wait for their reply.",
+      in_values(redis[LINES_METRICS_REDIS].inflight) },
     { .label = "store=\"limits\"", .where = METRICS_LIMITS,
       in_values(redis[LINES_METRICS_REDIS_LIMITS].inflight) },
     { "lines_redis_connected_workers", "gauge",
-      "Workers connected to Redis.", in_values(redis[LINES_METRICS_REDIS].connected) },
+      "Workers connected to Redis.",
+      in_values(redis[LINES_METRICS_REDIS].connected) },
     { .label = "store=\"limits\"", .where = METRICS_LIMITS,
       in_values(redis[LINES_METRICS_REDIS_LIMITS].connected) },
     { "lines_redis_breaker_workers", "gauge",
