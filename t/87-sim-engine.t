@@ -18,7 +18,7 @@ sub engine (@args) {
     open my $out, '-|', $engine, @args or die "$engine: $!";
     my $said = do { local $/; <$out> };
     close $out;
-    my %run = (said => $said, status => $?, $said =~ /(\w+) (\d+)/g);
+    my %run = ($said =~ /(\w+) (\d+)/g, said => $said, status => $?);
     ($run{seed}, $run{found}) = $said =~ /^seed (\d+): (\w+):/m;
     return \%run;
 }

@@ -13,13 +13,17 @@
 #define LINES_SURVEY_LINES  50      /* that get another layout in a call */
 
 
-/* operations of a tenant that are left to look at */
+/* some operations of a tenant, and those of it that are left to look at */
+
+typedef struct {
+    ngx_str_t       tenant;
+    lines_list_t    ids;
+} survey_ops_t;
 
 typedef struct survey_left_s  survey_left_t;
 
 struct survey_left_s {
-    ngx_str_t       tenant;
-    lines_list_t    ids;
+    survey_ops_t    ops;
     survey_left_t  *next;
 };
 
@@ -544,8 +548,8 @@ survey_leave(ngx_str_t *tenant, lines_list_t *ids)
         return NGX_ERROR;
     }
 
-    left->tenant = *tenant;
-    left->ids = *ids;
+    left->ops.tenant = *tenant;
+    left->ops.ids = *ids;
     left->next = survey.left;
 
     survey.left = left;
@@ -557,34 +561,45 @@ survey_leave(ngx_str_t *tenant, lines_list_t *ids)
 static ngx_int_t
 survey_look(void)
 {
-    ngx_uint_t      n;
-    lines_list_t    ids;
+    survey_ops_t   *ops;
     survey_left_t  *left = survey.left;
 
-    n = ngx_min(left->ids.n, LINES_SURVEY_BATCH);
+    ops = ngx_palloc(survey.pool, sizeof(survey_ops_t));
+    if (ops == NULL) {
+        return NGX_ERROR;
+    }
 
-    ids.n = n;
-    ids.elts = &left->ids.elts[left->ids.n - n];
+    ops->tenant = left->ops.tenant;
+    ops->ids.n = ngx_min(left->ops.ids.n, LINES_SURVEY_BATCH);
 
-    left->ids.n -= n;
+    left->ops.ids.n -= ops->ids.n;
 
-    if (left->ids.n == 0) {
+    ops->ids.elts = &left->ops.ids.elts[left->ops.ids.n];
+
+    if (left->ops.ids.n == 0) {
         survey.left = left->next;
     }
 
-    survey.looked += n;
+    survey.looked += ops->ids.n;
 
-    lines_op_ensure_hints(&survey.caller, survey.lmcf, &left->tenant, &ids);
-
-    return lines_ops_survey(&survey.caller, survey_operations, NULL,
-                            .tenant = left->tenant, .ids.n = n,
-                            .ids.elts = ids.elts);
+    return lines_ops_survey(&survey.caller, survey_operations, ops,
+                            .tenant = ops->tenant, .ids.n = ops->ids.n,
+                            .ids.elts = ops->ids.elts);
 }
 
+
+/* those that go on need their hints: one that has ended meanwhile has none */
 
 static ngx_int_t
 survey_operations(void *data, lines_ops_survey_reply_t *reply)
 {
+    survey_ops_t *ops = data;
+
+    ngx_int_t     n;
+    ngx_str_t    *place;
+    ngx_uint_t    i;
+    lines_list_t  ids;
+
     survey.sums.values[LINES_SURVEY_OPERATIONS] += reply->running;
     survey.sums.values[LINES_SURVEY_STUCK] += reply->stuck;
 
@@ -593,6 +608,22 @@ survey_operations(void *data, lines_ops_survey_reply_t *reply)
     {
         survey.oldest = reply->oldest;
     }
+
+    ids.n = 0;
+    ids.elts = ops->ids.elts;
+
+    for (i = 0; i < reply->unfinished.n; i++) {
+        place = &reply->unfinished.elts[i];
+        n = ngx_atoi(place->data, place->len);
+
+        if (n < (ngx_int_t) i || (ngx_uint_t) n >= ops->ids.n) {
+            return NGX_ERROR;
+        }
+
+        ids.elts[ids.n++] = ops->ids.elts[n];
+    }
+
+    lines_op_ensure_hints(&survey.caller, survey.lmcf, &ops->tenant, &ids);
 
     return NGX_OK;
 }

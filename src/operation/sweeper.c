@@ -489,9 +489,18 @@ hint_seen(void *data, lines_op_seen_reply_t *reply)
         .here = ngx_string("unfinished"), .there = ngx_string("no hint")
     };
 
-    if (reply && reply->step.len && !lines_is(&reply->step, "done")) {
-        lines_audit_report(hint->caller, &found);
+    if (reply == NULL || reply->step.len == 0) {
+        return NGX_OK;
     }
+
+    /* it has ended since: whoever claims it takes the hint away again */
+
+    if (lines_is(&reply->step, "done")) {
+        (void) lines_op_spawn(sweeper.lmcf, &hint->tenant, &hint->id);
+        return NGX_OK;
+    }
+
+    lines_audit_report(hint->caller, &found);
 
     return NGX_OK;
 }

@@ -2,15 +2,15 @@
 --@light
 
 -- Operations of a tenant, counted: how many go on, how many are stuck, and when
--- the oldest of both was begun; 0 without any.
+-- the oldest of both was begun; 0 without any.  And which: by their places.
 
 --@keys op(ids)
 
---@row running:int stuck:int oldest:int
+--@row running:int stuck:int oldest:int unfinished:list
 
-local running, stuck, oldest = 0, 0, 0
+local running, stuck, oldest, unfinished = 0, 0, 0, {}
 
-for _, key in ipairs(op_keys) do
+for i, key in ipairs(op_keys) do
     local op = redis.call('HMGET', key, 'step', 'begun', 'stuck')
     local begun = tonumber(op[2]) or 0
 
@@ -22,10 +22,12 @@ for _, key in ipairs(op_keys) do
             running = running + 1
         end
 
+        unfinished[#unfinished + 1] = tostring(i - 1)
+
         if begun > 0 and (oldest == 0 or begun < oldest) then
             oldest = begun
         end
     end
 end
 
-return { running, stuck, oldest }
+return { running, stuck, oldest, unfinished }
