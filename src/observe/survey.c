@@ -2,6 +2,7 @@
 #include "http/metrics.h"
 #include "http/text.h"
 #include "observe/survey.h"
+#include "operation/conf.h"
 #include "store/calls.h"
 
 
@@ -10,13 +11,34 @@
 #define LINES_SURVEY_OPS    5000    /* looked at in a pass */
 #define LINES_SURVEY_BATCH  100     /* by a call */
 #define LINES_SURVEY_LINES  50      /* that get another layout in a call */
+#define LINES_SURVEY_CURSOR 256
+
+
+/*
+ * What is gone over: all tenants; those that have, or had, an orphan, and may
+ * be deleted; and, as there may be more operations than are looked at, those
+ * that are listed as stuck.
+ */
+
+enum {
+    SURVEY_TENANTS = 0,
+    SURVEY_ORPHANED,
+    SURVEY_STUCK,
+    SURVEY_LISTS
+};
 
 
 static ngx_int_t survey_known(void *data, lines_survey_read_reply_t *reply);
 static void survey_begin(void);
 static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
 static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
+static ngx_int_t survey_next(lines_caller_t *caller);
 static ngx_int_t survey_page(void *data, lines_tenants_scan_reply_t *reply);
+static ngx_int_t survey_orphaned(void *data,
+    lines_orphaned_scan_reply_t *reply);
+static ngx_int_t survey_listed(void *data, lines_stuck_page_reply_t *reply);
+static ngx_int_t survey_stuck(void *data, lines_ops_survey_reply_t *reply);
+static ngx_int_t survey_members(ngx_str_t *cursor, lines_list_t *tenants);
 static ngx_int_t survey_tenant(ngx_str_t *tenant);
 static ngx_int_t survey_layout(ngx_str_t *tenant);
 static ngx_int_t survey_laid_out(void *data, lines_lines_layout_reply_t *reply);
@@ -44,11 +66,13 @@ static struct {
     ngx_pool_t         *seen_pool;
     ngx_rbtree_t        seen;      /* tenants */
     ngx_rbtree_node_t   sentinel;
+    ngx_uint_t          list;      /* that pages are of */
     ngx_uint_t          looked;    /* at so many operations */
+    ngx_uint_t          listed;    /* so many that are stuck */
     uint64_t            oldest;    /* of them, begun at, ms */
     lines_metrics_survey_t  sums;
     ngx_str_t           cursor;    /* empty: that was the last page */
-    u_char              cursor_text[24];
+    u_char              cursor_text[LINES_SURVEY_CURSOR];
     ngx_uint_t          failed;    /* flag */
 } survey;
 
@@ -205,7 +229,9 @@ survey_begin(void)
     ngx_memzero(&survey.sums, sizeof(lines_metrics_survey_t));
 
     survey.failed = 0;
+    survey.list = SURVEY_TENANTS;
     survey.looked = 0;
+    survey.listed = 0;
     survey.oldest = 0;
 
     survey.cursor.data = survey.cursor_text;
@@ -264,7 +290,7 @@ survey_resume(lines_caller_t *caller, ngx_int_t rc)
         ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey.log, 0,
                        "lines survey: given up");
 
-    } else if (survey.cursor.len == 0) {
+    } else if (survey.cursor.len == 0 && ++survey.list == SURVEY_LISTS) {
         survey_end();
 
     } else {
@@ -273,11 +299,7 @@ survey_resume(lines_caller_t *caller, ngx_int_t rc)
         survey.pool = ngx_create_pool(8192, survey.log);
         caller->pool = survey.pool;
 
-        if (survey.pool
-            && lines_tenants_scan(caller, survey_page, NULL,
-                                  .cursor = survey.cursor)
-               == NGX_AGAIN)
-        {
+        if (survey.pool && survey_next(caller) == NGX_AGAIN) {
             return;
         }
     }
@@ -286,28 +308,122 @@ survey_resume(lines_caller_t *caller, ngx_int_t rc)
 }
 
 
+/* the page of a list that its cursor, or none, says */
+
+static ngx_int_t
+survey_next(lines_caller_t *caller)
+{
+    ngx_str_t  first = ngx_string("0");
+
+    switch (survey.list) {
+
+    case SURVEY_TENANTS:
+        return lines_tenants_scan(caller, survey_page, NULL,
+                                  .cursor = survey.cursor);
+
+    case SURVEY_ORPHANED:
+        return lines_orphaned_scan(caller, survey_orphaned, NULL,
+                                   .cursor = survey.cursor.len ? survey.cursor
+                                                               : first);
+
+    default: /* SURVEY_STUCK */
+        return lines_stuck_page(caller, survey_listed, NULL,
+                                .from = survey.cursor,
+                                .most = LINES_SURVEY_BATCH);
+    }
+}
+
+
 static ngx_int_t
 survey_page(void *data, lines_tenants_scan_reply_t *reply)
+{
+    return survey_members(&reply->cursor, &reply->members);
+}
+
+
+static ngx_int_t
+survey_orphaned(void *data, lines_orphaned_scan_reply_t *reply)
+{
+    return survey_members(&reply->cursor, &reply->members);
+}
+
+
+static ngx_int_t
+survey_members(ngx_str_t *cursor, lines_list_t *tenants)
 {
     ngx_str_t   *tenant;
     ngx_uint_t   i;
 
-    if (reply->cursor.len == 0
-        || reply->cursor.len > sizeof(survey.cursor_text))
-    {
+    if (cursor->len == 0 || cursor->len > LINES_SURVEY_CURSOR) {
         return NGX_ERROR;
     }
 
-    survey.cursor.len = lines_is(&reply->cursor, "0") ? 0 : reply->cursor.len;
-    ngx_memcpy(survey.cursor.data, reply->cursor.data, reply->cursor.len);
+    survey.cursor.len = lines_is(cursor, "0") ? 0 : cursor->len;
+    ngx_memcpy(survey.cursor.data, cursor->data, cursor->len);
 
-    for (i = 0; i < reply->members.n; i++) {
-        tenant = &reply->members.elts[i];
+    for (i = 0; i < tenants->n; i++) {
+        tenant = &tenants->elts[i];
 
         if (tenant->len && survey_tenant(tenant) == NGX_ERROR) {
             return NGX_ERROR;
         }
     }
+
+    return NGX_OK;
+}
+
+
+/* the list is a hint: the records know */
+
+static ngx_int_t
+survey_listed(void *data, lines_stuck_page_reply_t *reply)
+{
+    ngx_str_t   *member, tenant, id;
+    ngx_uint_t   i;
+
+    if (reply->cursor.len > LINES_SURVEY_CURSOR) {
+        return NGX_ERROR;
+    }
+
+    /* more would tell no more */
+
+    survey.cursor.len = survey.listed < LINES_SURVEY_OPS ? reply->cursor.len
+                                                         : 0;
+
+    if (survey.cursor.len) {
+        ngx_memcpy(survey.cursor.data, reply->cursor.data, survey.cursor.len);
+    }
+
+    for (i = 0; i < reply->members.n; i++) {
+        member = &reply->members.elts[i];
+
+        id = *member;
+        tenant = lines_word(&id);
+
+        if (lines_ops_survey(&survey.caller, survey_stuck, member,
+                             .tenant = tenant, .ids.n = 1, .ids.elts = &id)
+            != NGX_AGAIN)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+survey_stuck(void *data, lines_ops_survey_reply_t *reply)
+{
+    ngx_str_t *member = data;
+
+    if (reply->stuck) {
+        survey.listed++;
+        return NGX_OK;
+    }
+
+    (void) lines_forget_stuck_drop(&survey.caller, .member = *member,
+                                   .age = survey.lmcf->operation->lease);
 
     return NGX_OK;
 }
@@ -342,7 +458,9 @@ survey_tenant(ngx_str_t *tenant)
 
     ngx_rbtree_insert(&survey.seen, &node->node);
 
-    survey.sums.values[LINES_SURVEY_TENANTS]++;
+    if (survey.list == SURVEY_TENANTS) {
+        survey.sums.values[LINES_SURVEY_TENANTS]++;
+    }
 
     return lines_tenant_survey(&survey.caller, survey_counted, tenant,
                                .tenant = *tenant, .fields.n = LINES_MOVES,
@@ -391,7 +509,8 @@ survey_counted(void *data, lines_tenant_survey_reply_t *reply)
                                    survey_number(&reply->counts.elts[i]);
     }
 
-    if (!lines_is(&reply->layout, "2")
+    if (survey.list == SURVEY_TENANTS
+        && !lines_is(&reply->layout, "2")
         && survey.lmcf->redis_conf.layout == 2)
     {
         (void) survey_layout(tenant);
@@ -448,6 +567,11 @@ survey_end(void)
     ngx_str_t      pairs[2 * (LINES_SURVEY_VALUES + 1)], *pair;
     ngx_uint_t     i;
     ngx_atomic_t  *sums, *known;
+
+    /* some may be beyond what is looked at, or the list may have lost them */
+
+    survey.sums.values[LINES_SURVEY_STUCK] =
+        ngx_max(survey.sums.values[LINES_SURVEY_STUCK], survey.listed);
 
     if (survey.oldest && survey.oldest < survey.now) {
         survey.sums.values[LINES_SURVEY_OLDEST] =

@@ -16,6 +16,16 @@
 #define LINES_WALK_BATCH  16      /* hints at a time */
 
 
+/* whether a tenant goes off the list of those that have, or had, an orphan */
+
+enum {
+    WALK_KEPT = 0,
+    WALK_READ,            /* its operations were */
+    WALK_DROPPED,         /* as there were none */
+    WALK_AGAIN            /* they were read once more */
+};
+
+
 /* one lease that is looked at: three of the reply's */
 
 typedef struct {
@@ -43,6 +53,7 @@ static ngx_int_t walk_scanned(void *data, lines_tenants_scan_reply_t *reply);
 static ngx_int_t walk_orphaned(void *data, lines_orphaned_scan_reply_t *reply);
 static ngx_int_t walk_page(ngx_str_t *cursor, lines_list_t *members);
 static ngx_int_t walk_next(void);
+static ngx_int_t walk_drop(void);
 static ngx_int_t walk_hinted(void *data, lines_due_ensure_reply_t *reply);
 static ngx_int_t walk_seen(void *data, lines_op_seen_reply_t *reply);
 
@@ -55,6 +66,8 @@ static struct {
     lines_caller_t      leases;       /* without a pool: at rest */
     lines_caller_t      walk;         /* the same */
     ngx_uint_t          orphaned;     /* flag: those are scanned, else all */
+    ngx_uint_t          listed;       /* flag: tenants are of that list */
+    ngx_uint_t          kept;         /* how much is known of that: below */
     ngx_str_t           cursor;       /* of SSCAN */
     u_char              text[24];     /* of it */
     lines_list_t        tenants;      /* left */
@@ -408,6 +421,8 @@ walk_start(void)
 
     sweeper.tenants.n = 0;
     sweeper.ops.ids.n = 0;
+    sweeper.listed = sweeper.orphaned;
+    sweeper.kept = WALK_KEPT;
 
     sweep_resume(&sweeper.walk,
                  sweeper.orphaned
@@ -432,9 +447,14 @@ walk_orphaned(void *data, lines_orphaned_scan_reply_t *reply)
 
     /* as a rule there are none */
 
-    return reply->members.n || sweeper.orphaned
-           ? NGX_OK : lines_tenants_scan(&sweeper.walk, walk_scanned, NULL,
-                                         .cursor = sweeper.cursor);
+    if (reply->members.n || sweeper.orphaned) {
+        return NGX_OK;
+    }
+
+    sweeper.listed = 0;
+
+    return lines_tenants_scan(&sweeper.walk, walk_scanned, NULL,
+                              .cursor = sweeper.cursor);
 }
 
 
@@ -464,9 +484,16 @@ walk_page(ngx_str_t *cursor, lines_list_t *members)
 static ngx_int_t
 walk_next(void)
 {
+    ngx_int_t      rc;
     ngx_str_t     *id;
     ngx_uint_t     n;
     lines_list_t  *ids = &sweeper.ops.ids;
+
+    rc = walk_drop();
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
     for (n = 0; ids->n && n < LINES_WALK_BATCH; n++) {
         id = &ids->elts[--ids->n];
@@ -491,12 +518,60 @@ walk_next(void)
         sweeper.tenant = sweeper.tenants.elts[--sweeper.tenants.n];
 
         if (sweeper.tenant.len) {
+            sweeper.kept = sweeper.listed ? WALK_READ : WALK_KEPT;
+
             return lines_keep_ops_read(&sweeper.walk, &sweeper.ops,
                                        .tenant = sweeper.tenant);
         }
     }
 
     return NGX_DONE;
+}
+
+
+/*
+ * A tenant without an operation is not to be looked at for an orphan any more.
+ * One may begin just then: whoever begins it lists the tenant before, and once
+ * more after, and whoever takes it away looks once more.  NGX_OK: go on.
+ */
+
+static ngx_int_t
+walk_drop(void)
+{
+    ngx_uint_t  kept;
+
+    kept = sweeper.kept;
+    sweeper.kept = WALK_KEPT;
+
+    switch (kept) {
+
+    case WALK_READ:
+
+        if (sweeper.ops.ids.n) {
+            return NGX_OK;
+        }
+
+        sweeper.kept = WALK_DROPPED;
+
+        return lines_orphaned_rem(&sweeper.walk, NULL, NULL,
+                                  .tenant = sweeper.tenant);
+
+    case WALK_DROPPED:
+        sweeper.kept = WALK_AGAIN;
+
+        return lines_keep_ops_read(&sweeper.walk, &sweeper.ops,
+                                   .tenant = sweeper.tenant);
+
+    case WALK_AGAIN:
+
+        return sweeper.ops.ids.n
+               ? lines_orphaned_add(&sweeper.walk, NULL, NULL,
+                                    .tenant = sweeper.tenant)
+               : NGX_OK;
+
+    default: /* WALK_KEPT */
+        return NGX_OK;
+    }
 }
 
 
