@@ -44,7 +44,7 @@ my $image = $t->_part(Test::Lines::Container->new(
     read_only => 1,
     tmpfs     => ['/tmp:size=16m,mode=1777'],
     mounts    => [["$root/docker/node.conf", '/etc/nginx/conf.d/lines.conf', 'ro'], [$t->dir . '/etc', '/etc/lines', 'ro']],
-    hosts     => {map { $_ => '127.0.0.1' } qw(redis sandbox players)}
+    hosts     => {map { $_ => '127.0.0.1' } qw(redis limits sandbox players)}
 ));
 
 my $client = Test::Lines::Client->new(host => '127.0.0.1', port => 8080);

@@ -363,6 +363,12 @@ look_spawn(void *data)
 {
     lines_look_t *look = data;
 
+    /* who found none under way, just before, has taken it off that list */
+
+    if (look->follows == LINES_FOLLOWS_ORPHAN) {
+        (void) lines_forget_orphaned_add(look->caller, .tenant = look->tenant);
+    }
+
     (void) lines_op_spawn(look->lmcf, &look->tenant, &look->spawn);
 
     return look->end(look);
