@@ -3,6 +3,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once redis => 'it is of one Redis, its socket and its password';
 use Test::Lines qw(wait_for concurrently);
 use Time::HiRes ();
 

@@ -4,6 +4,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once redis => 'its Redis is a program of its own';
 use Test::Lines qw(wait_for);
 
 my $t       = Test::Lines->new;

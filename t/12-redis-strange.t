@@ -3,6 +3,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once redis => 'its Redis is a program of its own';
 use Test::Lines qw(wait_for concurrently);
 
 # Something that is not Redis, or no longer in its right mind, answers at its

@@ -5,6 +5,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Mojo::Promise;
 use Test::More;
+use Test::Lines::Once redis => 'it has a cluster of its own';
 use Test::Lines qw(wait_for);
 use Time::HiRes qw(time);
 

@@ -4,6 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Mojo::Promise;
 use Test::More;
+use Test::Lines::Once redis => 'it is of one Redis and its users';
 use Test::Lines qw(wait_for);
 
 my $t     = Test::Lines->new;

@@ -4,6 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Mojo::Promise;
 use Test::More;
+use Test::Lines::Once redis => 'it has Sentinels of its own';
 use Test::Lines qw(wait_for);
 use Test::Lines::Tls;
 use Time::HiRes qw(time);

@@ -6,6 +6,7 @@ use IO::Socket::INET;
 use Mojo::File qw(path);
 use Mojo::Promise;
 use Test::More;
+use Test::Lines::Once redis => 'it has certificates of its own';
 use Test::Lines qw(wait_for);
 use Test::Lines::Tls;
 

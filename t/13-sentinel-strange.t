@@ -6,6 +6,7 @@ use lib "$FindBin::Bin/lib";
 use IO::Socket::INET;
 use Mojo::JSON qw(encode_json);
 use Test::More;
+use Test::Lines::Once redis => 'its Sentinel is a program of its own';
 use Test::Lines qw(wait_for);
 
 my $t = Test::Lines->new;

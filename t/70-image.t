@@ -5,6 +5,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once redis => 'the image has a Redis of its own';
 use Test::Lines qw(wait_for);
 use Test::Lines::Client;
 use Test::Lines::Container;

@@ -5,6 +5,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once redis => 'it is of the settings of one Redis';
 use Test::Lines qw(wait_for);
 use Time::HiRes ();
 

@@ -4,6 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Mojo::File qw(path);
 use Test::More;
+use Test::Lines::Once redis => 'one Redis is compared';
 use Test::Lines;
 use Test::Lines::Sim;
 

@@ -129,6 +129,17 @@ subtest 'what is compared' => sub {
     $check->($one, $now + 120_001, $two);
     is_deeply [@{$check->($one, $now + 120_001, $two, '', 1)}[0, 1]], ['fine', $two], 'confirmed: another id';
     is $mark->(), $now + 120_001, '... and the watermark never falls';
+
+    # what is older than that it need not know, until somebody says so, who has heard of the first word
+    my $born = $client->hget($KEY, 'born');
+    my $said = sub { $check->($two, $mark->(), $three, '', 1)->[1] };
+    is $said->(), $two, 'said again, as the answer was lost: it stays as it is';
+    is $client->hget($KEY, 'born'), $born, '... and answers for no more';
+    $client->hset($KEY, born => $born - 300_000);
+    is $said->(), $two, 'five minutes later it stays as it is';
+    is $client->hget($KEY, 'born'), 0, '... and answers for all that was sold';
+    $client->hset($KEY, born => $born);
+
     is $check->($one, $now + 150_000, $three)->[0], 'fine', 'a node that remembers the old one takes it';
     is $check->($one, $now + 300_000, $three)->[1], 'another', '... unless it was there after that';
 

@@ -51,7 +51,8 @@ static lines_route_t  account_routes[] = {
     { NGX_HTTP_POST, ngx_string("lines/add-line"),
       row("add_line", lines_ticket_deprecated, lines_read_optional_json,
           &lines_account_ticket_input, lines_read_input,
-          lines_account_ticket_next, lines_account_ticket_add) },
+          lines_account_ticket_next, lines_account_ticket_announce,
+          lines_account_ticket_add) },
 
     { NGX_HTTP_GET, ngx_string("lines/line-request/:ticket"),
       row("line_request_ticket", lines_ticket_deprecated, lines_discard_body,

@@ -10,18 +10,22 @@
 #include "api/json.h"
 #include "api/tenant_limits.h"
 #include "http/headers.h"
+#include "http/steps.h"
 #include "operation/operation.h"
 
 
 /* where nothing is said: 1 January 2026 */
 #define LINES_DEPRECATED_SINCE  1767225600
 
+#define LINES_TICKET_TRIES      100
+
 
 typedef struct {
-    ngx_str_t  type;
-    ngx_str_t  area;
-    ngx_str_t  id;
-    ngx_str_t  name;     /* "ticket.ID": its account is found by that */
+    ngx_str_t   type;
+    ngx_str_t   area;
+    ngx_str_t   id;
+    ngx_str_t   name;    /* "ticket.ID": its account is found by that */
+    ngx_uint_t  tries;    /* numbers that were taken */
 } lines_ticket_t;
 
 
@@ -103,25 +107,80 @@ lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+/* the hint last: while it is there all that was announced is looked at */
+
+static void
+ticket_unhint(lines_ctx_t *ctx, lines_ticket_t *ticket)
+{
+    (void) lines_forget_due_rem(&ctx->caller,
+                                .shard = lines_due_shard(&ticket->name),
+                                .tenant = ctx->identity.tenant,
+                                .id = ticket->name);
+}
+
+
+/*
+ * Redis may have lost how far the numbers were.  One that is somebody's stays
+ * that one's ticket: the next one, or who asks again gets one after these.
+ */
+
+static ngx_int_t
+ticket_taken(lines_ctx_t *ctx, lines_ticket_t *ticket)
+{
+    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                  "lines: Redis has lost tickets' numbers: \"%V\" is taken",
+                  &ticket->name);
+
+    if (++ticket->tries == LINES_TICKET_TRIES) {
+        return lines_unavailable(ctx->request, ctx, 1);
+    }
+
+    lines_again_from(ctx, lines_account_ticket_next);
+
+    return NGX_OK;
+}
+
+
+lines_answered(ticket_announced, lines_ticket_t *ticket, ix_new)
+{
+    if (reply->ok.data) {
+        return NGX_OK;
+    }
+
+    ticket_unhint(ctx, ticket);
+
+    return ticket_taken(ctx, ticket);
+}
+
+
 lines_answered(ticket_hinted, lines_ticket_t *ticket, due_add)
 {
-    return lines_ix_put(&ctx->caller, NULL, NULL, .id = ticket->name,
-                        .tenant = ctx->identity.tenant);
+    return lines_ix_new(&ctx->caller, ticket_announced, ctx,
+                        .id = ticket->name, .tenant = ctx->identity.tenant);
+}
+
+
+lines_asks(lines_account_ticket_next, lines_ticket_t *ticket, ticket_next)
+{
+    return lines_redis_format(r->pool, &ticket->id, "%L", reply->number)
+           == NGX_OK
+           ? lines_redis_format(r->pool, &ticket->name, "ticket.%V",
+                                &ticket->id)
+           : NGX_ERROR;
 }
 
 
 /*
  * Found by its id: written before the ticket itself.  Where this request comes
- * to nothing, whoever sees its hint takes that away.
+ * to nothing, whoever sees its hint takes that away: so there is none of what
+ * is somebody's.
  */
 
-lines_asks(lines_account_ticket_next, lines_ticket_t *ticket, ticket_next)
+lines_asks(lines_account_ticket_announce, lines_ticket_t *ticket, ix_get,
+           .id = ticket->name)
 {
-    if (lines_redis_format(r->pool, &ticket->id, "%L", reply->number) != NGX_OK
-        || lines_redis_format(r->pool, &ticket->name, "ticket.%V", &ticket->id)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (reply->tenant.data) {
+        return ticket_taken(ctx, ticket);
     }
 
     return lines_due_add(&ctx->caller, ticket_hinted, ctx,
@@ -138,16 +197,13 @@ lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
 {
     static ngx_str_t  bound = ngx_string("tickets");
 
-    /* the hint last: while it is there all that was announced is looked at */
-
-    if (reply->is != LINES_TICKET_ADD_ADDED) {
+    if (reply->is != LINES_TICKET_ADD_ADDED
+        && reply->is != LINES_TICKET_ADD_TAKEN)
+    {
         (void) lines_forget_ix_del(&ctx->caller, .id = ticket->name);
     }
 
-    (void) lines_forget_due_rem(&ctx->caller,
-                                .shard = lines_due_shard(&ticket->name),
-                                .tenant = ctx->identity.tenant,
-                                .id = ticket->name);
+    ticket_unhint(ctx, ticket);
 
     switch (reply->is) {
 
@@ -157,6 +213,9 @@ lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
 
     case LINES_TICKET_ADD_FULL:
         return lines_tenant_limited(ctx, &bound, 0);
+
+    case LINES_TICKET_ADD_TAKEN:
+        return ticket_taken(ctx, ticket);
 
     case LINES_TICKET_ADD_LATE:
         return lines_unavailable(r, ctx, 1);

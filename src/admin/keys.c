@@ -39,10 +39,13 @@ typedef struct {
 } api_key_t;
 
 typedef struct {
-    lines_list_t   ids;
-    ngx_uint_t     next;    /* to be read */
-    ngx_uint_t     got;
-    lines_json_t   json;
+    lines_list_t             ids;
+    ngx_uint_t               next;    /* to be read */
+    ngx_uint_t               shown;
+    lines_key_show_reply_t  *read;    /* those between, whichever of them was
+                                         answered first: they lie on several
+                                         nodes of a cluster */
+    lines_json_t             json;
 } key_list_t;
 
 
@@ -374,15 +377,13 @@ lines_asks(lines_admin_list_keys, key_list_t *list, keys_all,
     list->ids = reply->ids;
     list->json.pool = r->pool;
 
+    list->read = ngx_palloc(r->pool,
+                            LINES_KEYS_RUN * sizeof(lines_key_show_reply_t));
+    if (list->read == NULL) {
+        return NGX_ERROR;
+    }
+
     lines_json_add(&list->json, "{'keys':[");
-
-    return NGX_OK;
-}
-
-
-lines_answered(key_read, key_list_t *list, key_show)
-{
-    show_key(&list->json, &list->ids.elts[list->got++], reply);
 
     return NGX_OK;
 }
@@ -394,8 +395,12 @@ ngx_int_t
 lines_admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t    rc;
-    ngx_uint_t   n;
+    ngx_uint_t   i, n;
     key_list_t  *list = ctx->data;
+
+    for (i = 0; list->shown < list->next; i++, list->shown++) {
+        show_key(&list->json, &list->ids.elts[list->shown], &list->read[i]);
+    }
 
     n = ngx_min(list->ids.n, list->next + LINES_KEYS_RUN);
 
@@ -406,8 +411,10 @@ lines_admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     do {
-        rc = lines_key_show(&ctx->caller, key_read, ctx,
-                            .id = list->ids.elts[list->next++]);
+        rc = lines_keep_key_show(&ctx->caller,
+                                 &list->read[list->next - list->shown],
+                                 .id = list->ids.elts[list->next]);
+        list->next++;
 
     } while (rc == NGX_AGAIN && list->next < n);
 

@@ -114,7 +114,8 @@ lines_answered(stuck_read, stuck_t *stuck, op_show)
     /* the list is a hint; the record knows */
 
     if (reply->stuck.len == 0) {
-        (void) lines_forget_stuck_drop(&ctx->caller, .member = id);
+        (void) lines_forget_stuck_drop(&ctx->caller, .member = id,
+                              .age = lines_get_main_conf(r)->operation->lease);
 
         return NGX_OK;
     }

@@ -222,6 +222,19 @@ lines_money_settled(lines_money_t *money, ngx_str_t *amount)
 }
 
 
+/*
+ * Ahead of now: the clock that it was said by was set back since.  An event is
+ * told of within seconds, as in orphan_begin.lua.
+ */
+
+void
+lines_money_until(lines_money_t *money, int64_t paid_at, int64_t until,
+    int64_t now)
+{
+    money->kept = paid_at < (until > now ? now - 10 : until);
+}
+
+
 /* won, it is ours again; a bank that only asks has taken nothing */
 
 ngx_uint_t

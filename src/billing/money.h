@@ -82,6 +82,10 @@ void lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry);
    nothing */
 void lines_money_settled(lines_money_t *money, ngx_str_t *amount);
 
+/* the same of all that was paid until then; seconds, 0: nothing */
+void lines_money_until(lines_money_t *money, int64_t paid_at, int64_t until,
+    int64_t now);
+
 /* whether a bank has the money, by a dispute's status */
 ngx_uint_t lines_money_taken(ngx_str_t *status);
 

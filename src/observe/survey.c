@@ -11,6 +11,21 @@
 #define LINES_SURVEY_RATE   1000    /* tenants and operations a second */
 #define LINES_SURVEY_BATCH  16      /* operations at a time */
 #define LINES_SURVEY_LINES  50      /* that get another layout in a call */
+#define LINES_SURVEY_LISTED 5000    /* that are stuck: more tell no more */
+#define LINES_SURVEY_CURSOR 256
+
+
+/*
+ * What is gone over: all tenants; those that have, or had, an orphan, and may
+ * be deleted; and what is listed as stuck, of which records may be lost.
+ */
+
+enum {
+    SURVEY_TENANTS = 0,
+    SURVEY_ORPHANED,
+    SURVEY_STUCK,
+    SURVEY_LISTS
+};
 
 
 /* some operations of a tenant, and those of it that are left to look at */
@@ -40,12 +55,17 @@ static ngx_int_t survey_page(void *data, lines_tenants_scan_reply_t *reply);
 static ngx_int_t survey_orphaned(void *data,
     lines_orphaned_scan_reply_t *reply);
 static ngx_int_t survey_members(ngx_str_t *cursor, lines_list_t *members);
+static ngx_int_t survey_listed(void *data, lines_stuck_page_reply_t *reply);
+static ngx_int_t survey_stuck(void *data, lines_ops_survey_reply_t *reply);
 static ngx_int_t survey_tenant(ngx_str_t *tenant);
 static ngx_int_t survey_layout(ngx_str_t *tenant);
 static ngx_int_t survey_laid_out(void *data, lines_lines_layout_reply_t *reply);
 static ngx_int_t survey_counted(void *data,
     lines_tenant_survey_reply_t *reply);
 static ngx_int_t survey_orphan(void *data, lines_ops_read_reply_t *reply);
+static ngx_int_t survey_seen(void *data, lines_ops_read_reply_t *reply);
+static ngx_int_t survey_dropped(void *data);
+static ngx_int_t survey_again(void *data, lines_ops_read_reply_t *reply);
 static ngx_int_t survey_leave(ngx_str_t *tenant, lines_list_t *ids);
 static ngx_int_t survey_look(void);
 static ngx_int_t survey_operations(void *data, lines_ops_survey_reply_t *reply);
@@ -77,8 +97,9 @@ static struct {
     uint64_t            oldest;    /* operation, begun at, ms */
     lines_metrics_survey_t  sums;
     ngx_str_t           cursor;    /* empty: that was the last page */
-    u_char              cursor_text[24];
-    ngx_uint_t          orphaned;  /* flag: these are scanned, all others were */
+    u_char              cursor_text[LINES_SURVEY_CURSOR];
+    ngx_uint_t          list;      /* that pages are of */
+    ngx_uint_t          listed;    /* so many that are stuck */
     ngx_uint_t          failed;    /* flag */
 } survey;
 
@@ -250,7 +271,8 @@ survey_begin(void)
     survey.failed = 0;
     survey.looked = 0;
     survey.oldest = 0;
-    survey.orphaned = 0;
+    survey.list = SURVEY_TENANTS;
+    survey.listed = 0;
     survey.left = NULL;
 
     survey.cursor.data = survey.cursor_text;
@@ -341,7 +363,7 @@ survey_hold(void)
 }
 
 
-/* the next operations of the page, then the next page */
+/* the next operations of the page, the next page, the next list */
 
 static void
 survey_next(void)
@@ -351,12 +373,12 @@ survey_next(void)
     if (survey.left) {
         rc = survey_look();
 
-    } else if (survey.cursor.len) {
-        rc = survey_scan();
-
-    } else {
+    } else if (survey.cursor.len == 0 && ++survey.list == SURVEY_LISTS) {
         survey_end();
         rc = NGX_DONE;
+
+    } else {
+        rc = survey_scan();
     }
 
     if (rc != NGX_AGAIN) {
@@ -368,6 +390,8 @@ survey_next(void)
 static ngx_int_t
 survey_scan(void)
 {
+    ngx_str_t  first = ngx_string("0");
+
     survey_free(&survey.pool);
 
     survey.pool = ngx_create_pool(8192, survey.log);
@@ -379,11 +403,22 @@ survey_scan(void)
 
     survey_hold();
 
-    return survey.orphaned
-           ? lines_orphaned_scan(&survey.caller, survey_orphaned, NULL,
-                                 .cursor = survey.cursor)
-           : lines_tenants_scan(&survey.caller, survey_page, NULL,
-                                .cursor = survey.cursor);
+    switch (survey.list) {
+
+    case SURVEY_TENANTS:
+        return lines_tenants_scan(&survey.caller, survey_page, NULL,
+                                  .cursor = survey.cursor);
+
+    case SURVEY_ORPHANED:
+        return lines_orphaned_scan(&survey.caller, survey_orphaned, NULL,
+                                   .cursor = survey.cursor.len ? survey.cursor
+                                                               : first);
+
+    default: /* SURVEY_STUCK */
+        return lines_stuck_page(&survey.caller, survey_listed, NULL,
+                                .from = survey.cursor,
+                                .most = LINES_SURVEY_BATCH);
+    }
 }
 
 
@@ -410,7 +445,7 @@ survey_members(ngx_str_t *cursor, lines_list_t *members)
         return NGX_ERROR;
     }
 
-    survey.cursor.len = cursor->len;
+    survey.cursor.len = lines_is(cursor, "0") ? 0 : cursor->len;
     ngx_memcpy(survey.cursor.data, cursor->data, cursor->len);
 
     for (i = 0; i < members->n; i++) {
@@ -421,12 +456,61 @@ survey_members(ngx_str_t *cursor, lines_list_t *members)
         }
     }
 
-    /* of one that was deleted an operation may be left, which gives back */
+    return NGX_OK;
+}
 
-    if (lines_is(&survey.cursor, "0")) {
-        survey.cursor.len = survey.orphaned ? 0 : 1;
-        survey.orphaned = 1;
+
+/* the list is a hint: the records know */
+
+static ngx_int_t
+survey_listed(void *data, lines_stuck_page_reply_t *reply)
+{
+    ngx_str_t   *member, tenant, id;
+    ngx_uint_t   i;
+
+    if (reply->cursor.len > sizeof(survey.cursor_text)) {
+        return NGX_ERROR;
     }
+
+    survey.cursor.len = survey.listed < LINES_SURVEY_LISTED
+                        ? reply->cursor.len : 0;
+
+    if (survey.cursor.len) {
+        ngx_memcpy(survey.cursor.data, reply->cursor.data, survey.cursor.len);
+    }
+
+    survey.looked += reply->members.n;
+
+    for (i = 0; i < reply->members.n; i++) {
+        member = &reply->members.elts[i];
+
+        id = *member;
+        tenant = lines_word(&id);
+
+        if (lines_ops_survey(&survey.caller, survey_stuck, member,
+                             .tenant = tenant, .ids.n = 1, .ids.elts = &id)
+            != NGX_AGAIN)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+survey_stuck(void *data, lines_ops_survey_reply_t *reply)
+{
+    ngx_str_t *member = data;
+
+    if (reply->stuck) {
+        survey.listed++;
+        return NGX_OK;
+    }
+
+    (void) lines_forget_stuck_drop(&survey.caller, .member = *member,
+                                   .age = survey.lmcf->operation->lease);
 
     return NGX_OK;
 }
@@ -443,7 +527,10 @@ survey_tenant(ngx_str_t *tenant)
     hash = ngx_crc32_long(tenant->data, tenant->len);
 
     if (ngx_str_rbtree_lookup(&survey.seen, tenant, hash)) {
-        return NGX_OK;
+        return survey.list == SURVEY_ORPHANED
+               ? lines_ops_read(&survey.caller, survey_seen, tenant,
+                                .tenant = *tenant)
+               : NGX_OK;
     }
 
     node = ngx_pcalloc(survey.seen_pool, sizeof(ngx_str_node_t));
@@ -463,7 +550,9 @@ survey_tenant(ngx_str_t *tenant)
 
     survey.looked++;
 
-    if (survey.orphaned) {
+    /* of one that was deleted an operation may be left, which gives back */
+
+    if (survey.list == SURVEY_ORPHANED) {
         return lines_ops_read(&survey.caller, survey_orphan, tenant,
                               .tenant = *tenant);
     }
@@ -530,7 +619,47 @@ survey_counted(void *data, lines_tenant_survey_reply_t *reply)
 static ngx_int_t
 survey_orphan(void *data, lines_ops_read_reply_t *reply)
 {
-    return survey_leave(data, &reply->ids);
+    return reply->ids.n ? survey_leave(data, &reply->ids)
+                        : survey_seen(data, reply);
+}
+
+
+/*
+ * A tenant without an operation is not to be looked at for an orphan any more.
+ * One may begin just then: whoever begins it lists the tenant before, and once
+ * more after, and whoever takes it away looks once more.
+ */
+
+static ngx_int_t
+survey_seen(void *data, lines_ops_read_reply_t *reply)
+{
+    ngx_str_t *tenant = data;
+
+    return reply->ids.n
+           ? NGX_OK
+           : lines_then_orphaned_rem(&survey.caller, survey_dropped, tenant,
+                                     .tenant = *tenant);
+}
+
+
+static ngx_int_t
+survey_dropped(void *data)
+{
+    ngx_str_t *tenant = data;
+
+    return lines_ops_read(&survey.caller, survey_again, tenant,
+                          .tenant = *tenant);
+}
+
+
+static ngx_int_t
+survey_again(void *data, lines_ops_read_reply_t *reply)
+{
+    ngx_str_t *tenant = data;
+
+    return reply->ids.n
+           ? lines_orphaned_add(&survey.caller, NULL, NULL, .tenant = *tenant)
+           : NGX_OK;
 }
 
 
@@ -638,6 +767,12 @@ survey_end(void)
     ngx_str_t      pairs[2 * (LINES_SURVEY_VALUES + 1)], *pair;
     ngx_uint_t     i;
     ngx_atomic_t  *sums, *known;
+
+    /* the list of stuck ones may have lost some, or their tenants' lists */
+
+    survey.sums.values[LINES_SURVEY_STUCK] =
+                      ngx_max(survey.sums.values[LINES_SURVEY_STUCK],
+                              survey.listed);
 
     if (survey.oldest && survey.oldest < survey.now) {
         survey.sums.values[LINES_SURVEY_OLDEST] =

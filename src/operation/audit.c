@@ -32,6 +32,11 @@ static ngx_int_t audit_counted(void *data, lines_audit_tenant_reply_t *reply);
 static ngx_int_t audit_page(void);
 static ngx_int_t audit_paged(void *data, lines_audit_page_reply_t *reply);
 static ngx_int_t audit_lines(void *data, lines_audit_lines_reply_t *reply);
+static ngx_int_t audit_indexed(void *data, lines_ix_get_reply_t *reply);
+static ngx_int_t audit_unindexed(void *data,
+    lines_line_billed_reply_t *reply);
+static ngx_int_t audit_hinted(void *data, lines_prov_ensure_reply_t *reply);
+static ngx_int_t audit_unhinted(void *data, lines_line_billed_reply_t *reply);
 static ngx_int_t audit_held(void *data, lines_audit_held_reply_t *reply);
 static ngx_int_t audit_numbers(void);
 static ngx_int_t audit_assigned(void *data,
@@ -261,11 +266,103 @@ audit_lines(void *data, lines_audit_lines_reply_t *reply)
         return NGX_ERROR;
     }
 
+    /* what leads to them is in other slots, which may have lost it */
+
+    for (i = 0; i < reply->live.n; i++) {
+        if (lines_ix_get(&audit->caller, audit_indexed, &reply->live.elts[i],
+                         .id = reply->live.elts[i])
+            != NGX_AGAIN)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < reply->work.n; i++) {
+        if (lines_prov_ensure(&audit->caller, audit_hinted,
+                              &reply->work.elts[i], .tenant = side.tenant,
+                              .at = audit->began, .id = reply->work.elts[i])
+            != NGX_AGAIN)
+        {
+            return NGX_ERROR;
+        }
+    }
+
     return reply->numbers.n
            ? lines_audit_held(&audit->caller, audit_held, NULL,
                               .tenant = side.tenant,
                               .numbers = reply->numbers)
            : NGX_OK;
+}
+
+
+/* it may have ended since it was seen, and its tenant be gone */
+
+static ngx_int_t
+audit_indexed(void *data, lines_ix_get_reply_t *reply)
+{
+    ngx_str_t *id = data;
+
+    return reply->tenant.data
+           ? NGX_OK
+           : lines_line_billed(&audit->caller, audit_unindexed, id,
+                               .tenant = side.tenant, .id = *id);
+}
+
+
+static ngx_int_t
+audit_unindexed(void *data, lines_line_billed_reply_t *reply)
+{
+    ngx_str_t *id = data;
+
+    lines_audit_found_t  found = {
+        .kind = LINES_AUDIT_hint, .repaired = 1, .tenant = side.tenant,
+        .id = *id, .here = ngx_string("no index"), .there = reply->status
+    };
+
+    if (reply->status.len == 0 || reply->released.len || reply->ended.len) {
+        return NGX_OK;
+    }
+
+    lines_audit_report(&audit->caller, &found);
+
+    return lines_ix_put(&audit->caller, NULL, NULL, .id = *id,
+                        .tenant = side.tenant);
+}
+
+
+/* one that is not there any more is dropped from the list as it is read */
+
+static ngx_int_t
+audit_hinted(void *data, lines_prov_ensure_reply_t *reply)
+{
+    ngx_str_t *id = data;
+
+    return reply->added
+           ? lines_line_billed(&audit->caller, audit_unhinted, id,
+                               .tenant = side.tenant, .id = *id)
+           : NGX_OK;
+}
+
+
+static ngx_int_t
+audit_unhinted(void *data, lines_line_billed_reply_t *reply)
+{
+    ngx_str_t *id = data;
+
+    lines_audit_found_t  found = {
+        .kind = LINES_AUDIT_hint, .repaired = 1, .tenant = side.tenant,
+        .id = *id, .here = ngx_string("not in the list of work"),
+        .there = reply->status
+    };
+
+    if (lines_status(&reply->status) == LINES_PROVISIONING
+        && reply->released.len == 0
+        && reply->ended.len == 0)
+    {
+        lines_audit_report(&audit->caller, &found);
+    }
+
+    return NGX_OK;
 }
 
 

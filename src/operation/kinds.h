@@ -81,5 +81,8 @@ ngx_int_t lines_plan_read(lines_op_t *op);
 ngx_int_t lines_plan_leave(lines_op_t *op);
 ngx_int_t lines_lapse_judge(lines_op_t *op);
 
+/* billing is asked only while there is a line that it would be about */
+ngx_int_t lines_lapse_read(lines_op_t *op);
+
 
 #endif /* _LINES_OPERATION_KINDS_H_INCLUDED_ */

@@ -120,8 +120,8 @@ look_news(void *data, lines_op_wake_reply_t *reply)
 
     /*
      * It has ended since it was seen, or is at another attempt, or will end
-     * without a look at money, as its line failed, or it has given up a charge:
-     * the news is its line's, or an orphan's.
+     * without a look at money, as its line failed, or is included by now, or it
+     * has given up a charge: the news is its line's, or an orphan's.
      */
 
     return reply->unfinished == 1 ? look_hint(look) : look_billed(look);
@@ -362,6 +362,12 @@ static ngx_int_t
 look_spawn(void *data)
 {
     lines_look_t *look = data;
+
+    /* who found none under way, just before, has taken it off that list */
+
+    if (look->follows == LINES_FOLLOWS_ORPHAN) {
+        (void) lines_forget_orphaned_add(look->caller, .tenant = look->tenant);
+    }
 
     (void) lines_op_spawn(look->lmcf, &look->tenant, &look->spawn);
 

@@ -241,11 +241,8 @@ op_run(lines_op_t *op)
         return lines_op_rest(op, op->conf->retry << 2);
 
     case LINES_DO_LOOK:
-
-        /* the subscription as it is now, with its invoice */
-
-        return lines_op_bill(op, op_looked, .kind = LINES_BILLING_SUBSCRIPTION,
-                             .id = lines_op_get(op, "subscription"));
+        act = op->kind->acts[decision.action];
+        return act ? act(op) : lines_op_look(op);
 
     case LINES_DO_AGAIN:
 
@@ -294,6 +291,14 @@ op_unstick(lines_op_t *op)
     op->seen.stuck = 1;
 
     return 1;
+}
+
+
+ngx_int_t
+lines_op_look(lines_op_t *op)
+{
+    return lines_op_bill(op, op_looked, .kind = LINES_BILLING_SUBSCRIPTION,
+                         .id = lines_op_get(op, "subscription"));
 }
 
 
@@ -571,7 +576,9 @@ lines_op_again(lines_op_t *op)
     delay = op->conf->retry << ngx_min(tries, 2);
     more = lines_op_number(op, tries + 1);
 
-    if (tries + 1 != LINES_TRIES) {
+    /* each time anew, should the list have lost it */
+
+    if (tries + 1 < LINES_TRIES) {
         return lines_op_rest(op, delay, { "tries", more });
     }
 

@@ -76,6 +76,9 @@ void lines_op_exit_process(lines_main_conf_t *lmcf);
 
 /* For the actions. */
 
+/* LOOK: the subscription as it is now, with its invoice */
+ngx_int_t lines_op_look(lines_op_t *op);
+
 /* what billing says of the operation's subscription, from here on in view */
 void lines_op_saw(lines_op_t *op, lines_stripe_subscription_t *subscription);
 

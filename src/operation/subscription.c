@@ -16,6 +16,7 @@ static ngx_int_t plan_rank(ngx_str_t *status);
 static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op, ngx_str_t *pending);
 static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
+static ngx_int_t lapse_held(void *data, lines_line_billed_reply_t *reply);
 static ngx_int_t lapse_end(void *data);
 static ngx_int_t lapse_ended(void *data);
 
@@ -284,6 +285,45 @@ plan_ended(void *data, lines_plan_end_reply_t *reply)
     }
 
     return lines_op_enter(op, "done");
+}
+
+
+/*
+ * A line that is released, or failed, has nothing to do with its subscription by
+ * now: what cannot be read of that is not to keep its tenant from being
+ * deleted.
+ */
+
+ngx_int_t
+lines_lapse_read(lines_op_t *op)
+{
+    return lines_line_billed(&op->caller, lapse_held, op, .tenant = op->tenant,
+                             .id = lines_op_get(op, "line"));
+}
+
+
+/* as lapse_begin.lua and lapse_end.lua have it */
+
+static ngx_int_t
+lapse_held(void *data, lines_line_billed_reply_t *reply)
+{
+    lines_op_t *op = data;
+
+    ngx_str_t   subscription, none = ngx_null_string;
+    ngx_uint_t  status;
+
+    subscription = lines_op_get(op, "subscription");
+    status = lines_status(&reply->status);
+
+    if (lines_same(&reply->subscription, &subscription)
+        && (status == LINES_ACTIVE || status == LINES_PROVISIONING)
+        && reply->released.len == 0
+        && (reply->lapsed.len == 0 || reply->ended.len == 0))
+    {
+        return lines_op_look(op);
+    }
+
+    return lines_op_set(op, "subscription", &none);
 }
 
 

@@ -526,9 +526,18 @@ cluster_retry_handler(ngx_event_t *ev)
         ngx_queue_remove(q);
 
         op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
+
+        /* who comes anew is refused as well: what is away is not waited for */
+
+        if (lines_cluster_away(cluster, op->slot)) {
+            cluster->redis->status.errors++;
+            cluster->owner->done(op, NULL);
+            continue;
+        }
+
         node = lines_cluster_node(cluster, op->slot);
 
-        if (node == NULL || node->connection.away) {
+        if (node == NULL) {
             lines_cluster_later(cluster, op);
             cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
 

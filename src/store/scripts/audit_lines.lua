@@ -19,11 +19,12 @@
                  -- had to, is to be read
 --@list sums     -- places of the pages before
 
---@row places:list numbers:list unlisted:list findings...
+--@row places:list numbers:list unlisted:list live:list work:list findings...
 -- places: how many of each are held, by the lines so far, and the one that
 -- awaits its payment; numbers: number, line or ticket.ID, …; unlisted: line,
--- subscription, since when its money is in doubt, …; findings: kind, outcome,
--- id, here, there, …
+-- subscription, since when its money is in doubt, …; live: lines that somebody
+-- may ask for by their ids; work: those that the provisioner has to see to;
+-- findings: kind, outcome, id, here, there, …
 
 local PLACES = { phone_included = 1, phone_paid = 2, email_included = 3,
                  email_paid = 4, account_lines = 5 }
@@ -39,6 +40,7 @@ local now = now_ms()
 local account = string.find(tenant_key, '{a:', 1, true)
 local pending = redis.call('GET', pending_key) or ''
 local places, numbers, unlisted, findings = {}, {}, {}, {}
+local live, work = {}, {}
 
 for i = 1, 6 do
     places[i] = sums[i] or (i < 6 and '0' or '')
@@ -99,6 +101,16 @@ local function check(id, h)
         end
     end
 
+    if h.released == '' and h.ended == '' and h.status ~= 'failed'
+       and h.status ~= 'canceled'
+    then
+        push(live, id)
+
+        if h.status == 'provisioning' then
+            push(work, id)
+        end
+    end
+
     if h.number ~= '' and h.released == '' and h.ended == '' then
         push(numbers, h.number, id)
     end
@@ -142,4 +154,4 @@ for i, key in ipairs(line_keys) do
     end
 end
 
-return { places, numbers, unlisted, unpack(findings) }
+return { places, numbers, unlisted, live, work, unpack(findings) }

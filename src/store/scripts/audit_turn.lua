@@ -24,7 +24,10 @@
 local now = now_ms()
 local holder = redis.call('GET', audit_lease_key)
 
-if holder and holder ~= me then
+-- one that is longer than that is of a clock that was set back
+local held = redis.call('PTTL', audit_lease_key)
+
+if holder and holder ~= me and held >= 0 and held <= lease then
     return { 'theirs', redis.call('HGET', audit_key, 'ended') or '0' }
 end
 

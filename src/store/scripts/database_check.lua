@@ -27,6 +27,9 @@
 local SUFFIX = 120000
 local MINUTE = 60000
 
+-- so long who said that it is this one may say it again, not having heard
+local REPEAT = 300000
+
 -- of each 28 bytes: more rests of all nodes than anybody remembers
 local GAPS = 64 * 28
 
@@ -138,8 +141,11 @@ if anchor then
     redis.call('HSET', database_key, 'anchored', int(stored))
 end
 
--- what it does not know is not its own until that is said, too
-if confirm and not reason then
+-- what it does not know is not its own until that is said, too; a word that was
+-- said twice, as its answer was lost, is but that
+if confirm and not reason
+   and not (h[3] and left((tonumber(h[7]) or 0) + REPEAT, now, REPEAT) > 0)
+then
     h[7] = '0'
     redis.call('HSET', database_key, 'born', h[7])
 end

@@ -24,7 +24,7 @@ redis.call('ZREM', inv_leases_key, tenant .. ' ' .. operation)
 local number = redis.call('HGET', inv_operations_key, operation)
 local h = number and number_read(inv_numbers_key, number)
 
-if not h or h.operation ~= operation then
+if not h or h.operation ~= operation or not number_of(h, tenant) then
     return { 'none' }
 end
 

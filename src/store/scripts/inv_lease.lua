@@ -29,7 +29,8 @@ local held = redis.call('HGET', operations_key, operation)
 if held then
     local h = number_read(numbers_key, held)
 
-    if wanted and wanted ~= held then
+    -- what is held under that name by another tenant is not to be handed out
+    if (wanted and wanted ~= held) or not number_of(h, tenant) then
         return { 'taken', h.state }
     end
 

@@ -34,6 +34,10 @@ end
 
 local h = number_read(numbers_key, held)
 
+if h and h.operation == operation and not number_of(h, tenant) then
+    return { 'none' }
+end
+
 redis.call('HDEL', operations_key, operation)
 
 if not h or h.operation ~= operation then

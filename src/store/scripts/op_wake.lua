@@ -3,8 +3,8 @@
 
 -- There is news for an operation: it is to be looked at now.  Who asks a new
 -- attempt by then, or ends without a look at money, as its line has failed, or
--- it gave up a charge that was not there, has no use for it: somebody else is to
--- hear of it.
+-- is included by now, or it gave up a charge that was not there, has no use for
+-- it: somebody else is to hear of it.
 
 --@key op(id)
 --@key line(id)

@@ -39,8 +39,8 @@ local failed = h.subscription == subscription
 local op = redis.call('HMGET', named_key, 'subscription', 'step', 'attempt')
 
 -- still under way, and not of an older attempt: it will find out itself, but
--- for a line that has failed, or a charge that was given up: it gives nothing
--- back
+-- for a line that has failed, or is included by now, or a charge that was given
+-- up: it gives nothing back
 if not failed and op[2] and op[2] ~= 'done' and not op_uncharged(op[2], op[1])
    and (op[1] == subscription or not op[1] or op[1] == '')
    and (not attempt or not op[3]

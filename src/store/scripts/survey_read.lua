@@ -15,7 +15,12 @@ local known = redis.call('HGETALL', survey_key)
 local at = tonumber(redis.call('HGET', survey_key, 'at')) or 0
 local now = now_ms()
 
-local ours = now >= at * 1000 + interval
+-- what lies ahead, or lasts longer than it can, is of a clock that was set back
+if redis.call('PTTL', survey_lease_key) > tonumber(hold) then
+    redis.call('DEL', survey_lease_key)
+end
+
+local ours = (now >= at * 1000 + interval or now < at * 1000 - 1000)
              and redis.call('SET', survey_lease_key, 1, 'NX', 'PX', hold)
 
 return { ours and 'ours' or 'known', int(now), unpack(known) }

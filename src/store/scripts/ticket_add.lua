@@ -14,9 +14,10 @@
 --@arg most:int?      -- open at a time; none: as many as are wished for
 
 --@reply added document
---@reply full|gone|late
+--@reply full|gone|late|taken
 -- gone: the tenant was deleted, and nobody would ever delete this one
 -- late: its hint has gone
+-- taken: by another ticket; how far the numbers were is lost
 
 -- Looked at longest ago, a few of them each time: a node of the release before
 -- moves a ticket and does not say so here.
@@ -43,6 +44,10 @@ end
 
 if redis.call('EXISTS', never_key) == 1 then
     return 'late'
+end
+
+if redis.call('EXISTS', ticket_key) == 1 then
+    return 'taken'
 end
 
 local now = now_ms()

@@ -83,6 +83,11 @@ test-nginx>. The default is the one in PATH.
 
 The sanitizer's runtime, preloaded into nginx.
 
+=item LINES_TEST_REDIS
+
+C<cluster>, C<sentinel> or C<tls>: each Redis that a test asks for is of that
+kind. A test that can have one Redis only says so by L<Test::Lines::Once>.
+
 =item LINES_VALGRIND
 
 1 runs nginx under valgrind.
@@ -174,21 +179,43 @@ sub _name ($self, $kind) {
 
 =head2 redis
 
-A running L<Test::Lines::Redis>. C<< start => 0 >> leaves it for later.
+A running L<Test::Lines::Redis>, or what stands for one where LINES_TEST_REDIS
+is C<cluster>, C<sentinel> or C<tls>. C<< start => 0 >> leaves it for later;
+C<< kind => 'plain' >> is for who needs a server and no other, as is a C<conf>
+that makes it a part of something.
 
 =cut
+
+my %kinds = (cluster => 'Cluster', sentinel => 'Sentinel', tls => 'Tls');
+
+sub _redis_class ($self, $kind, %options) {
+    $kind //= 'plain' if $options{args} || ($options{conf} // '') =~ /^(?:cluster-enabled|replicaof|tls-port|port|bind) /m;
+    $kind //= $ENV{LINES_TEST_REDIS} || 'plain';
+
+    return 'Test::Lines::Redis' if $kind eq 'plain';
+
+    my $class = 'Test::Lines::Redis::' . ($kinds{$kind} // croak "LINES_TEST_REDIS: no \"$kind\", but cluster, sentinel, tls");
+    eval "require $class; 1" or croak $@;
+
+    return $class;
+}
 
 sub redis ($self, %options) {
     my $start = delete $options{start} // 1;
     my $name  = delete $options{name}  // $self->_name('redis');
 
-    my $redis = $self->_part(Test::Lines::Redis->new(
+    my $class = $self->_redis_class(delete $options{kind}, %options);
+
+    my $redis = $self->_part($class->new(
         name   => $name,
         dir    => $self->dir,
         port   => Test::Lines::Port::free_port(),
         socket => $self->dir . "/$name.sock",
+        $class->can('t') ? (t => $self) : (),
         %options
     ));
+
+    $self->_part($_) for $redis->companions;
 
     return $start ? $redis->start : $redis;
 }

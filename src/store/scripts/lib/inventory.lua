@@ -33,6 +33,13 @@ local function number_put(numbers, number, state, h)
 end
 
 
+-- A ticket's name may be another's, too, where Redis has lost how far their
+-- numbers were.
+local function number_of(h, tenant)
+    return h.tenant == '' or h.tenant == tenant
+end
+
+
 -- what its operation has leased is assigned to it; again, it stays so
 local function number_assign(numbers, leased, assigned, number, h)
     if h.state ~= 'leased' then

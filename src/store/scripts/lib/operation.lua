@@ -40,10 +40,12 @@ local function op_begin(op, ops, id, kind, step, lease, now, ...)
 end
 
 
--- A purchase that is undone, and has charged nothing: should a charge of it turn
--- up, it will not look at that.
+-- A purchase that is undone, and has charged nothing, or a line that the plan has
+-- come to include: should a charge of it turn up, or what went back of one fail,
+-- it will not look at that.
 local function op_uncharged(step, subscription)
-    return string.sub(step, 1, 4) == 'undo' and (subscription or '') == ''
+    return (string.sub(step, 1, 4) == 'undo' or step == 'tell')
+           and (subscription or '') == ''
 end
 
 

@@ -132,7 +132,7 @@ first, and C<reload> writes it too.
 sub _standard_http ($self) {
     return '' unless $self->redis;
 
-    my $url  = ref $self->redis ? $self->redis->url : $self->redis;
+    my $url  = ref $self->redis ? $self->redis->url . ' ' . ($self->redis->can('options') ? $self->redis->options : '') : $self->redis;
     my $text = '    lines_zone ' . $self->zone . ";\n"
       . "    lines_redis $url " . $self->redis_options . ";\n"
       . $self->plans;

@@ -38,12 +38,21 @@ C<args> (of the command line), C<password> (for the harness' own connections
 where C<conf> sets one), C<user>, C<server> (the program, default
 $LINES_REDIS_SERVER or redis-server).
 
+Where LINES_TEST_REDIS says so a test has one of another kind instead, which is
+used alike: L<Test::Lines::Redis::Tls>, L<Test::Lines::Redis::Sentinel>,
+L<Test::Lines::Redis::Cluster>.
+
 =cut
 
 has [qw(port socket user password)];
 has conf   => '';
 has args   => sub { [] };
 has server => sub { $ENV{LINES_REDIS_SERVER} || 'redis-server' };
+
+# of lines_redis, beside the URL; lines of redis.conf; other parts of the test
+sub options    ($self) {''}
+sub own_conf   ($self) {''}
+sub companions ($self) { () }
 
 sub url ($self) { 'redis://127.0.0.1:' . $self->port . '/0' }
 
@@ -53,7 +62,7 @@ sub start ($self) {
     my $home = path($self->dir, $self->name)->make_path;
     my $file = $home->child('redis.conf');
 
-    write_file($file, <<"END" . $self->conf . "\n");
+    write_file($file, <<"END" . $self->own_conf . $self->conf . "\n");
 include $recommended
 bind 127.0.0.1
 port $self->{port}

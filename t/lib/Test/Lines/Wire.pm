@@ -65,7 +65,14 @@ has name => 'wire';
 has port => sub { Test::Lines::Port::free_port() };
 has [qw(t redis)];
 
-sub url ($self) { 'redis://127.0.0.1:' . $self->port . '/0' }
+# of a cluster, one for each node
+has servers => sub ($self) { $self->redis->can('nodes') ? $self->redis->nodes : [$self->redis] };
+has ports   => sub ($self) { [$self->port, map { Test::Lines::Port::free_port() } 2 .. @{$self->servers}] };
+
+sub url ($self) {
+    return 'redis://127.0.0.1:' . $self->port . '/0' if @{$self->servers} == 1;
+    return 'redis+cluster://' . join ',', map {"127.0.0.1:$_"} @{$self->ports};
+}
 
 sub start ($self) {
     my $path = $self->dir . '/' . $self->name . '.sock';
@@ -73,7 +80,7 @@ sub start ($self) {
 
     unlink $path;
     $self->command([$^X, "-I$lib", '-MTest::Lines::Wire', '-e', 'Test::Lines::Wire->serve(@ARGV)',
-        $self->port, $self->redis->port, $path]);
+        $path, map { ($self->ports->[$_], $self->servers->[$_]->port) } 0 .. $#{$self->servers}]);
     $self->SUPER::start;
 
     $self->{control} = Test::Lines::wait_for(sub {
@@ -123,7 +130,9 @@ sub _command ($in) {
     return substr $$in, 0, $end, '';
 }
 
-sub serve ($class, $port, $redis, $control) {
+sub serve ($class, $control, %redis) {
+    my %port = reverse %redis;
+    my $told = join '|', keys %port;
     my ($armed, $reached, $mute, $until) = (undef, 0, 0, 0);
     my (%client, %held, %pass);
 
@@ -162,7 +171,10 @@ sub serve ($class, $port, $redis, $control) {
         });
     });
 
-    Mojo::IOLoop->server({address => '127.0.0.1', port => $port}, sub ($loop, $stream, $id) {
+    # a map and who is sent elsewhere are told of ports: of these here
+    my $here = keys %port == 1 ? sub ($bytes) {$bytes} : sub ($bytes) { $bytes =~ s/:($told)\r\n/:$port{$1}\r\n/gr };
+
+    my $serve = sub ($redis, $stream, $id) {
         my ($in, $out, $upstream) = ('', '');
 
         my $pass = $pass{$id} = sub {
@@ -196,7 +208,7 @@ sub serve ($class, $port, $redis, $control) {
                 return $s->close unless $client{$id};
                 $upstream = $s;
                 $s->timeout(0);
-                $s->on(read => sub ($s, $bytes) { $stream->write($bytes) unless $mute });
+                $s->on(read => sub ($s, $bytes) { $stream->write($here->($bytes)) unless $mute });
                 $s->on(close => sub { $stream->close });
                 $pass->();
             });
@@ -212,7 +224,11 @@ sub serve ($class, $port, $redis, $control) {
 
         my $wait = $until - time;
         $wait > 0 ? Mojo::IOLoop->timer($wait => $connect) : $connect->();
-    });
+    };
+
+    for my $port (keys %redis) {
+        Mojo::IOLoop->server({address => '127.0.0.1', port => $port}, sub ($loop, $stream, $id) { $serve->($redis{$port}, $stream, $id) });
+    }
 
     Mojo::IOLoop->start;
 }
