@@ -40,19 +40,23 @@ sub unreadable ($line) {
     return wait_for(sub { stuck($line->{tenant}) }, 30, 'its lapse to be stuck');
 }
 
-promise 'a refund of a tenant that was deleted fails: the metrics tell, it is listed, and a person ends it' => sub {
-    $sandbox->customer('cus_gone', 'ok', 'default', 'pending');
-    my $line = $s->active_line(name => 'gone', workspace => {customer => 'cus_gone'});
+# a refund of a tenant that was deleted, which fails
+sub gone ($name) {
+    $sandbox->customer("cus_$name", 'ok', 'default', 'pending');
+    my $line = $s->active_line(name => $name, workspace => {customer => "cus_$name"});
     my $late = $sandbox->renew($line->{subscription}, 'declined')->{id};
     $s->rest($line->{tenant});
     $s->release($line);
     $s->rest($line->{tenant});
     $s->remove($line);
     $sandbox->pay($late);
-    my $refund = wait_for(sub { (grep { $_->{customer} eq 'cus_gone' } @{$sandbox->call(GET => '/v1/refunds', {limit => 100})->json('/data')})[0] }, 30, 'the refund');
+    my $refund = wait_for(sub { (grep { $_->{customer} eq "cus_$name" } @{$sandbox->call(GET => '/v1/refunds', {limit => 100})->json('/data')})[0] }, 30, 'the refund');
     $sandbox->settle($refund->{id} => 'failed');
+    return wait_for(sub { stuck("w:$name") }, 30, 'it to be listed');
+}
 
-    my $op = wait_for(sub { stuck('w:gone') }, 30, 'it to be listed');
+promise 'a refund of a tenant that was deleted fails: the metrics tell, it is listed, and a person ends it' => sub {
+    my $op = gone('gone');
     is $op->{stuck}, 'refund_failed', 'it is stuck';
     is $op->{due}{amount}, 900, '... with what is due';
     $s->soon(sub { metric('stuck') == 1 }, 'the metrics tell');
@@ -63,18 +67,33 @@ promise 'a refund of a tenant that was deleted fails: the metrics tell, it is li
     $s->soon(sub { !stuck('w:gone') && metric('stuck') == 0 }, 'and nobody is told any more');
 };
 
-promise 'more operations are under way than are looked at: one that is stuck is told all the same' => sub {
+promise 'many operations are under way, and the tenant of one that is stuck is in no list: it is told all the same' => sub {
     my @many = map {"w:many$_"} 1 .. 3;
     my $line = $s->bought_line(name => 'among');
-    $redis->cli('SADD', "lines:{$_}:ops", map { sprintf '%024x', $_ } 1 .. 3000) for @many;
+    $redis->client->eval(<<'END', 2, "lines:{$_}:ops", "lines:{$_}:op:", 3000, $_) for @many;
+local now = redis.call('TIME')[1]
+for i = 1, ARGV[1] do
+    local id = string.format('%024x', i)
+    redis.call('SADD', KEYS[1], id)
+    redis.call('HSET', KEYS[2] .. id, 'kind', 'request', 'step', 'tell', 'attempt', '1', 'fence', '1',
+        'begun', now .. '000', 'lease_until', now + 86400 .. '000')
+    -- it is nobody's turn
+    for shard = 0, 15 do
+        redis.call('ZADD', 'lines:{due:' .. shard .. '}', now + 3600 .. '000', ARGV[2] .. ' ' .. id)
+    end
+end
+END
     $redis->cli('SADD', 'lines:{tenants}', @many);
     $redis->cli('SREM', 'lines:{tenants}', $line->{tenant});
-    $s->soon(sub { metric('running') > 3000 }, 'there are many');
+    $s->soon(sub { metric('running') > 3000 }, 'there are many', 60);
     unreadable($line);
-    $s->soon(sub { metric('stuck') == 1 }, 'the metrics tell');
+    $s->soon(sub { metric('stuck') == 1 }, 'the metrics tell', 60);
     $redis->cli('SREM', 'lines:{tenants}', @many);
     $redis->cli('SADD', 'lines:{tenants}', $line->{tenant});
-    $redis->cli('UNLINK', map {"lines:{$_}:ops"} @many);
+    for my $many (@many) {
+        $redis->cli('UNLINK', "lines:{$many}:ops", map { sprintf "lines:{$many}:op:%024x", $_ } 1 .. 3000);
+    }
+    $redis->cli('DEL', map {"lines:{due:$_}"} 0 .. 15);
     $sandbox->clear_faults;
     $s->soon(sub { !stuck($line->{tenant}) && metric('stuck') == 0 }, 'until it goes on');
     $s->soon(sub { !$redis->cli('EXISTS', 'lines:{stuck}') }, '... and the list is empty, though nobody reads it');
@@ -122,15 +141,13 @@ for my $what (qw(released failed)) {
 }
 
 promise 'those that had an orphan are looked at no longer than it lasts' => sub {
-    my $there = "lines:{w:orphans}:ops";
-    $redis->cli('SADD', $there, '0' x 24);
-    $redis->cli('SADD', 'lines:{orphaned}', 'w:orphans', map {"w:was$_"} 1 .. 120);
+    my $op = gone('orphans');
+    $redis->cli('SADD', 'lines:{orphaned}', map {"w:was$_"} 1 .. 120);
     $s->soon(sub { $redis->cli('SCARD', 'lines:{orphaned}') == 1 }, 'who has none is looked at no more', 20);
-    my $hint = 'lines:{due:' . $s->shard('0' x 24) . '}';
-    $redis->cli('ZREM', $hint, 'w:orphans ' . '0' x 24);
-    $s->soon(sub { defined $s->hint('w:orphans', '0' x 24) }, 'who has one is, and its hint is written again');
+    $redis->cli('ZREM', 'lines:{due:' . $s->shard($op->{id}) . '}', "w:orphans $op->{id}");
+    $s->soon(sub { defined $s->hint('w:orphans', $op->{id}) }, 'who has one is, and its hint is written again');
     is_deeply scalar $redis->cli('SMEMBERS', 'lines:{orphaned}'), ['w:orphans'], 'and stays';
-    $redis->cli('DEL', $there);
+    word($op, 'resolve', as => 'settled', note => 'by transfer');
     $s->soon(sub { !$redis->cli('EXISTS', 'lines:{orphaned}') }, 'until it has ended');
 };
 
