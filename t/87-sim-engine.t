@@ -50,7 +50,7 @@ subtest 'what is wrong is found' => sub {
     cmp_ok @wrongs, '>=', 5, "@wrongs";
 
     for my $wrong (@wrongs) {
-        my $run = engine('--seed', 60_000, '--wrong', $wrong, '--steps', 2_000_000);
+        my $run = engine('--seed', 40_000, '--wrong', $wrong, '--steps', 2_000_000);
 
         isnt $run->{status}, 0, "$wrong: " . ($run->{found} // '') . " after $run->{steps} steps" or next;
         like $run->{said}, qr/^to see it again: \S+ --seed \d+ --wrong $wrong --verbose$/m, '... says how to see it';
