@@ -96,7 +96,8 @@ sim_nginx_debug(void)
     /* what nginx says of events has addresses: no two runs say the same */
 
     ngx_cycle->log->log_level = NGX_LOG_DEBUG
-                                | (NGX_LOG_DEBUG_ALL & ~NGX_LOG_DEBUG_EVENT);
+                                | (NGX_LOG_DEBUG_ALL & ~(NGX_LOG_DEBUG_EVENT
+                                                          |NGX_LOG_DEBUG_CORE));
 }
 
 
