@@ -127,9 +127,13 @@ ticket_unhint(lines_ctx_t *ctx, lines_ticket_t *ticket)
 static ngx_int_t
 ticket_taken(lines_ctx_t *ctx, lines_ticket_t *ticket)
 {
-    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
-                  "lines: Redis has lost tickets' numbers: \"%V\" is taken",
-                  &ticket->name);
+    /* once: a hundred of them say no more */
+
+    if (ticket->tries == 0) {
+        ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                      "lines: Redis has lost tickets' numbers: \"%V\" is "
+                      "taken", &ticket->name);
+    }
 
     if (++ticket->tries == LINES_TICKET_TRIES) {
         return lines_unavailable(ctx->request, ctx, 1);

@@ -129,9 +129,8 @@ rates_looked(void *data, lines_rate_look_reply_t *reply)
                      ? ngx_murmur_hash2(reply->plan.data, reply->plan.len) : 0;
 
         rates_set(node, look->limit,
-                   node->its ? &rate
-                             : rates_of_plan(look->limit, node->plan),
-                   look->version);
+                  node->its ? &rate : rates_of_plan(look->limit, node->plan),
+                  look->version);
     }
 
     lines_keeper_unlock();
@@ -193,13 +192,9 @@ lines_rates_look(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant)
 void
 lines_rates_apply(lines_lease_node_t *node, lines_limit_t *limit)
 {
-    if (!node->looks) {
-        return;
-    }
-
-    if (!node->its && node->bucket.version < rates.changed) {
+    if (node->looks && !node->its && node->bucket.version < rates.changed) {
         rates_set(node, limit, rates_of_plan(limit, node->plan),
-                   rates.changed);
+                  rates.changed);
     }
 }
 
@@ -346,7 +341,7 @@ rates_add(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
     size_t                len;
     ngx_str_t             rest, interval, burst;
     lines_rate_t          rate;
-    lines_plan_rate_t  *plan;
+    lines_plan_rate_t    *plan;
 
     len = limit->id.len + 1;
     rest = *value;
