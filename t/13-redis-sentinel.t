@@ -158,6 +158,7 @@ subtest 'a primary that hangs' => sub {
 subtest 'a Sentinel that knows no better' => sub {
     my $alone = $t->redis;
     my $stale = sentinel($alone, 1);
+    settled();
     my $other = $t->nginx(redis => at(@sentinels, $stale), plans => "lines_plan bulk phone included=100000;\n");
     my $port  = primary_port($sentinels[0]);
     $other->wait_log(qr{"shop/0 at 127\.0\.0\.1:$port": so says});

@@ -121,6 +121,11 @@ promise 'a request: reported active while its money is on its way back by hand; 
     wait_for(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'tell' }, 30, 'the payment to be settled');
     my $refund = $sandbox->refund($line->{invoice});
     $s->report($line, 'active');
+
+    # a run that had looked before would end with what it saw
+    my $looks  = sub { scalar(() = $sandbox->requests(GET => "/v1/subscriptions/$line->{subscription}")) };
+    my $before = $looks->();
+    wait_for(sub { $looks->() > $before }, 30, 'somebody to look anew');
     $told->set(status => 200);
     never_active($line);
     $s->rest($line->{tenant});
