@@ -411,8 +411,12 @@ static void
 cluster_set_slot(lines_cluster_t *cluster, ngx_uint_t slot,
     lines_redis_node_t *node)
 {
-    if (cluster->slots[slot]) {
-        cluster->slots[slot]->nslots--;
+    lines_redis_node_t  *before;
+
+    before = cluster->slots[slot];
+
+    if (before) {
+        before->nslots--;
 
     } else {
         cluster->unserved--;
@@ -423,6 +427,15 @@ cluster_set_slot(lines_cluster_t *cluster, ngx_uint_t slot,
 
     } else if (cluster->unserved++ == 0) {
         cluster->unserved_at = ngx_current_msec;
+
+        /*
+         * Redis 8 takes the slots of a primary that failed out of its map:
+         * one that is away here already was waited for.
+         */
+
+        if (before && before->connection.away) {
+            cluster->unserved_at -= cluster->redis->conf->connect_timeout;
+        }
     }
 
     cluster->slots[slot] = node;
