@@ -248,6 +248,8 @@ subtest 'the list is bounded, and what was repaired is told for a while' => sub 
     my $scripts = Test::Lines::Script->new(redis => $redis);
     my @keys    = map { "lines:{audit}:$_" } qw(found order doubts);
     is $scripts->run(audit_found => \@keys, 'record', 'shown', 'w:x', 'n', '', 'a', 'b', 200, '')->[0], 'doubt', 'seen once: a doubt';
+    $scripts->run(audit_found => \@keys, 'record', 'shown', 'w:x', "once$_", '', 'a', 'b', 200, '') for 1 .. 2100;
+    cmp_ok $redis->cli('HLEN', $keys[2]), '<=', 2000, '... of which there are not more than 2,000 at once';
     $scripts->run(audit_found => \@keys, 'record', 'shown', 'w:x', "n$_", '', 'a', "\"b\\$_", 200, '1') for 1 .. 250;
     cmp_ok scalar @{$audit->list}, '<=', 200, 'at most 200';
     $audit->whole_pass;

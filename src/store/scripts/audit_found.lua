@@ -4,7 +4,9 @@
 
 -- Something disagrees.  Who sees it for the first time doubts it: it counts
 -- when it is seen once more, and goes to the operator's list, with both sides.
--- The list is bounded: what was not seen for longest goes.
+-- The list is bounded: what was not seen for longest goes.  So are doubts, in
+-- a pass over many that each look once: they go all at once, and what is found
+-- again is a doubt again.
 
 --@key audit_found as found
 --@key audit_order as order
@@ -27,6 +29,10 @@ local member = outcome .. ' ' .. kind .. ' ' .. tenant .. ' ' .. id
 local sides = here .. '\n' .. there .. '\n' .. subscription
 
 if not sure and redis.call('HGET', doubts_key, member) ~= sides then
+    if redis.call('HLEN', doubts_key) >= 2000 then
+        redis.call('UNLINK', doubts_key)
+    end
+
     redis.call('HSET', doubts_key, member, sides)
     return { 'doubt' }
 end
