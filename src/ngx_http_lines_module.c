@@ -27,11 +27,11 @@
 #include "limit/lease.h"
 #include "limit/limit.h"
 #include "observe/observe.h"
-#include "observe/survey.h"
 #include "operation/conf.h"
 #include "operation/database.h"
 #include "operation/operation.h"
 #include "operation/provisioner.h"
+#include "operation/survey.h"
 #include "webhook/webhook.h"
 #include "workspace/routes.h"
 

@@ -152,7 +152,7 @@ typedef struct {
 } lines_metrics_registry_t;
 
 
-/* what the pass over Redis found last: see observe/survey.h */
+/* what the pass over Redis found last: see operation/survey.h */
 
 #define LINES_METRICS_GAUGES  64
 

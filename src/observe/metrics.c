@@ -12,9 +12,9 @@
 #include "limit/lease.h"
 #include "limit/limit.h"
 #include "observe/observe.h"
-#include "observe/survey.h"
 #include "operation/audit.h"
 #include "operation/database.h"
+#include "operation/survey.h"
 
 
 #define LINES_METRICS_SURVEY  30000

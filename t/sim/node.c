@@ -18,8 +18,8 @@
 #include "http/metrics.h"
 #include "http/text.h"
 #include "operation/audit.h"
-#include "observe/survey.h"
 #include "operation/operation.h"
+#include "operation/survey.h"
 #include "store/redis_op.h"
 #include "store/scripts.h"
 

@@ -1,7 +1,7 @@
 
 /* What the survey keeps, one for each node of the simulation. */
 
-#include "observe/survey.c"
+#include "operation/survey.c"
 
 #include "world.h"
 

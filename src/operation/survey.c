@@ -1,8 +1,8 @@
 
 #include "http/metrics.h"
 #include "http/text.h"
-#include "observe/survey.h"
 #include "operation/operation.h"
+#include "operation/survey.h"
 #include "store/calls.h"
 
 
