@@ -206,15 +206,19 @@ subtest 'what was seen of a lease is not done to another' => sub {
     is $settle->(), 0, '... and no other';
 
     my @of = map {"lines:{a:one}:$_"} qw(op:see line:see ticket:1);
-    is $fate->(\@of, $number), 'gone', 'what nobody names is nobody\'s';
+    is $fate->(\@of, $number, 3_600_000), 'gone', 'what nobody names is nobody\'s';
     $redis->cli(HSET => $of[2], status => 'FULFILLED', number => '+19990000001');
-    is $fate->(\@of, $number), 'gone', 'also where a ticket names another';
+    is $fate->(\@of, $number, 3_600_000), 'gone', 'also where a ticket names another';
     $redis->cli(HSET => $of[2], number => $number);
-    is $fate->(\@of, $number), 'held', 'but what a ticket names is held';
+    is $fate->(\@of, $number, 3_600_000), 'held', 'but what a ticket names is held';
     $redis->cli(HSET => $of[1], number => $number);
-    is $fate->(\@of, $number), 'held', 'or a line';
+    is $fate->(\@of, $number, 3_600_000), 'held', 'or a line';
     $redis->cli(HSET => $of[1], ended => 1);
-    is $fate->(\@of, $number), 'released', 'until it ends, however it does';
+    is $fate->(\@of, $number, 3_600_000), 'released', 'until it ends, however it does';
+    my $due = sub ($s) { $redis->cli(HSET => $of[0], step => 'undo:charge', due => 1000 * ($redis->client->time->[0] + $s)); $fate->(\@of, $number, 3_600_000) };
+    is $due->(3000), 'rests', 'what is to be looked at later is left alone';
+    is $due->(-1), 'unfinished', '... until it is due';
+    is $due->(3_700), 'unfinished', '... or by a clock that was set back';
     $redis->cli(DEL => @of);
 
     is_deeply release($scripts, 'see', 0, '+19990000001'), ['none'], 'not another number than the one that is given back';
