@@ -16,7 +16,7 @@ sub k (@names) { map {"lines:{inv}:$_"} @names }
 sub add ($s, @pairs)           { $s->run(inv_add => [k qw(numbers free leased assigned all)], @pairs) }
 sub lease ($s, $op, %o)        {
     my $reply = $s->run(inv_lease => [k qw(numbers free quarantined leased operations leases)],
-        $op, $o{tenant} // 'a:one', $o{late} // '', $o{look} // 120_000, $o{area} // '', $o{number} // '');
+        $op, $o{tenant} // 'a:one', $o{late} // '', $o{look} // 120_000, $o{area} // '', $o{number} // '', $o{rest} // 86_400_000);
     pop @$reply if $reply->[0] =~ /^(?:leased|held)$/;    # Redis' clock
     return $reply;
 }
@@ -24,9 +24,9 @@ sub assign ($s, $number, $op)  { $s->run(inv_assign => [k qw(numbers leased assi
 sub release ($s, $op, $q = 0, $number = '', $looked = '') {
     $s->run(inv_release => [k qw(numbers free quarantined leased assigned operations leases)], $op, 'a:one', $q, $number, $looked);
 }
-sub remove ($s, $number)       { $s->run(inv_delete => [k qw(numbers free quarantined all)], $number) }
+sub remove ($s, $number)       { $s->run(inv_delete => [k qw(numbers free quarantined all)], $number, 86_400_000) }
 sub counts ($s)                { $s->run(inv_count => [k qw(free leased assigned quarantined)]) }
-sub page ($s, @of)             { $s->run(inv_page => [k qw(numbers free leased assigned quarantined all)], @of) }
+sub page ($s, @of)             { $s->run(inv_page => [k qw(numbers free leased assigned quarantined all)], @of, 86_400_000) }
 
 # how many a look at the list makes free
 sub thaw ($s) {
@@ -238,6 +238,15 @@ subtest 'a clock that was set back' => sub {
     my ($s, $us) = $redis->client->time;
     is_deeply lease($scripts, 'then', late => ($s + 600) * 1000), ['late'], 'nor is anybody in time by an instant of another clock';
     release($scripts, 'back');
+
+    my $rested = lease($scripts, 'rested')->[1];
+    release($scripts, 'rested', 3_600_000);
+    $redis->cli(ZINCRBY => k('quarantined'), 365 * 86_400_000, $rested);
+    is thaw($scripts), 0, 'a number that would rest for a year';
+    ($s) = $redis->client->time;
+    cmp_ok $redis->cli(ZSCORE => k('quarantined'), $rested), '<=', ($s + 86_400 + 1) * 1000, 'rests no longer than the longest';
+    $redis->cli(ZADD => k('quarantined'), 1, $rested);
+    is thaw($scripts), 1, 'and is free then';
 
     $redis->cli(ZADD => k('leases'), 1, 'nothing');
     is $look->()->[0], 'nothing', 'what names no operation is told once';
