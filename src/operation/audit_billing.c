@@ -572,7 +572,7 @@ audit_acted(lines_look_t *look)
 }
 
 
-/* what pages do not tell, one by one; then the step is done */
+/* what pages do not tell, one by one; then the step is done, or goes on */
 
 ngx_int_t
 lines_audit_read(void)
@@ -596,7 +596,17 @@ lines_audit_read(void)
         }
     }
 
-    return NGX_DONE;
+    audit->n = 0;
+    audit->reads.nelts = 0;
+
+    if (audit->rest == NULL) {
+        return NGX_DONE;
+    }
+
+    audit->next = audit->rest;
+    audit->rest = NULL;
+
+    return NGX_OK;
 }
 
 
