@@ -10,6 +10,8 @@ static ngx_int_t look_news(void *data, lines_op_wake_reply_t *reply);
 static ngx_int_t look_billed(lines_look_t *look);
 static ngx_int_t look_line(void *data, lines_line_billed_reply_t *reply);
 static ngx_int_t look_listed(void *data, lines_tenants_has_reply_t *reply);
+static ngx_int_t look_indexed(void *data, lines_ix_get_reply_t *reply);
+static ngx_int_t look_lost(lines_look_t *look);
 static ngx_int_t look_begins(lines_look_t *look);
 static ngx_uint_t look_uncounted(lines_look_t *look, ngx_uint_t ours);
 static ngx_int_t look_begin(lines_look_t *look, const char *prefix,
@@ -220,9 +222,9 @@ look_line(void *data, lines_line_billed_reply_t *reply)
 
 
 /*
- * The list of tenants is in another slot.  A primary of a cluster that comes
- * back empty has lost what its tenants bought, which is no reason to take it
- * from them.
+ * The list of tenants is in another slot, and so is the index of the line.  A
+ * primary of a cluster that comes back empty has lost what its tenants bought,
+ * which is no reason to take it from them.
  */
 
 static ngx_int_t
@@ -230,18 +232,35 @@ look_listed(void *data, lines_tenants_has_reply_t *reply)
 {
     lines_look_t *look = data;
 
-    look->lost = (reply->listed == 1);
+    return reply->listed == 1
+           ? look_lost(look)
+           : lines_ix_get(look->caller, look_indexed, look, .id = look->id);
+}
 
-    if (look->lost && !look->judge) {
+
+static ngx_int_t
+look_indexed(void *data, lines_ix_get_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    return reply->tenant.data && lines_same(&reply->tenant, &look->tenant)
+           ? look_lost(look) : look_begins(look);
+}
+
+
+static ngx_int_t
+look_lost(lines_look_t *look)
+{
+    look->lost = 1;
+
+    if (!look->judge) {
         ngx_log_error(NGX_LOG_ALERT, look->log, 0,
-                      "lines: tenant \"%V\" is listed, and lost: subscription "
+                      "lines: tenant \"%V\" is known, and lost: subscription "
                       "\"%V\", which no line holds, is left alone",
                       &look->tenant, &look->subscription);
-
-        return look->end(look);
     }
 
-    return look_begins(look);
+    return look->end(look);
 }
 
 
