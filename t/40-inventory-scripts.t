@@ -16,7 +16,7 @@ sub k (@names) { map {"lines:{inv}:$_"} @names }
 sub add ($s, @pairs)           { $s->run(inv_add => [k qw(numbers free leased assigned all)], @pairs) }
 sub lease ($s, $op, %o)        {
     my $reply = $s->run(inv_lease => [k qw(numbers free quarantined leased operations leases)],
-        $op, $o{tenant} // 'a:one', $o{late} // '', $o{look} // 120_000, $o{area} // '', $o{number} // '');
+        $op, $o{tenant} // 'a:one', $o{late} // '', $o{look} // 120_000, $o{area} // '', $o{number} // '', $o{rest} // 86_400_000);
     pop @$reply if $reply->[0] =~ /^(?:leased|held)$/;    # Redis' clock
     return $reply;
 }
@@ -24,9 +24,9 @@ sub assign ($s, $number, $op)  { $s->run(inv_assign => [k qw(numbers leased assi
 sub release ($s, $op, $q = 0, $number = '', $looked = '') {
     $s->run(inv_release => [k qw(numbers free quarantined leased assigned operations leases)], $op, 'a:one', $q, $number, $looked);
 }
-sub remove ($s, $number)       { $s->run(inv_delete => [k qw(numbers free quarantined all)], $number) }
+sub remove ($s, $number)       { $s->run(inv_delete => [k qw(numbers free quarantined all)], $number, 86_400_000) }
 sub counts ($s)                { $s->run(inv_count => [k qw(free leased assigned quarantined)]) }
-sub page ($s, @of)             { $s->run(inv_page => [k qw(numbers free leased assigned quarantined all)], @of) }
+sub page ($s, @of)             { $s->run(inv_page => [k qw(numbers free leased assigned quarantined all)], @of, 86_400_000) }
 
 # how many a look at the list makes free
 sub thaw ($s) {
@@ -206,15 +206,19 @@ subtest 'what was seen of a lease is not done to another' => sub {
     is $settle->(), 0, '... and no other';
 
     my @of = map {"lines:{a:one}:$_"} qw(op:see line:see ticket:1);
-    is $fate->(\@of, $number), 'gone', 'what nobody names is nobody\'s';
+    is $fate->(\@of, $number, 3_600_000), 'gone', 'what nobody names is nobody\'s';
     $redis->cli(HSET => $of[2], status => 'FULFILLED', number => '+19990000001');
-    is $fate->(\@of, $number), 'gone', 'also where a ticket names another';
+    is $fate->(\@of, $number, 3_600_000), 'gone', 'also where a ticket names another';
     $redis->cli(HSET => $of[2], number => $number);
-    is $fate->(\@of, $number), 'held', 'but what a ticket names is held';
+    is $fate->(\@of, $number, 3_600_000), 'held', 'but what a ticket names is held';
     $redis->cli(HSET => $of[1], number => $number);
-    is $fate->(\@of, $number), 'held', 'or a line';
+    is $fate->(\@of, $number, 3_600_000), 'held', 'or a line';
     $redis->cli(HSET => $of[1], ended => 1);
-    is $fate->(\@of, $number), 'released', 'until it ends, however it does';
+    is $fate->(\@of, $number, 3_600_000), 'released', 'until it ends, however it does';
+    my $due = sub ($s) { $redis->cli(HSET => $of[0], step => 'undo:charge', due => 1000 * ($redis->client->time->[0] + $s)); $fate->(\@of, $number, 3_600_000) };
+    is $due->(3000), 'rests', 'what is to be looked at later is left alone';
+    is $due->(-1), 'unfinished', '... until it is due';
+    is $due->(3_700), 'unfinished', '... or by a clock that was set back';
     $redis->cli(DEL => @of);
 
     is_deeply release($scripts, 'see', 0, '+19990000001'), ['none'], 'not another number than the one that is given back';
@@ -234,6 +238,15 @@ subtest 'a clock that was set back' => sub {
     my ($s, $us) = $redis->client->time;
     is_deeply lease($scripts, 'then', late => ($s + 600) * 1000), ['late'], 'nor is anybody in time by an instant of another clock';
     release($scripts, 'back');
+
+    my $rested = lease($scripts, 'rested')->[1];
+    release($scripts, 'rested', 3_600_000);
+    $redis->cli(ZINCRBY => k('quarantined'), 365 * 86_400_000, $rested);
+    is thaw($scripts), 0, 'a number that would rest for a year';
+    ($s) = $redis->client->time;
+    cmp_ok $redis->cli(ZSCORE => k('quarantined'), $rested), '<=', ($s + 86_400 + 1) * 1000, 'rests no longer than the longest';
+    $redis->cli(ZADD => k('quarantined'), 1, $rested);
+    is thaw($scripts), 1, 'and is free then';
 
     $redis->cli(ZADD => k('leases'), 1, 'nothing');
     is $look->()->[0], 'nothing', 'what names no operation is told once';

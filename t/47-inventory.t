@@ -99,7 +99,7 @@ subtest 'what nothing holds goes back' => sub {
     my @k = map {"lines:{inv}:$_"} qw(numbers free quarantined leased operations leases);
 
     # a worker that was stalled leased a number for a purchase that is over
-    is $script->run(inv_lease => \@k, 'a' x 24, 'a:two', '', 1, '', '')->[0], 'leased', 'leased for an operation that is not there';
+    is $script->run(inv_lease => \@k, 'a' x 24, 'a:two', '', 1, '', '', 1)->[0], 'leased', 'leased for an operation that is not there';
     wait_for(sub { $shop->counts->{leased} == 0 }, 30, 'the lease to be looked at');
     is $shop->counts->{free}, 3, 'it is free again';
 

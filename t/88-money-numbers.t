@@ -149,4 +149,38 @@ promise 'a ticket that is moved after its lease of a number: refused, the number
       'one ticket has the number';
 };
 
+promise 'who has lost a purchase, and its number, does not take from it what it has by now' => sub {
+    $s->numbers(9, 201);
+    my $client = $redis->client;
+    my $inv    = sub ($name) {"lines:{inv}:$name"};
+    my ($answer, $account, $id, $number);
+
+    # while it is charged the inventory loses its last second; whoever finds that out is held up, and another goes on
+    $wire->hold($wire->call('inv_release'));
+    for my $try (1 .. 5) {
+        $account = "six$try";
+        my $of    = $s->account($account);
+        my $token = $s->token($of);
+        $id = $s->operation_id($token);
+        $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'delay', ms => 1500);
+        $s->confirm_p($of, $token, key => 'k', nginx => $slow)->then(sub { $answer = shift });
+        wait_for(sub { $number = $redis->cli('HGET', $inv->('operations'), $id) }, 30, 'the lease');
+        my ($worker) = $redis->cli('HGET', $inv->('numbers'), $number) =~ /^\S+ (\S+)/;
+        $client->multi;
+        $client->hdel($inv->('operations'), $id);
+        $client->hset($inv->('numbers'), $number, "free $worker");
+        $client->zrem($inv->($_), $number) for qw(leased assigned);
+        $client->zadd($inv->('free'), 0, $number);
+        $client->zrem($inv->('leases'), "a:$account $id");
+        $client->exec;
+        last if $s->op("a:$account", $id)->{step} =~ /^(?:lease|charge)$/;
+    }
+    $wire->reached('inv_release');
+    wait_for(sub { ($s->op("a:$account", $id)->{step} // '') eq 'done' }, 30, 'the purchase');
+    is $redis->line("a:$account", $id)->{number}, $number, 'the line has a number, the same one';
+    $wire->pass;
+    wait_for(sub { $answer }, 30, 'the answer');
+    like $redis->cli('HGET', $inv->('numbers'), $number), qr/^assigned \S+ $id a:$account$/, 'it is the line\'s, and stays so';
+}, held => 1;
+
 $t->done;

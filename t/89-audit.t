@@ -194,6 +194,20 @@ subtest 'numbers, lines and tickets' => sub {
     $audit->gone(number => $number);
 };
 
+subtest "a number of the operator's own, and Redis has lost which ticket got it: it is free for another" => sub {
+    my $account = $s->account('own');
+    $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $account->{headers}) for 1 .. 2;
+    my ($lost, $other) = sort { $a <=> $b } map {/:ticket:(\d+)$/} $redis->client->keys('lines:{a:own}:ticket:*');
+    my $fulfill = sub ($id) { $nginx->admin(POST => "tickets/$id", {status => 'FULFILLED', fulfilledNumber => '+12125550199'})->status };
+    my $then = $redis->client->dump("lines:{a:own}:ticket:$lost");
+    is $fulfill->($lost), 200, 'it is one ticket\'s';
+    $s->soon(sub { !defined $redis->cli('ZSCORE', 'lines:{inv}:leases', "a:own ticket.$lost") }, '... for good');
+    $redis->client->restore("lines:{a:own}:ticket:$lost", 0, $then, 'REPLACE');
+    is $nginx->admin(POST => "tickets/$lost", {status => 'CANCELLED'})->status, 200, 'that is forgotten, and the ticket canceled';
+    $audit->shows(number => '+12125550199', 'repaired', qr/^assigned to ticket\.$lost$/, qr/^nobody holds it$/);
+    $s->soon(sub { $fulfill->($other) == 200 }, 'another ticket gets it');
+};
+
 subtest 'an unfinished operation without a hint: it has one again' => sub {
     my $line = $s->pending_line;
     $s->soon(sub { $s->hint($line->{tenant}, $line->{line}) }, 'it has one');

@@ -177,9 +177,7 @@ confirm_rests(ngx_http_request_t *r, lines_confirm_t *confirm)
                    "lines confirm: held for %L, due in %L", held, due);
 
     return (held > 0 && held <= (int64_t) ocf->lease)
-           || (due > 0
-               && due <= (int64_t) ngx_max(ocf->every,
-                                           ocf->poll[ocf->npolls - 1]));
+           || (due > 0 && due <= (int64_t) lines_op_longest(ocf));
 }
 
 

@@ -138,7 +138,8 @@ numbers_add(lines_ctx_t *ctx)
 
 lines_asks(lines_admin_list_numbers, numbers_t *numbers, inv_page,
            .state = numbers->state, .from = numbers->from,
-           .most = numbers->limit ? numbers->limit : LINES_NUMBERS_PAGE)
+           .most = numbers->limit ? numbers->limit : LINES_NUMBERS_PAGE,
+           .rest = lines_get_main_conf(r)->quarantine)
 {
     ngx_str_t    *number;
     ngx_uint_t    i;
@@ -163,7 +164,8 @@ lines_asks(lines_admin_list_numbers, numbers_t *numbers, inv_page,
 
 
 lines_asks(lines_admin_delete_number, void *none, inv_delete,
-           .number = ctx->params[0])
+           .number = ctx->params[0],
+           .rest = lines_get_main_conf(r)->quarantine)
 {
     switch (reply->is) {
 

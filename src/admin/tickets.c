@@ -90,7 +90,8 @@ lines_asks(lines_admin_read_ticket, move_t *move, ticket_state,
                      .tenant = ctx->identity.tenant,
                      .delay = 2 * lines_get_main_conf(r)->operation->lease,
                      .wanted = move->number,
-                     .area = reply->area.len == 3 ? reply->area : none);
+                     .area = reply->area.len == 3 ? reply->area : none,
+                     .rest = lines_get_main_conf(r)->quarantine);
 }
 
 

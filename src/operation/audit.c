@@ -27,6 +27,7 @@ enum {
 static void audit_forget(void);
 static ngx_int_t audit_tenants(void);
 static ngx_int_t audit_scanned(void *data, lines_tenants_scan_reply_t *reply);
+static ngx_uint_t audit_reads(lines_audit_step_pt rest);
 static ngx_int_t audit_tenant(void);
 static ngx_int_t audit_counted(void *data, lines_audit_tenant_reply_t *reply);
 static ngx_int_t audit_page(void);
@@ -132,6 +133,23 @@ audit_scanned(void *data, lines_tenants_scan_reply_t *reply)
 }
 
 
+/* Another page of lines may have more to read than there is room for. */
+
+static ngx_uint_t
+audit_reads(lines_audit_step_pt rest)
+{
+    if (audit->reads.nelts + LINES_AUDIT_PAGE < LINES_AUDIT_READS) {
+        return 0;
+    }
+
+    audit->n = 0;
+    audit->next = lines_audit_read;
+    audit->rest = rest;
+
+    return 1;
+}
+
+
 static ngx_int_t
 audit_tenant(void)
 {
@@ -139,6 +157,10 @@ audit_tenant(void)
         audit->n = 0;
         audit->next = lines_audit_read;
 
+        return NGX_OK;
+    }
+
+    if (audit_reads(audit_tenant)) {
         return NGX_OK;
     }
 
@@ -182,6 +204,12 @@ audit_page(void)
 {
     ngx_int_t  rc;
     ngx_str_t  key;
+
+    if (audit_reads(audit_page)) {
+        return NGX_OK;
+    }
+
+    audit->item = side.tenant;
 
     switch (side.list) {
 

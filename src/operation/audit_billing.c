@@ -27,6 +27,7 @@ static ngx_int_t audit_plans(void *data, lines_tenants_of_reply_t *reply);
 static ngx_int_t audit_plan(void *data, lines_tenant_base_reply_t *reply);
 static void audit_look(ngx_int_t (*judged)(lines_look_t *look));
 static ngx_int_t audit_judged(lines_look_t *look);
+static ngx_int_t audit_sold(void *data, lines_tenants_add_reply_t *reply);
 static ngx_int_t audit_push_ended(void);
 static ngx_uint_t audit_disagrees(lines_look_t *look);
 static ngx_int_t audit_flight(ngx_uint_t n);
@@ -414,8 +415,35 @@ audit_judged(lines_look_t *look)
         return side.invoice.id.len ? audit_count() : NGX_OK;
     }
 
+    /* the list of tenants, in another slot, may have lost who has it */
+
+    if (lines_tenants_add(&audit->caller, audit_sold, NULL,
+                          .tenant = look->tenant)
+        != NGX_AGAIN)
+    {
+        return NGX_ERROR;
+    }
+
     return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = look->tenant,
                             .line = look->id, .ahead = 0);
+}
+
+
+static ngx_int_t
+audit_sold(void *data, lines_tenants_add_reply_t *reply)
+{
+    lines_audit_found_t  found = {
+        .kind = LINES_AUDIT_hint, .repaired = 1, .tenant = side.look.tenant,
+        .id = side.look.id, .subscription = side.look.subscription,
+        .here = ngx_string("its tenant is not listed"),
+        .there = side.look.status
+    };
+
+    if (reply->added) {
+        lines_audit_report(&audit->caller, &found);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -467,9 +495,13 @@ audit_disagrees(lines_look_t *look)
 
         found->repaired = lines_database_state(look->lmcf, &database)
                           == LINES_DATABASE_FINE
-                          && look->created * 1000 >= database.born;
+                          && look->created * 1000 >= database.born
+                          && !look->lost;
 
-        if (look->line.status.len == 0) {
+        if (look->lost) {
+            ngx_str_set(&found->here, "its tenant is lost");
+
+        } else if (look->line.status.len == 0) {
             ngx_str_set(&found->here, "no such line");
 
         } else if (!same) {
@@ -572,7 +604,7 @@ audit_acted(lines_look_t *look)
 }
 
 
-/* what pages do not tell, one by one; then the step is done */
+/* what pages do not tell, one by one; then the step is done, or goes on */
 
 ngx_int_t
 lines_audit_read(void)
@@ -596,7 +628,17 @@ lines_audit_read(void)
         }
     }
 
-    return NGX_DONE;
+    audit->n = 0;
+    audit->reads.nelts = 0;
+
+    if (audit->rest == NULL) {
+        return NGX_DONE;
+    }
+
+    audit->next = audit->rest;
+    audit->rest = NULL;
+
+    return NGX_OK;
 }
 
 

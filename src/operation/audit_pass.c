@@ -123,7 +123,9 @@ audit_tick(ngx_event_t *ev)
         cursor = audit->cursor;
 
         audit->next = NULL;
+        audit->rest = NULL;
         audit->doubt = 0;
+        audit->looked = 0;
         ngx_str_null(&audit->item);
         audit->pool = ngx_create_pool(4096, ngx_cycle->log);
 
@@ -466,27 +468,33 @@ lines_audit_keep(ngx_str_t *text)
 }
 
 
-#define audit_args(found, once)                                               \
+#define audit_args(found, once, begins)                                       \
     .kind = lines_audit_kinds[(found)->kind],                                 \
     .outcome = lines_op_text((found)->repaired ? "repaired" : "shown"),       \
     .tenant = (found)->tenant, .id = (found)->id,                             \
     .subscription = (found)->subscription, .here = (found)->here,             \
-    .there = (found)->there, .most = LINES_AUDIT_FOUND, .sure = once
+    .there = (found)->there, .most = LINES_AUDIT_FOUND, .sure = once,         \
+    .first = begins
 
 void
 lines_audit_report(lines_caller_t *caller, lines_audit_found_t *found)
 {
     audit_log(found);
 
-    (void) lines_forget_audit_found(caller, audit_args(found, 1));
+    (void) lines_forget_audit_found(caller, audit_args(found, 1, 0));
 }
 
 
 ngx_int_t
 lines_audit_find(lines_audit_found_t *found)
 {
+    ngx_uint_t  first;
+
+    first = !audit->again && !audit->looked;
+    audit->looked = 1;
+
     return lines_audit_found(&audit->caller, audit_told, found,
-                             audit_args(found, 0));
+                             audit_args(found, 0, first));
 }
 
 

@@ -28,7 +28,8 @@
 #include "store/calls.h"
 
 
-#define LINES_AUDIT_READS   64                     /* of a step */
+#define LINES_AUDIT_READS   200                    /* at a time: of a page of
+                                                      lines, and some more */
 #define LINES_AUDIT_LIMIT   10                     /* of a page of billing's:
                                                       some 50k, of 64k */
 #define LINES_AUDIT_SKIPS   128                    /* a page of tenants, and
@@ -100,11 +101,14 @@ typedef struct {
     ngx_uint_t                  again;       /* flag: it is made for the second
                                                 time, */
     ngx_uint_t                  doubt;       /* flag: or has to be */
+    ngx_uint_t                  looked;      /* flag: something was found */
     ngx_uint_t                  skipped;     /* flag: some of it was passed over,
                                                 which is to be written down */
     ngx_uint_t                  barred;      /* flag: by its key, all of billing */
     ngx_uint_t                  n;           /* how many are done with */
     ngx_array_t                 reads;       /* of lines_audit_read_t */
+    lines_audit_step_pt         rest;        /* of it, once these are done;
+                                                NULL: they were the end */
 } lines_audit_t;
 
 extern lines_audit_t  lines_audit;

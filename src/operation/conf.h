@@ -52,6 +52,11 @@ struct lines_op_conf_s {
 };
 
 
+/* no rest is longer: what says so was written by another clock */
+#define lines_op_longest(conf)                                                \
+    ngx_max((conf)->every, (conf)->poll[(conf)->npolls - 1])
+
+
 /* lines_operations lease=… sweep=… …; conf is the main configuration */
 char *lines_operations(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 

@@ -9,6 +9,10 @@ static ngx_int_t look_operation(void *data, lines_op_seen_reply_t *reply);
 static ngx_int_t look_news(void *data, lines_op_wake_reply_t *reply);
 static ngx_int_t look_billed(lines_look_t *look);
 static ngx_int_t look_line(void *data, lines_line_billed_reply_t *reply);
+static ngx_int_t look_listed(void *data, lines_tenants_has_reply_t *reply);
+static ngx_int_t look_indexed(void *data, lines_ix_get_reply_t *reply);
+static ngx_int_t look_lost(lines_look_t *look);
+static ngx_int_t look_begins(lines_look_t *look);
 static ngx_uint_t look_uncounted(lines_look_t *look, ngx_uint_t ours);
 static ngx_int_t look_begin(lines_look_t *look, const char *prefix,
     ngx_str_t *name);
@@ -141,10 +145,11 @@ look_line(void *data, lines_line_billed_reply_t *reply)
 {
     lines_look_t *look = data;
 
-    ngx_uint_t   ours, failed, holds, fine, due, doubt;
+    ngx_uint_t   ours, holds, fine, due, doubt;
     lines_sub_e  sub;
 
     look->line = *reply;
+    look->lost = 0;
     look->follows = LINES_FOLLOWS_NOTHING;
 
     doubt = reply->suspended.len
@@ -159,12 +164,12 @@ look_line(void *data, lines_line_billed_reply_t *reply)
      * reason may be the provisioner's.
      */
 
-    failed = ours
-             && (lines_status(&reply->status) == LINES_FAILED
-                 || (reply->ended.len
-                     && lines_is(&reply->reason, "payment_refunded")));
+    look->failed = ours
+                   && (lines_status(&reply->status) == LINES_FAILED
+                       || (reply->ended.len
+                           && lines_is(&reply->reason, "payment_refunded")));
 
-    holds = ours && !failed && lines_status(&reply->status) != LINES_CANCELED;
+    holds = ours && !look->failed && lines_status(&reply->status) != LINES_CANCELED;
 
     sub = lines_op_sub(&look->status);
     fine = (sub == LINES_SUB_LIVE);
@@ -205,6 +210,63 @@ look_line(void *data, lines_line_billed_reply_t *reply)
         look->later = 1;
     }
 
+    /* one that is not here, and was never deleted: is it known elsewhere? */
+
+    if (look->follows == LINES_FOLLOWS_ORPHAN && reply->stranger.len) {
+        return lines_tenants_has(look->caller, look_listed, look,
+                                 .tenant = look->tenant);
+    }
+
+    return look_begins(look);
+}
+
+
+/*
+ * The list of tenants is in another slot, and so is the index of the line.  A
+ * primary of a cluster that comes back empty has lost what its tenants bought,
+ * which is no reason to take it from them.
+ */
+
+static ngx_int_t
+look_listed(void *data, lines_tenants_has_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    return reply->listed == 1
+           ? look_lost(look)
+           : lines_ix_get(look->caller, look_indexed, look, .id = look->id);
+}
+
+
+static ngx_int_t
+look_indexed(void *data, lines_ix_get_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    return reply->tenant.data && lines_same(&reply->tenant, &look->tenant)
+           ? look_lost(look) : look_begins(look);
+}
+
+
+static ngx_int_t
+look_lost(lines_look_t *look)
+{
+    look->lost = 1;
+
+    if (!look->judge) {
+        ngx_log_error(NGX_LOG_ALERT, look->log, 0,
+                      "lines: tenant \"%V\" is known, and lost: subscription "
+                      "\"%V\", which no line holds, is left alone",
+                      &look->tenant, &look->subscription);
+    }
+
+    return look->end(look);
+}
+
+
+static ngx_int_t
+look_begins(lines_look_t *look)
+{
     if (look->judge || look->follows == LINES_FOLLOWS_NOTHING) {
         return look->end(look);
     }
@@ -219,8 +281,8 @@ look_line(void *data, lines_line_billed_reply_t *reply)
 
     /* what it cost is given back by one that may be under way */
 
-    return failed ? look_begin(look, "refund:", &look->id)
-                  : look_begin(look, "orphan:", &look->subscription);
+    return look->failed ? look_begin(look, "refund:", &look->id)
+                        : look_begin(look, "orphan:", &look->subscription);
 }
 
 

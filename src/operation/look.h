@@ -55,6 +55,8 @@ struct lines_look_s {
     unsigned                    unknown:1;     /* by its operation, if there
                                                   is one: that has ended */
     unsigned                    later:1;   /* nobody can act on it yet */
+    unsigned                    failed:1;  /* the line that it is of */
+    unsigned                    lost:1;    /* its tenant is: only shown */
 
     /* found */
     ngx_str_t                   tenant;

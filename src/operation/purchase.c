@@ -85,7 +85,8 @@ lines_purchase_lease(lines_op_t *op)
     return lines_inv_lease(&op->caller, purchase_leased, op,
                            .operation = op->id, .tenant = op->tenant,
                            .not_after = &not_after,
-                           .delay = 2 * op->conf->lease);
+                           .delay = 2 * op->conf->lease,
+                           .rest = op->lmcf->quarantine);
 }
 
 
@@ -242,17 +243,24 @@ purchase_assigned(void *data, lines_inv_assign_reply_t *reply)
 ngx_int_t
 lines_purchase_drop(lines_op_t *op)
 {
+    int64_t    not_after, delay;
     ngx_str_t  number;
 
+    not_after = op->now + (int64_t) op->conf->lease;
+    delay = 2 * (int64_t) op->conf->lease;
     ngx_str_null(&number);
 
     if (op->at != LINES_AT_UNLEASE) {
         number = lines_op_get(op, "number");
     }
 
+    /* by whoever goes on it may have been leased anew; none is after the end */
+
     return lines_then_inv_release(&op->caller, purchase_dropped, op,
                                   .operation = op->id, .tenant = op->tenant,
-                                  .number = number);
+                                  .number = number,
+                                  .not_after = number.len ? &not_after : NULL,
+                                  .most = number.len ? &delay : NULL);
 }
 
 

@@ -382,7 +382,9 @@ lease_look(ngx_str_t *member)
     (void) lines_try_inv_fate(&sweeper.leases, lease_fate, look,
                               .tenant = look->tenant,
                               .operation = look->operation, .ticket = ticket,
-                              .number = look->number);
+                              .number = look->number,
+                              .most = lines_op_longest(
+                                                   sweeper.lmcf->operation));
 }
 
 
@@ -401,6 +403,12 @@ lease_fate(void *data, lines_inv_fate_reply_t *reply)
 
     case LINES_INV_FATE_UNFINISHED:
         (void) lines_op_spawn(sweeper.lmcf, &look->tenant, &look->operation);
+        break;
+
+    case LINES_INV_FATE_RESTS:
+
+        /* however often its number is looked at, billing hears when it is due */
+
         break;
 
     case LINES_INV_FATE_HELD:

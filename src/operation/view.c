@@ -146,8 +146,7 @@ lines_op_view(lines_op_t *op, lines_view_t *view)
         .told = op->lmcf->provisioner.len ? seen->told : LINES_TELL_TAKEN,
         .card = customer.len ? seen->card : LINES_CARD_NONE,
         .early = left > 0
-                 && left <= (int64_t) ngx_max(op->conf->every,
-                                        op->conf->poll[op->conf->npolls - 1]),
+                 && left <= (int64_t) lines_op_longest(op->conf),
 
         /* of the attempt, or of the whole where attempts follow each other */
 

@@ -29,8 +29,8 @@ BEGIN {
 
     # of the commands that are used; one that is not named is not repeated
 
-    split("EXISTS GET HEXISTS HGET HGETALL HMGET MGET SISMEMBER SMEMBERS " \
-          "SRANDMEMBER SSCAN TIME ZRANGE ZRANGEBYLEX ZRANGEBYSCORE " \
+    split("EXISTS GET HEXISTS HGET HGETALL HMGET HSCAN MGET SISMEMBER " \
+          "SMEMBERS SRANDMEMBER SSCAN TIME ZRANGE ZRANGEBYLEX ZRANGEBYSCORE " \
           "ZREVRANGEBYSCORE", words, " ")
     for (i in words)
         READS[words[i]] = 1

@@ -417,6 +417,60 @@ COMMAND(hvals)
 }
 
 
+/* all at once, which is a way to iterate, too; 0: it is refused */
+
+static int
+scan(sim_redis_t *r, size_t argc, const view_t *argv, uint32_t type,
+     entry_t **e)
+{
+    size_t   i;
+    int64_t  n;
+
+    if (!view_int(argv[2], &n) || n < 0) {
+        reply_error(r, "ERR invalid cursor");
+        return 0;
+    }
+
+    if (!typed(r, argv[1], type, e)) {
+        return 0;
+    }
+
+    for (i = 3; *e && i < argc; i += 2) {
+        if (!view_is(argv[i], "count") || i + 1 == argc) {
+            reply_error(r, SYNTAX);
+            return 0;
+        }
+
+        if (!take_int(r, argv[i + 1], &n)) {
+            return 0;
+        }
+
+        if (n < 1) {
+            reply_error(r, SYNTAX);
+            return 0;
+        }
+    }
+
+    reply_raw(r, "*2\r\n$1\r\n0\r\n", 11);
+
+    if (*e) {
+        r->open |= SIM_REDIS_CHOICE;
+    }
+
+    return 1;
+}
+
+
+COMMAND(hscan)
+{
+    entry_t  *e;
+
+    if (scan(r, argc, argv, TYPE_HASH, &e)) {
+        reply_hash(r, argv[1], 1, 1);
+    }
+}
+
+
 COMMAND(hset)
 {
     int       added, n;
@@ -638,47 +692,14 @@ COMMAND(smembers)
 }
 
 
-/* all at once, which is a way to iterate, too */
-
 COMMAND(sscan)
 {
-    size_t    i;
-    int64_t   n;
     map_t     none;
     entry_t  *e;
 
-    if (!view_int(argv[2], &n) || n < 0) {
-        reply_error(r, "ERR invalid cursor");
-        return;
-    }
-
-    if (!typed(r, argv[1], TYPE_SET, &e)) {
-        return;
-    }
-
-    for (i = 3; e && i < argc; i += 2) {
-        if (!view_is(argv[i], "count") || i + 1 == argc) {
-            reply_error(r, SYNTAX);
-            return;
-        }
-
-        if (!take_int(r, argv[i + 1], &n)) {
-            return;
-        }
-
-        if (n < 1) {
-            reply_error(r, SYNTAX);
-            return;
-        }
-    }
-
-    reply_raw(r, "*2\r\n$1\r\n0\r\n", 11);
-
-    memset(&none, 0, sizeof(map_t));
-    reply_members(r, e ? &e->u.value->map : &none);
-
-    if (e) {
-        r->open |= SIM_REDIS_CHOICE;
+    if (scan(r, argc, argv, TYPE_SET, &e)) {
+        memset(&none, 0, sizeof(map_t));
+        reply_members(r, e ? &e->u.value->map : &none);
     }
 }
 
@@ -2031,6 +2052,7 @@ const command_t  sim_commands[] = {
     { "hgetall", 2, 0, command_hgetall },
     { "hkeys", 2, 0, command_hkeys },
     { "hvals", 2, 0, command_hvals },
+    { "hscan", -3, 0, command_hscan },
     { "hset", -4, 0, command_hset },
     { "hsetnx", 4, 0, command_hsetnx },
     { "hincrby", 4, 0, command_hincrby },

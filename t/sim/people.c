@@ -1033,7 +1033,8 @@ ticket_read(void *data, lines_ticket_state_reply_t *reply)
     return lines_inv_lease(&q->ctx.caller, ticket_leased, q,
                            .operation = q->operation, .tenant = q->tenant,
                            .delay = 2 * q->node->op.lease,
-                           .wanted = q->number);
+                           .wanted = q->number,
+                           .rest = q->node->lmcf.quarantine);
 }
 
 

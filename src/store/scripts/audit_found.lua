@@ -4,9 +4,9 @@
 
 -- Something disagrees.  Who sees it for the first time doubts it: it counts
 -- when it is seen once more, and goes to the operator's list, with both sides.
--- The list is bounded: what was not seen for longest goes.  So are doubts, in
--- a pass over many that each look once: they go all at once, and what is found
--- again is a doubt again.
+-- The list is bounded: what was not seen for longest goes.  So are doubts: a step
+-- that begins takes those of the steps before away, where it may need their
+-- room; what a step has no room for is found by another pass.
 
 --@key audit_found as found
 --@key audit_order as order
@@ -20,6 +20,7 @@
 --@arg there        -- what billing says, or another record
 --@arg most:int
 --@arg sure:flag    -- once is enough
+--@arg first:flag   -- that a step finds: what was doubted before is done with
 
 --@reply doubt|known|fresh -- seen once; before; listed now
 
@@ -29,11 +30,17 @@ local member = outcome .. ' ' .. kind .. ' ' .. tenant .. ' ' .. id
 local sides = here .. '\n' .. there .. '\n' .. subscription
 
 if not sure and redis.call('HGET', doubts_key, member) ~= sides then
-    if redis.call('HLEN', doubts_key) >= 2000 then
+    local doubts = redis.call('HLEN', doubts_key)
+
+    if first and doubts >= 1000 then
         redis.call('UNLINK', doubts_key)
+        doubts = 0
     end
 
-    redis.call('HSET', doubts_key, member, sides)
+    if doubts < 2000 then
+        redis.call('HSET', doubts_key, member, sides)
+    end
+
     return { 'doubt' }
 end
 

@@ -7,11 +7,12 @@
 --@key inv_quarantined
 --@key inv_all
 --@arg number
+--@arg rest:int -- ms: none rests for longer
 
 --@reply deleted|unknown
 --@reply held state
 
-thaw(inv_numbers_key, inv_free_key, inv_quarantined_key, now_ms(), 1000)
+thaw(inv_numbers_key, inv_free_key, inv_quarantined_key, now_ms(), 1000, rest)
 
 local h = number_read(inv_numbers_key, number)
 

@@ -1,5 +1,6 @@
 --@again
 --@light
+--@include lib/time.lua
 --@include lib/record.lua
 -- What became of an operation that leased a number.
 --
@@ -10,16 +11,18 @@
 --@key line(operation)
 --@key ticket(ticket)?  -- that leased it
 --@arg number           -- held is what is named by who has it
+--@arg most:int         -- ms: no rest is longer
 
 --@reply unfinished
+--@reply rests          -- until then: a hint of its own tells when it is due
 --@reply held           -- by a line or a ticket
 --@reply released       -- by a line that has ended
 --@reply gone
 
-local step = redis.call('HGET', op_key, 'step')
+local op = redis.call('HMGET', op_key, 'step', 'due')
 
-if step and step ~= 'done' then
-    return 'unfinished'
+if op[1] and op[1] ~= 'done' then
+    return left(op[2], now_ms(), most) > 0 and 'rests' or 'unfinished'
 end
 
 local line = redis.call('HMGET', line_at(line_key), 'number', 'released',

@@ -17,6 +17,7 @@
 --@arg delay:int      -- ms until somebody looks what became of it
 --@arg area?          -- wished for
 --@arg wanted?        -- the very number
+--@arg rest:int       -- ms: none rests for longer
 
 --@reply leased|held number worker now:int
 --@reply none|late
@@ -49,7 +50,7 @@ if not in_time then
     return { 'late' }
 end
 
-thaw(numbers_key, free_key, quarantined_key, now, 100)
+thaw(numbers_key, free_key, quarantined_key, now, 100, rest)
 
 local number = wanted
 

@@ -14,12 +14,13 @@
 --@arg state?     -- wanted; else all
 --@arg from?      -- after this number, without "+"
 --@arg most:int
+--@arg rest:int   -- ms: none rests for longer
 
 --@row free:int leased:int assigned:int quarantined:int cursor listed:list
 
 -- cursor: where the next page goes on, or ""; listed: number, worker, state, …
 
-thaw(inv_numbers_key, inv_free_key, inv_quarantined_key, now_ms(), 1000)
+thaw(inv_numbers_key, inv_free_key, inv_quarantined_key, now_ms(), 1000, rest)
 
 -- in quarantine a number's score is an instant: looked for in all
 

@@ -14,6 +14,8 @@
 --@arg quarantine:int -- ms, 0 for none
 --@arg number?        -- that very one: it may hold another by now
 --@arg looked?        -- as inv_look.lua says: only what is still so
+--@arg not_after:int? -- ms: whoever lost the operation meanwhile takes nothing,
+--@arg most:int?      -- ms: which is no more than that away
 
 --@reply released number
 --@reply none
@@ -22,6 +24,7 @@ local held = redis.call('HGET', operations_key, operation)
 
 if (number and held ~= number)
    or (looked and not unchanged(leases_key, tenant, operation, looked))
+   or (not_after and left(not_after, now_ms(), most) == 0)
 then
     return { 'none' }
 end

@@ -75,8 +75,16 @@ local function watched(leases, member)
 end
 
 
--- what quarantine has passed is free
-local function thaw(numbers, free, quarantined, now, limit)
+-- What quarantine has passed is free.  What is to rest for longer than any (rest,
+-- ms) was written by a clock that has been set back: it rests from now on.
+local function thaw(numbers, free, quarantined, now, limit, rest)
+    for _, number in ipairs(redis.call('ZRANGEBYSCORE', quarantined,
+                                       '(' .. int(now + rest), '+inf', 'LIMIT',
+                                       0, limit))
+    do
+        redis.call('ZADD', quarantined, int(now + rest), number)
+    end
+
     local list = redis.call('ZRANGEBYSCORE', quarantined, '-inf', int(now),
                             'LIMIT', 0, limit)
 

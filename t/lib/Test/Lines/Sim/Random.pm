@@ -351,6 +351,7 @@ my @COMMANDS = (
     [hash => HKEYS => sub { }],
     [hash => HVALS => sub { }],
     [hash => HLEN => sub { }],
+    [hash => HSCAN => sub { (0, one_in(2) ? (COUNT => pick(50, 0, 'x')) : ()) }],
     [hash => HSET => sub { map { field() } 1 .. pick(2, 2, 4, 3) }],
     [hash => HSETNX => sub { (field(), member()) }],
     [hash => HINCRBY => sub { (field(), int_()) }],

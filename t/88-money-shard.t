@@ -1,0 +1,82 @@
+# One primary of a cluster comes back empty, and another one has the database's identity: its tenants are lost, and not what they have been
+# sold. Nobody takes that away from them by himself.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines::Once redis => 'it has a cluster of its own';
+use Test::Lines qw(wait_for);
+use Test::Lines::Audit;
+use Test::Lines::Scenario qw(promise);
+
+my $t     = Test::Lines->new;
+my $redis = $t->redis(kind => 'cluster');
+my $s     = Test::Lines::Scenario->new(t => $t, redis => $redis, operations => Test::Lines::Scenario->new->operations . ' audit=10ms pass=200ms');
+my $nginx = $s->nginx(server => 'location = /metrics { lines_metrics; }');
+$nginx->allow(qr/is known, and lost|lines audit: /);
+my $audit = Test::Lines::Audit->new(scenario => $s);
+
+sub at ($key) { $redis->client_at($key)->port }
+
+# tenants on a primary that has nothing that is not a tenant's
+my %taken = map { (at("lines:{$_}") => 1) } qw(database tenants);
+my ($free) = grep { !$taken{$_} } map { $_->port } @{$redis->nodes};
+my ($account, $workspace) = map { my $of = $_; (grep { at("lines:{$of:$_}:t") == $free } map {"t$_"} 1 .. 100)[0] } qw(a w);
+
+$s->numbers(9);
+
+promise 'FLUSHALL of one primary: nothing is canceled or refunded, the auditor shows it, and so it stays when they renew' => sub {
+    my @lines = ($s->bought_line(name => $account), $s->active_line(name => $workspace));
+    $s->rest($_->{tenant}) for @lines;
+    $audit->whole_pass;
+    my ($node) = grep { $_->port == $free } @{$redis->nodes};
+    $node->cli('FLUSHALL');
+    $audit->whole_pass for 1 .. 2;
+    for my $line (@lines) {
+        $audit->shows(orphan => $line->{line}, 'shown', qr/^its tenant is lost$/, qr/^active$/);
+        $s->sandbox->renew($line->{subscription});
+    }
+    $s->sandbox->wait_idle;
+    $audit->whole_pass for 1 .. 2;
+    for my $line (@lines) {
+        my ($paid, $back, $status) = $s->money($line->{subscription});
+        is $status, 'active', "$line->{tenant}: it goes on";
+        is $back, 0, '... and nothing was given back';
+    }
+
+    # the operator's word: it is there again, without a line
+    $s->account($account);
+    $audit->soon(sub { my ($paid, $back) = $s->money($lines[0]{subscription}); $paid && $paid == $back }, 'who is put there again has back what no line is for');
+    is +($s->money($lines[1]{subscription}))[1], 0, '... and nobody else';
+};
+
+promise 'the primary of the list of tenants comes back empty: whose line is in an index elsewhere is known by that' => sub {
+    my $home = at('lines:{tenants}');
+    my ($name) = grep { at("lines:{a:$_}:t") == $home } map {"u$_"} 1 .. 100;
+    my $of = $s->account($name);
+    my $line;
+    for my $try (1 .. 5) {
+        $line = $s->bought_line(name => $name, account => $of, key => "k$try");
+        last if at("lines:{ix:$line->{line}}") != $home;
+        $line = undef;
+    }
+    plan skip_all => 'all on one primary' unless $line;
+    $s->rest($line->{tenant});
+    my ($node) = grep { $_->port == $home } @{$redis->nodes};
+    $node->cli('FLUSHALL');
+    $audit->shows(orphan => $line->{line}, 'shown', qr/^its tenant is lost$/, qr/^active$/);
+    $audit->whole_pass for 1 .. 2;
+    my (undef, $back, $status) = $s->money($line->{subscription});
+    is "$status $back", 'active 0', 'it goes on';
+};
+
+promise 'the list of tenants is lost: who has a line that is paid for is found, and listed again' => sub {
+    $s->numbers(2);
+    my $line = $s->bought_line;
+    $s->rest($line->{tenant});
+    $redis->cli('DEL', 'lines:{tenants}');
+    $audit->shows(hint => $line->{line}, 'repaired', qr/^its tenant is not listed$/, qr/^active$/);
+    ok $redis->cli('SISMEMBER', 'lines:{tenants}', $line->{tenant}), 'so that its lines, and its operations, are looked at';
+};
+
+$t->done;
