@@ -47,6 +47,7 @@ typedef struct {
     char      card[32];          /* payment method; empty: none */
     int       standard;          /* flag: it is the default one */
     int       declines;          /* flag */
+    int       deleted;           /* flag */
     int       base;              /* subscription of its base plan, or -1 */
     int64_t   balance;           /* that it has, and its next invoice takes */
     char      database[64];      /* metadata: the anchor's */
@@ -82,6 +83,7 @@ typedef struct {
     int64_t    voided_at;
     int64_t    given;            /* back, and billing does not know */
     int        refuses;          /* flag: refunds of it */
+    int        apart;            /* flag: for something besides, by hand */
     int        forgiven;         /* flag: people gave all of it back, of a
                                     line that runs, */
     int        early;            /* flag: or of what no line was there for */
@@ -884,8 +886,9 @@ pay_part(int i, int64_t amount, int outside)
 
     invoice_event(i, "invoice.paid");
 
-    if (s->status == INCOMPLETE || s->status == PAST_DUE
-        || s->status == UNPAID)
+    if (!v->apart
+        && (s->status == INCOMPLETE || s->status == PAST_DUE
+            || s->status == UNPAID))
     {
         s->status = ACTIVE;
         sub_event(v->sub, "customer.subscription.updated");
@@ -946,7 +949,9 @@ serve(sim_call_t *call)
 
         tail = form_get(&query, "customer");
 
-        if (tail && find_customer(tail) == -1) {
+        i = find_customer(tail);
+
+        if (tail && (i == -1 || customers[i].deleted)) {
             missing(call, 400, "customer");
 
         } else {
@@ -1026,6 +1031,14 @@ serve(sim_call_t *call)
 
         if (i == -1) {
             missing(call, 404, "id");
+
+        } else if (customers[i].deleted && tail) {
+            missing(call, 404, "id");
+
+        } else if (customers[i].deleted) {
+            put(&t, "{\"id\":\"%s\",\"object\":\"customer\","
+                "\"deleted\":true}", customers[i].id);
+            answer(call, 200, t.data);
 
         } else if (tail == NULL) {
             put(&t, "{\"id\":\"%s\",\"object\":\"customer\",\"livemode\":false,"
@@ -1120,7 +1133,7 @@ create_subscription(sim_call_t *call, form_t *form)
 
     c = find_customer(form_get(form, "customer"));
 
-    if (c == -1) {
+    if (c == -1 || customers[c].deleted) {
         missing(call, 400, "customer");
         return;
     }
@@ -1763,6 +1776,19 @@ sim_billing_grant(void)
 }
 
 
+static void
+bill_apart(int sub)
+{
+    int  i, latest;
+
+    latest = subs[sub].latest;
+    i = new_invoice(sub);
+    invoices[i].apart = 1;
+    subs[sub].latest = latest;
+    sim_trace("billing: in_%d is for something besides of sub_%d", i, sub);
+}
+
+
 void
 sim_billing_renew(void)
 {
@@ -1786,6 +1812,11 @@ sim_billing_renew(void)
     switch (s->status) {
 
     case ACTIVE:
+        if (sim_one_in(4)) {
+            bill_apart(i);
+            return;
+        }
+
         v = new_invoice(i);
 
         if (sim_one_in(2)) {
@@ -1824,6 +1855,10 @@ sim_billing_renew(void)
             }
         }
 
+        return;
+
+    case INCOMPLETE:
+        bill_apart(i);
         return;
 
     default:
@@ -2286,12 +2321,28 @@ sim_billing_plan(void)
     c = sim_random(ncustomers);
     customer = &customers[c];
 
-    if (customer->base == -1) {
+    if (customer->base == -1 || customer->deleted) {
         return;
     }
 
     i = customer->base;
     s = &subs[i];
+
+    /* all that it has ends with it */
+
+    if (sim_one_in(30)) {
+        sim_trace("billing: %s is deleted", customer->id);
+
+        customer->deleted = 1;
+
+        for (i = 0; i < nsubs; i++) {
+            if (subs[i].customer == c && subs[i].status < CANCELED) {
+                cancel(i);
+            }
+        }
+
+        return;
+    }
 
     switch (sim_random(4)) {
 
