@@ -26,7 +26,9 @@ sub billed_besides (%more) {
 sub went_back ($line) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     $s->rest($line->{tenant});
-    is_deeply [$s->money($line->{subscription}, $line->{besides})], [900, 900, 'canceled'], 'what was paid besides went back, once';
+    my ($paid, $back, $status) = $s->money($line->{subscription}, $line->{besides});
+    cmp_ok $paid, '>', 0, 'it was paid';
+    is_deeply [$back, $status], [$paid, 'canceled'], '... and went back, once';
 }
 
 promise 'something besides is paid, and the line is canceled: it goes back' => sub {
@@ -103,7 +105,9 @@ promise 'a customer is deleted, and the events are lost: the auditor finds it' =
     $sandbox->hand(DELETE => '/v1/customers/cus_silent');
     $audit->shows(plan => 'cus_silent', 'repaired', qr/^active growth$/, qr/^no such customer$/);
     $s->soon(sub { plan_of('silent') eq 'growth canceled' }, 'it has ended', 20) or diag plan_of('silent');
-    $audit->gone(plan => 'cus_silent');
+    my $seen = $audit->counted('plan');
+    $audit->whole_pass;
+    is $audit->counted('plan'), $seen, 'both say the same then';
     $s->hears;
 };
 
