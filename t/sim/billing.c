@@ -831,7 +831,7 @@ invoice_event(int i, const char *type)
 /* what its customer has is taken first; nothing may be left to pay */
 
 static int
-new_invoice(int sub)
+new_invoice(int sub, int apart)
 {
     int         i;
     invoice_t  *v;
@@ -841,6 +841,7 @@ new_invoice(int sub)
     i = ninvoices - 1;
     v->sub = sub;
     v->status = OPEN;
+    v->apart = apart;
     v->total = PRICE;
     v->balance = ngx_min(c->balance, v->total);
     v->created = world.now;
@@ -1191,7 +1192,7 @@ create_subscription(sim_call_t *call, form_t *form)
         }
     }
 
-    new_invoice(i);
+    new_invoice(i, 0);
 
     sub_event(i, "customer.subscription.created");
 
@@ -1637,7 +1638,7 @@ sim_billing_customer(const char *id, const char *base_price)
         s->base = 1;
         copy(s->price, sizeof(s->price), base_price);
         c->base = nsubs - 1;
-        (void) new_invoice(nsubs - 1);
+        (void) new_invoice(nsubs - 1, 0);
         invoices[ninvoices - 1].status = PAID;
     }
 }
@@ -1776,14 +1777,15 @@ sim_billing_grant(void)
 }
 
 
+/* people have it pay something besides: its latest invoice stays another */
+
 static void
 bill_apart(int sub)
 {
     int  i, latest;
 
     latest = subs[sub].latest;
-    i = new_invoice(sub);
-    invoices[i].apart = 1;
+    i = new_invoice(sub, 1);
     subs[sub].latest = latest;
     sim_trace("billing: in_%d is for something besides of sub_%d", i, sub);
 }
@@ -1817,7 +1819,7 @@ sim_billing_renew(void)
             return;
         }
 
-        v = new_invoice(i);
+        v = new_invoice(i, 0);
 
         if (sim_one_in(2)) {
             sim_trace("billing: sub_%d is renewed by in_%d", i, v);
@@ -2321,12 +2323,9 @@ sim_billing_plan(void)
     c = sim_random(ncustomers);
     customer = &customers[c];
 
-    if (customer->base == -1 || customer->deleted) {
+    if (customer->deleted || strcmp(customer->id, "cus_anchor") == 0) {
         return;
     }
-
-    i = customer->base;
-    s = &subs[i];
 
     /* all that it has ends with it */
 
@@ -2343,6 +2342,13 @@ sim_billing_plan(void)
 
         return;
     }
+
+    if (customer->base == -1) {
+        return;
+    }
+
+    i = customer->base;
+    s = &subs[i];
 
     switch (sim_random(4)) {
 
@@ -2376,7 +2382,7 @@ sim_billing_plan(void)
         s->base = 1;
         copy(s->price, sizeof(s->price), "price_base");
         customer->base = i = nsubs - 1;
-        (void) new_invoice(i);
+        (void) new_invoice(i, 0);
         invoices[ninvoices - 1].status = PAID;
         sub_event(i, "customer.subscription.created");
     }
