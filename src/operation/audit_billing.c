@@ -81,6 +81,7 @@ static struct {
     ngx_uint_t               unlooked;   /* flag: asked by its operation, too */
     ngx_str_t                customer;
     lines_plans_t            plans;
+    ngx_uint_t               unlisted;   /* flag: they are refused */
 } side;
 
 
@@ -1065,6 +1066,7 @@ audit_customer(void *data, lines_tenant_customer_reply_t *reply)
 
     side.customer = reply->customer;
     ngx_memzero(&side.plans, sizeof(lines_plans_t));
+    side.unlisted = 0;
 
     audit->next = audit_prices;
 
@@ -1109,10 +1111,14 @@ audit_priced(void *data, lines_billing_result_t *result)
         return;
     }
 
-    /* a customer that billing does not know has no plan */
+    /* a customer that billing does not know has no plan, any more perhaps */
 
     if (result->outcome == LINES_STRIPE_REFUSED) {
-        audit->next = lines_audit_read;
+        side.plans.best = 0;
+        side.plans.n = audit->lmcf->billing->plans.nelts;
+        side.unlisted = 1;
+
+        audit->next = audit_prices;
         lines_audit_run(NGX_OK);
         return;
     }
@@ -1161,8 +1167,9 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
                               &reply->subscription, &reply->plan)
            != NGX_OK
         || lines_redis_format(audit->pool, &sides[1],
-                              lost ? "none" : "%V %V", &state,
-                              &side.plans.plan)
+                              !lost ? "%V %V" : side.unlisted
+                                                ? "no such customer" : "none",
+                              &state, &side.plans.plan)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -1174,12 +1181,14 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
     /*
      * What the operator wrote since billing did is theirs: a contract; so may
      * be what an older version wrote.  One that is lost may have gone to
-     * another price, customer or workspace, of which billing says nothing.
+     * another price, customer or workspace, of which billing says nothing; but
+     * whether its customer was deleted it says to who reads it.
      */
 
     side.found = (lines_audit_found_t) {
         .kind = LINES_AUDIT_plan,
-        .repaired = lines_is(&reply->plan_by, "billing") && !lost,
+        .repaired = lines_is(&reply->plan_by, "billing")
+                    && (!lost || side.unlisted),
         .tenant = read->tenant, .id = side.customer, .here = sides[0],
         .there = sides[1], .act = audit_act_plan
     };

@@ -94,6 +94,63 @@ owed(const lines_view_t *view)
 }
 
 
+/* the next invoice, until nothing is left of any: NEXT */
+
+static lines_decision_t
+all_owed(const lines_view_t *view)
+{
+    switch (view->invoice) {
+
+    case LINES_INVOICE_UNSEEN:
+        return decision(LIST, NULL);
+
+    case LINES_INVOICE_OPEN:
+    case LINES_INVOICE_UNCOLLECTIBLE:
+        return view->tried ? decision(AGAIN, NULL) : decision(VOID, NULL);
+
+    case LINES_INVOICE_MISSING:
+        return decision(NEXT, NULL);
+
+    default:
+        return owed(view);
+    }
+}
+
+
+/*
+ * A line that nobody will pay for, as its first invoice is void.  A part of that
+ * may have been paid, or another one, which people made of its subscription:
+ * all of them are read before it ends, or there is another attempt.
+ */
+
+static lines_decision_t
+others(const lines_view_t *view)
+{
+    lines_decision_t  decision;
+
+    decision = all_owed(view);
+
+    if (decision.action != LINES_DO_NEXT) {
+        return decision;
+    }
+
+    if (view->wish == LINES_WISH_CANCEL) {
+        return decision(END, NULL);
+    }
+
+    if (view->place == LINES_PLACE_TAKEN) {
+        return decision(INCLUDE, NULL);
+    }
+
+    if (view->off) {
+        return decision(END, "payment_uncollectible");
+    }
+
+    return view->wish == LINES_WISH_LINK || view->moved
+           ? decision(RENEW, NULL) : decision(END, "payment_expired");
+}
+
+
 /*
  * A line's first invoice.  What can still be paid is voided before anything
  * ends, and what is void cannot be paid any more; a payment that was faster
@@ -185,30 +242,8 @@ await(const lines_view_t *view)
         return decision(DELETE, NULL);
     }
 
-    /* a part may have been paid */
-
-    if (view->invoice != LINES_INVOICE_MISSING) {
-        decision = owed(view);
-
-        if (decision.action != LINES_DO_PASS) {
-            return decision;
-        }
-    }
-
-    if (view->wish == LINES_WISH_CANCEL) {
-        return decision(END, NULL);
-    }
-
-    if (view->place == LINES_PLACE_TAKEN) {
-        return decision(INCLUDE, NULL);
-    }
-
-    if (view->off) {
-        return decision(END, "payment_uncollectible");
-    }
-
-    return view->wish == LINES_WISH_LINK || view->moved
-           ? decision(RENEW, NULL) : decision(END, "payment_expired");
+    return view->invoice == LINES_INVOICE_MISSING ? decision(END, NULL)
+                                                  : decision(LIST, NULL);
 }
 
 
@@ -364,6 +399,8 @@ given_back(const lines_view_t *view)
 static lines_decision_t
 give_back(const lines_view_t *view)
 {
+    lines_decision_t  decision;
+
     if (view->sub != LINES_SUB_NONE
         && view->sub != LINES_SUB_ENDED
         && view->sub != LINES_SUB_MISSING)
@@ -371,25 +408,13 @@ give_back(const lines_view_t *view)
         return decision(DELETE, NULL);
     }
 
-    if (view->at == LINES_AT_RELEASE
-        || view->sub == LINES_SUB_NONE
-        || view->invoice == LINES_INVOICE_MISSING)
-    {
+    if (view->at == LINES_AT_RELEASE || view->sub == LINES_SUB_NONE) {
         return given_back(view);
     }
 
-    switch (view->invoice) {
+    decision = all_owed(view);
 
-    case LINES_INVOICE_UNSEEN:
-        return decision(LIST, NULL);
-
-    case LINES_INVOICE_OPEN:
-    case LINES_INVOICE_UNCOLLECTIBLE:
-        return view->tried ? decision(AGAIN, NULL) : decision(VOID, NULL);
-
-    default:
-        return owed(view);
-    }
+    return decision.action == LINES_DO_NEXT ? given_back(view) : decision;
 }
 
 
@@ -471,6 +496,7 @@ static const struct {
 } points[LINES_POINTS] = {
     [LINES_AT_SEND] = { .decide = charge, UNLOOKED },
     [LINES_AT_AWAIT] = { .decide = await, UNLOOKED },
+    [LINES_AT_OTHERS] = { .decide = others, UNLOOKED },
     [LINES_AT_TELL] = { .decide = deliver, NOT_WANTED },
     [LINES_AT_CARD] = { .decide = card, NOT_BEGUN },
     [LINES_AT_LEASE] = { .decide = lease, NOT_BEGUN },

@@ -13,11 +13,15 @@
 #include "billing/money.h"
 
 
-/* the recovery point that the record names: LINES_AT_ "KIND.STEP" */
+/*
+ * The recovery point that the record names: LINES_AT_ "KIND.STEP"; OTHERS is
+ * none: a run in AWAIT that is past the line's first invoice.
+ */
 
 #define LINES_EACH_POINT(point)                                               \
     point(SEND, "request.send")                                               \
     point(AWAIT, "request.await")                                             \
+    point(OTHERS, "request.await:others")                                     \
     point(TELL, "request.tell")                                               \
     point(CARD, "purchase.card")                                              \
     point(LEASE, "purchase.lease")                                            \

@@ -394,7 +394,9 @@ lines_payment_void(lines_op_t *op)
 static ngx_int_t
 payment_voided(lines_op_t *op, lines_billing_result_t *result)
 {
-    op->seen.off = op->seen.invoice == LINES_INVOICE_UNCOLLECTIBLE;
+    if (!op->seen.others) {
+        op->seen.off = op->seen.invoice == LINES_INVOICE_UNCOLLECTIBLE;
+    }
 
     if (result->outcome != LINES_STRIPE_OK
         && result->outcome != LINES_STRIPE_REFUSED)

@@ -64,6 +64,7 @@ typedef struct {
     lines_money_t                ledger;     /* of subscription.invoice */
     unsigned                     off:1;
     unsigned                     tried:1;
+    unsigned                     others:1;   /* past its first invoice */
     unsigned                     checked:1;  /* the database */
     unsigned                     stuck:1;    /* a person's word counts now */
 } lines_op_seen_t;

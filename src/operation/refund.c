@@ -34,7 +34,10 @@ static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
 ngx_int_t
 lines_refund_list(lines_op_t *op)
 {
-    return refund_owes(op, refund_list);
+    /* where something goes back it is said then, of a line that was awaited */
+
+    return op->at == LINES_AT_AWAIT ? refund_list(op)
+                                    : refund_owes(op, refund_list);
 }
 
 
@@ -71,6 +74,13 @@ refund_listed(lines_op_t *op, lines_billing_result_t *result)
 
     op->seen.money = LINES_MONEY_UNSEEN;
     op->seen.invoice = LINES_INVOICE_MISSING;
+
+    /* what was tried until here was about the first one */
+
+    if (op->at == LINES_AT_AWAIT && !op->seen.others) {
+        op->seen.others = 1;
+        op->seen.tried = 0;
+    }
 
     if (result->invoice) {
         op->seen.subscription.invoice = *result->invoice;
@@ -241,7 +251,7 @@ lines_refund_credit(lines_op_t *op)
 ngx_int_t
 lines_refund_give(lines_op_t *op)
 {
-    /* a part of what was never listed */
+    /* lines_refund_list() has not said so */
 
     return op->at == LINES_AT_AWAIT ? refund_owes(op, refund_give)
                                     : refund_give(op);

@@ -12,6 +12,7 @@
 
 static ngx_int_t plan_list(lines_op_t *op);
 static ngx_int_t plan_listed(lines_op_t *op, lines_billing_result_t *result);
+static ngx_int_t plan_customer(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t plan_rank(ngx_str_t *status);
 static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op, ngx_str_t *pending);
@@ -103,14 +104,17 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
             return lines_op_outcome(op, result, "");
         }
 
-        /* what it does not know: what to go on after, anew; or the customer */
+        /* it does not know what to go on after: anew */
 
-        plans->best = 0;
+        if (plans->after.len) {
+            return lines_op_rest(op, op->conf->retry,
+                                 { "price", ngx_null_string });
+        }
 
-        return plans->after.len
-               ? lines_op_rest(op, op->conf->retry,
-                               { "price", ngx_null_string })
-               : plan_end(op, NULL);
+        /* or the customer any more, who had something a moment ago */
+
+        return lines_op_bill(op, plan_customer, .kind = LINES_BILLING_CUSTOMER,
+                             .id = lines_op_get(op, "customer"));
     }
 
     if (plans->after.len) {
@@ -123,6 +127,28 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
     }
 
     return plan_list(op);
+}
+
+
+/* with a customer all that he has ends, and is listed no more */
+
+static ngx_int_t
+plan_customer(lines_op_t *op, lines_billing_result_t *result)
+{
+    lines_plans_t  *plans = op->data;
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "customer_missing");
+    }
+
+    if (!result->customer->deleted) {
+        return lines_op_stuck(op, "plan_refused");
+    }
+
+    plans->best = (int64_t) 1 << LINES_PLAN_RANK;
+
+    return lines_pending_get(&op->caller, plan_pending, op,
+                             .tenant = op->tenant);
 }
 
 

@@ -128,7 +128,8 @@ lines_op_view(lines_op_t *op, lines_view_t *view)
     left = lines_op_get_number(op, "due") - lines_op_now(op);
 
     *view = (lines_view_t) {
-        .at = op->at,
+        .at = seen->others && op->at == LINES_AT_AWAIT ? LINES_AT_OTHERS
+                                                       : op->at,
         .base = lines_database_held(op->lmcf) ? LINES_BASE_HELD
                 : seen->checked || op->lmcf->billing == NULL
                 ? LINES_BASE_FINE : LINES_BASE_UNSEEN,

@@ -144,6 +144,10 @@ C<unpaid>, C<canceled> ...
 
 The next period of one that is active or past due: its invoice, finalized at once, is paid, or with another card than C<ok> stays open.
 
+=item POST /_sandbox/subscriptions/:id/bill
+
+An invoice of it besides, as a person makes one: it stays open, and whether it is paid changes nothing of the subscription.
+
 =item POST /_sandbox/hand {"method", "path", "params"}
 
 What a person does at Stripe's dashboard: one of the calls that are no lists, with its parameters as JSON. It needs no key, is in no log, and

@@ -47,6 +47,7 @@ typedef struct {
     char      card[32];          /* payment method; empty: none */
     int       standard;          /* flag: it is the default one */
     int       declines;          /* flag */
+    int       deleted;           /* flag */
     int       base;              /* subscription of its base plan, or -1 */
     int64_t   balance;           /* that it has, and its next invoice takes */
     char      database[64];      /* metadata: the anchor's */
@@ -82,6 +83,7 @@ typedef struct {
     int64_t    voided_at;
     int64_t    given;            /* back, and billing does not know */
     int        refuses;          /* flag: refunds of it */
+    int        apart;            /* flag: for something besides, by hand */
     int        forgiven;         /* flag: people gave all of it back, of a
                                     line that runs, */
     int        early;            /* flag: or of what no line was there for */
@@ -829,7 +831,7 @@ invoice_event(int i, const char *type)
 /* what its customer has is taken first; nothing may be left to pay */
 
 static int
-new_invoice(int sub)
+new_invoice(int sub, int apart)
 {
     int         i;
     invoice_t  *v;
@@ -839,6 +841,7 @@ new_invoice(int sub)
     i = ninvoices - 1;
     v->sub = sub;
     v->status = OPEN;
+    v->apart = apart;
     v->total = PRICE;
     v->balance = ngx_min(c->balance, v->total);
     v->created = world.now;
@@ -884,8 +887,9 @@ pay_part(int i, int64_t amount, int outside)
 
     invoice_event(i, "invoice.paid");
 
-    if (s->status == INCOMPLETE || s->status == PAST_DUE
-        || s->status == UNPAID)
+    if (!v->apart
+        && (s->status == INCOMPLETE || s->status == PAST_DUE
+            || s->status == UNPAID))
     {
         s->status = ACTIVE;
         sub_event(v->sub, "customer.subscription.updated");
@@ -946,7 +950,9 @@ serve(sim_call_t *call)
 
         tail = form_get(&query, "customer");
 
-        if (tail && find_customer(tail) == -1) {
+        i = find_customer(tail);
+
+        if (tail && (i == -1 || customers[i].deleted)) {
             missing(call, 400, "customer");
 
         } else {
@@ -1026,6 +1032,14 @@ serve(sim_call_t *call)
 
         if (i == -1) {
             missing(call, 404, "id");
+
+        } else if (customers[i].deleted && tail) {
+            missing(call, 404, "id");
+
+        } else if (customers[i].deleted) {
+            put(&t, "{\"id\":\"%s\",\"object\":\"customer\","
+                "\"deleted\":true}", customers[i].id);
+            answer(call, 200, t.data);
 
         } else if (tail == NULL) {
             put(&t, "{\"id\":\"%s\",\"object\":\"customer\",\"livemode\":false,"
@@ -1120,7 +1134,7 @@ create_subscription(sim_call_t *call, form_t *form)
 
     c = find_customer(form_get(form, "customer"));
 
-    if (c == -1) {
+    if (c == -1 || customers[c].deleted) {
         missing(call, 400, "customer");
         return;
     }
@@ -1178,7 +1192,7 @@ create_subscription(sim_call_t *call, form_t *form)
         }
     }
 
-    new_invoice(i);
+    new_invoice(i, 0);
 
     sub_event(i, "customer.subscription.created");
 
@@ -1624,7 +1638,7 @@ sim_billing_customer(const char *id, const char *base_price)
         s->base = 1;
         copy(s->price, sizeof(s->price), base_price);
         c->base = nsubs - 1;
-        (void) new_invoice(nsubs - 1);
+        (void) new_invoice(nsubs - 1, 0);
         invoices[ninvoices - 1].status = PAID;
     }
 }
@@ -1763,6 +1777,20 @@ sim_billing_grant(void)
 }
 
 
+/* people have it pay something besides: its latest invoice stays another */
+
+static void
+bill_apart(int sub)
+{
+    int  i, latest;
+
+    latest = subs[sub].latest;
+    i = new_invoice(sub, 1);
+    subs[sub].latest = latest;
+    sim_trace("billing: in_%d is for something besides of sub_%d", i, sub);
+}
+
+
 void
 sim_billing_renew(void)
 {
@@ -1786,7 +1814,12 @@ sim_billing_renew(void)
     switch (s->status) {
 
     case ACTIVE:
-        v = new_invoice(i);
+        if (sim_one_in(4)) {
+            bill_apart(i);
+            return;
+        }
+
+        v = new_invoice(i, 0);
 
         if (sim_one_in(2)) {
             sim_trace("billing: sub_%d is renewed by in_%d", i, v);
@@ -1824,6 +1857,10 @@ sim_billing_renew(void)
             }
         }
 
+        return;
+
+    case INCOMPLETE:
+        bill_apart(i);
         return;
 
     default:
@@ -2286,6 +2323,26 @@ sim_billing_plan(void)
     c = sim_random(ncustomers);
     customer = &customers[c];
 
+    if (customer->deleted || strcmp(customer->id, "cus_anchor") == 0) {
+        return;
+    }
+
+    /* all that it has ends with it */
+
+    if (sim_one_in(30)) {
+        sim_trace("billing: %s is deleted", customer->id);
+
+        customer->deleted = 1;
+
+        for (i = 0; i < nsubs; i++) {
+            if (subs[i].customer == c && subs[i].status < CANCELED) {
+                cancel(i);
+            }
+        }
+
+        return;
+    }
+
     if (customer->base == -1) {
         return;
     }
@@ -2325,7 +2382,7 @@ sim_billing_plan(void)
         s->base = 1;
         copy(s->price, sizeof(s->price), "price_base");
         customer->base = i = nsubs - 1;
-        (void) new_invoice(i);
+        (void) new_invoice(i, 0);
         invoices[ninvoices - 1].status = PAID;
         sub_event(i, "customer.subscription.created");
     }

@@ -314,6 +314,10 @@ effects(const state_t *s, lines_action_e action, state_t *next)
         for (i = LINES_INVOICE_OPEN; i < LINES_INVOICES; i++) {
             may(INVOICE, i, MONEY, i == LINES_INVOICE_VOID
                             ? LINES_MONEY_NONE : LINES_MONEY_UNSEEN);
+
+            if (at == LINES_AT_AWAIT) {
+                next[n - 1].fact[AT] = LINES_AT_OTHERS;
+            }
         }
 
         ends();
@@ -483,6 +487,10 @@ matters(unsigned at, unsigned f)
 
     case LINES_AT_AWAIT:
         return f != NUMBER && f != TOLD && f != CARD && f != OLD;
+
+    case LINES_AT_OTHERS:
+        return f != SUB && f != NUMBER && f != TOLD && f != CARD && f != OLD
+               && f != EARLY;
 
     default:
         return f != PLACE && f != MOVED && f != OFF && f != EARLY;
@@ -738,7 +746,7 @@ test_rules(void)
     lines_decision_t  d;
     unsigned          paid = 0, open = 0, live = 0, twice = 0, unpaid = 0;
     unsigned          both = 0, none = 0, uncounted = 0, fought = 0, kept = 0;
-    unsigned          nothing = 0, rest = 0;
+    unsigned          nothing = 0, rest = 0, apart = 0;
 
     memset(&s, 0, sizeof(s));
 
@@ -779,19 +787,26 @@ test_rules(void)
             }
 
             if (s.fact[INVOICE] != LINES_INVOICE_MISSING
-                && s.fact[MONEY] != LINES_MONEY_NONE
-                && s.fact[MONEY] != LINES_MONEY_RETURNED
-                && (d.action == LINES_DO_END || d.action == LINES_DO_RENEW
-                    || d.action == LINES_DO_INCLUDE))
+                && (d.action == LINES_DO_END || d.action == LINES_DO_RENEW))
             {
                 kept++;
             }
 
             if (d.action == LINES_DO_INCLUDE
-                && s.fact[INVOICE] != LINES_INVOICE_VOID)
+                || (d.action == LINES_DO_LIST
+                    && s.fact[INVOICE] != LINES_INVOICE_VOID))
             {
                 both++;
             }
+        }
+
+        if (s.fact[AT] == LINES_AT_OTHERS) {
+            apart += s.fact[INVOICE] != LINES_INVOICE_MISSING
+                     && (d.action == LINES_DO_END || d.action == LINES_DO_RENEW
+                         || d.action == LINES_DO_INCLUDE);
+        }
+
+        if (s.fact[AT] == LINES_AT_AWAIT || s.fact[AT] == LINES_AT_OTHERS) {
 
             if ((s.fact[PLACE] == LINES_PLACE_TAKEN
                  && (d.action == LINES_DO_RENEW || d.action == LINES_DO_REST))
@@ -869,7 +884,8 @@ test_rules(void)
     ok(paid == 0, "what is paid for is never given up");
     ok(open == 0, "nothing ends, or begins anew, that can still be paid");
     ok(live == 0, "... or whose subscription lives");
-    ok(kept == 0, "... or of which something came in, and is there");
+    ok(kept == 0, "... or before all of its invoices were looked at");
+    ok(apart == 0, "... and what came in by any of them has gone back");
     ok(both == 0, "nothing is promoted whose invoice can still be paid");
     ok(none == 0, "... nor without a place; with one nobody is asked to pay");
     ok(twice == 0, "no other attempt before this one is proven absent");

@@ -67,11 +67,15 @@ for _, field in ipairs({ 'begun', 'sent_at', 'absent_at', 'refund_at' }) do
 end
 
 -- of invoices that it is done with, or that a purchase is past which is undone
-if afresh and redis.call('HDEL', op_key, 'woken', 'dirty') > 0
-   and (redis.call('HEXISTS', op_key, 'refund_after') == 1
-        or held[1] == 'undo:lease' or held[1] == 'undone')
-then
-    redis.call('HSET', op_key, 'again', 1)
+if afresh and redis.call('HDEL', op_key, 'woken', 'dirty') > 0 then
+    if held[1] == 'await' then
+        redis.call('HDEL', op_key, 'refund_after')
+
+    elseif redis.call('HEXISTS', op_key, 'refund_after') == 1
+           or held[1] == 'undo:lease' or held[1] == 'undone'
+    then
+        redis.call('HSET', op_key, 'again', 1)
+    end
 end
 
 return op_reply(op_key, word, int(now), 'payer',

@@ -37,7 +37,7 @@ local following = int(tonumber(attempt) + 1)
 op_next(op_key, 'send', lease, now, 'attempt', following, 'body', body,
         'key', key, 'customer', customer, 'sent_at', int(now))
 redis.call('HDEL', op_key, 'subscription', 'invoice', 'url', 'absent_at',
-           'invoice_status', 'wish', 'moved', 'due')
+           'invoice_status', 'wish', 'moved', 'due', 'refund_after')
 
 line_save(line_key, line_hash(line_key), { subscription = '', invoice = '',
                                       url = '', attempt = following }, now)

@@ -50,6 +50,7 @@ sub startup ($self) {
     $control->post('/subscriptions')->to(action => 'adopt');
     $control->post('/subscriptions/#id')->to(action => 'move');
     $control->post('/subscriptions/#id/renew')->to(action => 'renew');
+    $control->post('/subscriptions/#id/bill')->to(action => 'bill');
     $control->post('/hand')->to(action => 'hand');
     $control->post('/refunds/#id')->to(action => 'settle_refund');
     $control->post('/disputes')->to(action => 'open_dispute');

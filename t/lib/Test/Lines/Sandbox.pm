@@ -195,6 +195,12 @@ its life. Return it, or the last.
 
 A period ends, and the next one is invoiced. Returns the invoice.
 
+=head2 bill
+
+    $sandbox->bill($subscription);
+
+A person has it pay something besides. Returns that invoice, which is open.
+
 =head2 advance, now
 
     $sandbox->advance(23 * 3600);
@@ -283,6 +289,8 @@ sub give_up ($self, $invoice) { $self->control("invoices/$invoice/uncollectible"
 sub adopt ($self, %subscription) { $self->control(subscriptions => \%subscription) }
 
 sub move ($self, $id, %change) { $self->control("subscriptions/$id" => \%change) }
+
+sub bill ($self, $id) { $self->control("subscriptions/$id/bill" => {}) }
 
 sub renew ($self, $id, $card = 'ok') { $self->control("subscriptions/$id/renew" => {card => $card}) }
 

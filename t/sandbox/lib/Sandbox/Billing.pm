@@ -21,7 +21,28 @@ my %ENDED = map { ($_ => 1) } qw(canceled incomplete_expired);
 # Customers
 
 sub customer ($self, $id, $missing = {}) {
-    return $self->store->get(customer => $id) // Sandbox::Error->missing(customer => $id, %$missing);
+    my $customer = $self->store->get(customer => $id);
+
+    Sandbox::Error->missing(customer => $id, %$missing) if !$customer || $customer->{deleted};
+
+    return $customer;
+}
+
+
+# All that it has ends with it. What is left of it says no more than that; calls that name it do not know it.
+
+sub delete_customer ($self, $id) {
+    my $customer = $self->customer($id);
+
+    $self->_end($_, 'canceled', 'customer.subscription.deleted', 'cancellation_requested')
+        for grep { $_->{customer} eq $id && !$ENDED{$_->{status}} } @{$self->store->all('subscription')};
+
+    return $self->store->put(customer => {id => $id, object => 'customer', deleted => true});
+}
+
+
+sub known_customer ($self, $id) {
+    return $self->store->get(customer => $id) // Sandbox::Error->missing(customer => $id);
 }
 
 
@@ -320,6 +341,23 @@ sub renew_subscription ($self, $id, $card = 'ok') {
 }
 
 
+# What a person has it pay besides. Its status, and its latest invoice, stay what they are.
+
+sub bill_subscription ($self, $id) {
+    my $subscription = $self->subscription($id);
+    my $latest       = $subscription->{latest_invoice};
+
+    Sandbox::Error->invalid("A subscription that is $subscription->{status} is not billed.") if $ENDED{$subscription->{status}};
+
+    my $invoice = $self->_new_invoice($subscription, reason => 'manual');
+
+    $subscription->{latest_invoice} = $latest;
+    $self->store->announce('invoice.finalized', $invoice);
+
+    return $invoice;
+}
+
+
 sub subscription ($self, $id) {
     return $self->store->get(subscription => $id) // Sandbox::Error->missing(subscription => $id);
 }
@@ -588,7 +626,7 @@ sub _settled ($self, $invoice, $method) {
     $invoice->{attempted} = true;
     $invoice->{status_transitions}{paid_at} = $store->now;
 
-    if ($was eq 'incomplete' || $was eq 'past_due' || $was eq 'unpaid') {
+    if ($invoice->{billing_reason} ne 'manual' && $was =~ /^(?:incomplete|past_due|unpaid)$/) {
         $subscription->{status} = 'active';
         $subscription->{default_payment_method} //= $method
             if $subscription->{payment_settings}{save_default_payment_method} eq 'on_subscription';

@@ -57,7 +57,12 @@ my @CALLS = (
     {
         on      => 'GET /customers/:id',
         returns => 'customer',
-        run     => sub ($app, $p, $id) { $app->billing->customer($id) },
+        run     => sub ($app, $p, $id) { $app->billing->known_customer($id) },
+    },
+    {
+        on      => 'DELETE /customers/:id',
+        returns => 'customer',
+        run     => sub ($app, $p, $id) { $app->billing->delete_customer($id) },
     },
     {
         on      => 'POST /customers/:id',

@@ -128,6 +128,11 @@ sub move ($self) {
 }
 
 
+sub bill ($self) {
+    $self->_try(sub { $self->app->billing->bill_subscription($self->stash->{id}) });
+}
+
+
 sub renew ($self) {
     my $args = $self->_args or return;
     my $card = $args->{card} // 'ok';
