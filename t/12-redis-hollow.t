@@ -43,7 +43,7 @@ my $server = $t->file('hollow.pl', <<'END');
         return ":1\r\n" if $name ne 'EVALSHA';
 
         return list(undef, undef, 'w:x lr_1', 5000) if $first eq $due;
-        return "*5\r\n:2\r\n:0\r\n" . bulk('') . list(undef, undef) . bulk(undef) if $first eq $list;
+        return "*4\r\n:2\r\n*0\r\n" . list(undef, undef) . bulk(undef) if $first eq $list;
 
         return "*5\r\n:1\r\n" . bulk('member', undef, undef, 2) if $first eq $page;
 

@@ -56,7 +56,17 @@ lines_answered(listing_page, lines_listing_t *listing, lines_page)
 static ngx_int_t
 listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    ngx_uint_t        most;
     lines_listing_t  *listing = ctx->data;
+
+    /* one more than is shown tells whether there are any */
+
+    most = LINES_PAGE;
+
+    if (listing->limit && listing->status.len == 0) {
+        most = ngx_min(most, (ngx_uint_t) (listing->limit - listing->shown)
+                             + 1);
+    }
 
     /* of the page before, the last one is still needed */
 
@@ -78,7 +88,8 @@ listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
                             .lines_key = listing->key,
                             .oldest = listing->oldest,
                             .score = listing->score,
-                            .member = listing->member, .most = LINES_PAGE);
+                            .member = listing->member,
+                            .most = (int64_t) most);
 }
 
 
@@ -198,27 +209,27 @@ listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
 }
 
 
-static ngx_int_t
-listing_append(ngx_http_request_t *r, lines_listing_t *listing,
-    ngx_str_t *text, ngx_uint_t comma)
+/* room for so much, which the caller fills */
+
+static u_char *
+listing_room(ngx_http_request_t *r, lines_listing_t *listing, size_t size)
 {
     u_char       *p;
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
     cl = ngx_chain_get_free_buf(r->pool, &listing->free);
-    p = ngx_pnalloc(listing->texts, text->len + comma);
+    p = ngx_pnalloc(listing->texts, size);
 
     if (cl == NULL || p == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     b = cl->buf;
     ngx_memzero(b, sizeof(ngx_buf_t));
 
     b->pos = p;
-    p = ngx_cpymem(p, ",", comma);
-    b->last = ngx_cpymem(p, text->data, text->len);
+    b->last = p + size;
     b->temporary = 1;
 
     if (listing->out) {
@@ -229,7 +240,88 @@ listing_append(ngx_http_request_t *r, lines_listing_t *listing,
     }
 
     listing->last = cl;
-    listing->size += b->last - b->pos;
+    listing->size += size;
+
+    return p;
+}
+
+
+static ngx_int_t
+listing_append(ngx_http_request_t *r, lines_listing_t *listing,
+    ngx_str_t *text)
+{
+    u_char  *p;
+
+    p = listing_room(r, listing, text->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, text->data, text->len);
+
+    return NGX_OK;
+}
+
+
+/* the JSON in the texts of a reply, each with what is to be added to it */
+
+static ngx_int_t
+listing_items(ngx_http_request_t *r, lines_listing_t *listing,
+    lines_list_t *items)
+{
+    size_t       size;
+    u_char      *p;
+    ngx_str_t   *text, *more;
+    ngx_uint_t   i;
+
+    size = 0;
+
+    for (i = 0; i + 1 < items->n; i += 2) {
+        text = &items->elts[i];
+        more = text + 1;
+
+        p = ngx_strlchr(text->data, text->data + text->len, '{');
+
+        if (p == NULL || text->data[text->len - 1] != '}') {
+            return NGX_ERROR;
+        }
+
+        text->len -= p - text->data;
+        text->data = p;
+
+        size += (listing->shown + i / 2 != 0) + text->len + more->len;
+    }
+
+    if (size == 0) {
+        return NGX_OK;
+    }
+
+    /* of a list that is not sent, only its length is needed */
+
+    if (r->method == NGX_HTTP_HEAD) {
+        listing->size += size;
+        return NGX_OK;
+    }
+
+    p = listing_room(r, listing, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i + 1 < items->n; i += 2) {
+        text = &items->elts[i];
+        more = text + 1;
+
+        if (listing->shown + i / 2) {
+            *p++ = ',';
+        }
+
+        p = ngx_cpymem(p, text->data, text->len - 1);
+        p = ngx_cpymem(p, more->data, more->len);
+        *p++ = '}';
+    }
+
+    lines_turn_hold(listing->turn, size);
 
     return NGX_OK;
 }
@@ -309,7 +401,7 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
     value.data = (u_char *) prefix;
     value.len = ngx_strlen(prefix);
 
-    if (listing_append(r, listing, &value, 0) != NGX_OK) {
+    if (listing_append(r, listing, &value) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -342,30 +434,14 @@ listing_member(lines_listing_t *listing, ngx_uint_t i, ngx_str_t *tenant,
 
 lines_answered(listing_run, lines_listing_t *listing, line_list)
 {
-    ngx_str_t   tenant, id, *text, *unclear;
-    ngx_uint_t  i, shown;
+    ngx_str_t   tenant, id, *unclear;
+    ngx_uint_t  i;
 
     if (reply->looked < 1
-        || reply->looked > (int64_t) (listing->nmembers - listing->next))
+        || reply->looked > (int64_t) (listing->nmembers - listing->next)
+        || listing_items(r, listing, &reply->items) != NGX_OK)
     {
         return NGX_ERROR;
-    }
-
-    shown = (ngx_uint_t) reply->shown;
-    text = &reply->text;
-
-    /* of a list that is not sent, only its length is needed */
-
-    if (shown && r->method == NGX_HTTP_HEAD) {
-        listing->size += text->len + (listing->shown != 0);
-
-    } else if (shown) {
-
-        if (listing_append(r, listing, text, listing->shown != 0) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        lines_turn_hold(listing->turn, text->len);
     }
 
     listing_member(listing, listing->next, &tenant, &id);
@@ -383,7 +459,7 @@ lines_answered(listing_run, lines_listing_t *listing, line_list)
     }
 
     listing->next += reply->looked;
-    listing->shown += shown;
+    listing->shown += reply->items.n / 2;
     listing->member = listing->members[2 * listing->next - 2];
     listing->score = listing->members[2 * listing->next - 1];
 
@@ -460,7 +536,7 @@ listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
     suffix.data = json.start;
     suffix.len = json.last - json.start;
 
-    if (json.failed || listing_append(r, listing, &suffix, 0) != NGX_OK) {
+    if (json.failed || listing_append(r, listing, &suffix) != NGX_OK) {
         return NGX_ERROR;
     }
 

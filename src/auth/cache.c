@@ -1,5 +1,6 @@
 
 #include "auth/cache.h"
+#include "http/table.h"
 #include "http/zone.h"
 
 
@@ -9,6 +10,8 @@
 /* of the zone, for all tokens together: an eighth */
 #define LINES_CACHE_TOKENS    8
 #define LINES_CACHE_SLAB      256    /* that an entry takes */
+
+#define LINES_CACHE_MOVES     4      /* s: in these it is moved once */
 
 
 enum {
@@ -28,9 +31,8 @@ typedef struct {
 
 typedef struct {
     ngx_slab_pool_t   *shpool;
-    ngx_rbtree_t       rbtree;     /* of all: no two credentials have the
+    lines_table_t     *table;      /* of all: no two credentials have the
                                       same digest */
-    ngx_rbtree_node_t  sentinel;
     lines_cache_t      caches[CACHE_NUMBER];
     ngx_atomic_uint_t  generation;
     ngx_atomic_uint_t  epoch;
@@ -39,7 +41,8 @@ typedef struct {
 
 typedef struct {
     ngx_str_node_t     node;       /* its string is the digest, its byte of
-                                      data the cache's number */
+                                      data the cache's number and when it was
+                                      moved to the head of its queue */
     ngx_queue_t        queue;
 
     union {                        /* all begin with the digest */
@@ -53,7 +56,10 @@ _Static_assert(sizeof(lines_cache_node_t) <= LINES_CACHE_SLAB,
     "an entry outgrew its slab");
 
 
-#define cache_of(area, entry)  (&(area)->caches[(entry)->node.node.data])
+#define cache_of(area, entry)  (&(area)->caches[(entry)->node.node.data & 3])
+
+#define cache_data(number)                                            \
+    ((u_char) ((ngx_time() / LINES_CACHE_MOVES) << 2 | (number)))
 
 #define cache_last(cache)                                             \
     (ngx_queue_data(ngx_queue_last(&(cache)->queue), lines_cache_node_t, queue))
@@ -72,8 +78,10 @@ lines_cache_init(ngx_slab_pool_t *shpool)
 
     area->shpool = shpool;
 
-    ngx_rbtree_init(&area->rbtree, &area->sentinel,
-                    ngx_str_rbtree_insert_value);
+    area->table = lines_table_create(shpool);
+    if (area->table == NULL) {
+        return NULL;
+    }
 
     for (i = 0; i < CACHE_NUMBER; i++) {
         ngx_queue_init(&area->caches[i].queue);
@@ -115,14 +123,25 @@ cache_find(lines_cache_area_t *area, const u_char *digest)
 
     ngx_memcpy(&hash, digest, sizeof(uint32_t));
 
-    return (lines_cache_node_t *) ngx_str_rbtree_lookup(&area->rbtree, &name,
-                                                        hash);
+    return (lines_cache_node_t *) lines_table_find(area->table, &name, hash);
 }
 
+
+/* to move it touches its neighbours, too: not each time */
 
 static void
 cache_use(lines_cache_area_t *area, lines_cache_node_t *node)
 {
+    u_char  data;
+
+    data = cache_data(node->node.node.data & 3);
+
+    if (node->node.node.data == data) {
+        return;
+    }
+
+    node->node.node.data = data;
+
     ngx_queue_remove(&node->queue);
     ngx_queue_insert_head(&cache_of(area, node)->queue, &node->queue);
 }
@@ -136,7 +155,7 @@ cache_free(lines_cache_area_t *area, lines_cache_node_t *node)
     }
 
     ngx_queue_remove(&node->queue);
-    ngx_rbtree_delete(&area->rbtree, &node->node.node);
+    lines_table_remove(area->table, &node->node);
 
     cache_of(area, node)->count--;
 
@@ -193,11 +212,10 @@ cache_add(lines_cache_area_t *area, ngx_uint_t number, void *entry,
     ngx_memcpy(&hash, entry, sizeof(uint32_t));
 
     node->node.node.key = hash;
-    node->node.node.data = (u_char) number;
+    node->node.node.data = cache_data(number);
     node->node.str.len = LINES_SHA256_LEN;
     node->node.str.data = node->digest;
-
-    ngx_rbtree_insert(&area->rbtree, &node->node.node);
+    lines_table_add(area->table, &node->node);
     ngx_queue_insert_head(&cache->queue, &node->queue);
     cache->count++;
 }

@@ -8,6 +8,7 @@
 
 #define LINES_LEASE_SLAB       256    /* that a bucket takes */
 #define LINES_LEASE_TRIES      16     /* buckets looked at for one to forget */
+#define LINES_LEASE_MOVES      4      /* s: in these it is moved once */
 
 #define LINES_KEEPER_TICK      20
 #define LINES_KEEPER_INTERVAL  250    /* of others: it has died */
@@ -53,8 +54,10 @@ lines_lease_init(ngx_slab_pool_t *pool)
         return NULL;
     }
 
-    ngx_rbtree_init(&new->rbtree, &new->sentinel,
-                    ngx_str_rbtree_insert_value);
+    new->table = lines_table_create(pool);
+    if (new->table == NULL) {
+        return NULL;
+    }
 
     ngx_queue_init(&new->lru);
     lines_ledger_init(&new->ledger);
@@ -122,10 +125,29 @@ keeper_forget(ngx_uint_t forget)
         ngx_queue_remove(&found->tenants);
     }
 
-    ngx_rbtree_delete(&keeper.area->rbtree, &found->node.node);
+    lines_table_remove(keeper.area->table, &found->node);
     keeper.area->buckets--;
 
     ngx_slab_free_locked(keeper.shpool, found);
+
+    return 1;
+}
+
+
+/* flag: it was not used lately.  To move it touches its neighbours, too. */
+
+static ngx_uint_t
+keeper_moves(lines_lease_node_t *node)
+{
+    unsigned  slice;
+
+    slice = (ngx_time() / LINES_LEASE_MOVES) & LINES_LEASE_MOVED;
+
+    if (node->moved == slice) {
+        return 0;
+    }
+
+    node->moved = slice;
 
     return 1;
 }
@@ -153,8 +175,11 @@ keeper_create(lines_limit_t *limit, ngx_str_t *key, uint32_t hash)
                 lines_bucket_init(&node->bucket, hash % LINES_SHARDS,
                                   &limit->rate);
 
-                ngx_rbtree_insert(&keeper.area->rbtree, &node->node.node);
+                lines_table_add(keeper.area->table, &node->node);
                 keeper.area->buckets++;
+
+                (void) keeper_moves(node);
+                ngx_queue_insert_head(&keeper.area->lru, &node->lru);
 
                 return node;
             }
@@ -179,16 +204,14 @@ lines_keeper_lock(lines_limit_t *limit, ngx_str_t *key)
 
     ngx_shmtx_lock(&keeper.shpool->mutex);
 
-    node = (lines_lease_node_t *)
-           ngx_str_rbtree_lookup(&keeper.area->rbtree, key, hash);
-    if (node) {
-        ngx_queue_remove(&node->lru);
-
-    } else if (limit) {
-        node = keeper_create(limit, key, hash);
+    node = (lines_lease_node_t *) lines_table_find(keeper.area->table, key,
+                                                   hash);
+    if (node == NULL) {
+        return limit ? keeper_create(limit, key, hash) : NULL;
     }
 
-    if (node) {
+    if (keeper_moves(node)) {
+        ngx_queue_remove(&node->lru);
         ngx_queue_insert_head(&keeper.area->lru, &node->lru);
     }
 

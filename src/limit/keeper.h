@@ -9,6 +9,7 @@
 
 
 #include "http/id.h"
+#include "http/table.h"
 #include "limit/ledger.h"
 #include "limit/limit.h"
 
@@ -17,11 +18,11 @@
 #define LINES_LEASE_TEXT     160    /* of what is settled of a bucket */
 
 #define LINES_LEASE_TENANTS  256    /* queues of them, by their hash */
+#define LINES_LEASE_MOVED    0xfffffff
 
 
 typedef struct {
-    ngx_rbtree_t          rbtree;
-    ngx_rbtree_node_t     sentinel;
+    lines_table_t        *table;
     ngx_queue_t           lru;
     ngx_uint_t            buckets;
     ngx_uint_t            buckets_max;
@@ -52,6 +53,7 @@ typedef struct {
     unsigned              its:1;        /* the rate is its tenant's own, */
     unsigned              own:1;        /* or at least not the
                                            configuration's */
+    unsigned              moved:28;     /* to the head of lru: when */
     u_char                data[1];
 } lines_lease_node_t;
 

@@ -12,10 +12,13 @@
 --@arg wanted?        -- status; none: any
 --@list ids           -- of the lines
 
---@row looked:int shown:int text:ref unclear:refs hidden...:ref
--- how many were looked at, how many are shown, these as JSON with commas
--- between, { id, add-on of a line that is to be read, … }, id of each that is
--- not shown, …
+--@row looked:int items:refs unclear:refs hidden...:ref
+-- how many were looked at; of each that is shown: a text whose JSON begins with
+-- its first brace, and what is to be said before its last one; { id, add-on of a
+-- line that is to be read, … }; id of each that is not shown, …
+--
+-- Lua reads each character of each string that it makes: so none is made of a
+-- document that has been read.
 
 local KEEP = 30 * 86400 * 1000
 
@@ -39,8 +42,7 @@ local today = string.sub(iso8601(now), 1, 10)
 local subscription = line_subscription(tenant_key)
 local unpaid = subscription and subscription ~= 'active'
 
--- lists that show nothing but the document
-local whole = list == 'requests' or list == 'work'
+local USAGE = MORE.lines
 
 for _, field in ipairs(MORE[list]) do
     FIELDS[#FIELDS + 1] = field
@@ -62,8 +64,12 @@ local function document(key, h, status, active)
 end
 
 
-local function with(doc, more)
-    return string.sub(doc, 1, -2) .. more .. '}'
+local function usage(date, conversations, messages)
+    local used = date == today
+
+    return ',"usage":{"date":"' .. today .. '","newConversationsCount":'
+           .. (used and conversations or '0') .. ',"totalMessagesCount":'
+           .. (used and messages or '0') .. '}'
 end
 
 
@@ -87,52 +93,66 @@ local function shown(h, status)
 end
 
 
-local function item(i, h, status, active, reason)
-    local doc
-
-    if list == 'account' then
-        return '{"id":' .. js(ids[i])
-               .. ',"phone_number":' .. js(h.phone or '')
-               .. ',"worker_id":' .. js(h.worker or '')
-               .. ',"subscription_id":' .. js(h.subscription or '')
-               .. ',"direction":"inbound_only"'
-               .. ',"status":' .. js(status)
-               .. ',"active":' .. js_bool(active)
-               .. ',"reason":' .. js_or_null(reason)
-               .. ',"created_at":' .. instant(h.created)
-               .. ',"updated_at":' .. instant(h.updated)
-               .. ',"released_at":' .. instant(h.released)
-               .. ',"operation":' .. js(h.operation or '') .. '}'
-    end
-
-    doc = document(line_keys[i], h, status, active)
-
-    if list == 'work' then
-        return doc
-    end
-
-    if status == 'awaiting_payment' then
-        local url, invoice = line_invoice(op_keys[i], subscription)
-        doc = with(doc, ',"paymentUrl":' .. url .. ',"invoiceId":' .. invoice)
-    end
-
-    if list == 'lines' then
-        local used = h.usage_date == today
-
-        doc = with(doc, ',"usage":{"date":"' .. today
-                        .. '","newConversationsCount":'
-                        .. (used and h.usage_conversations or '0')
-                        .. ',"totalMessagesCount":'
-                        .. (used and h.usage_messages or '0') .. '}')
-    end
-
-    return doc
+local function account(i, h, status, active, reason)
+    return '{"id":' .. js(ids[i])
+           .. ',"phone_number":' .. js(h.phone or '')
+           .. ',"worker_id":' .. js(h.worker or '')
+           .. ',"subscription_id":' .. js(h.subscription or '')
+           .. ',"direction":"inbound_only"'
+           .. ',"status":' .. js(status)
+           .. ',"active":' .. js_bool(active)
+           .. ',"reason":' .. js_or_null(reason)
+           .. ',"created_at":' .. instant(h.created)
+           .. ',"updated_at":' .. instant(h.updated)
+           .. ',"released_at":' .. instant(h.released)
+           .. ',"operation":' .. js(h.operation or '') .. '}'
 end
 
 
--- of the layout before, there is no text
-local function read(key)
-    local text = redis.call('MGET', key)[1]
+local function item(i, h, status, active, reason)
+    local more = ''
+
+    if list == 'account' then
+        return account(i, h, status, active, reason), ''
+    end
+
+    if status == 'awaiting_payment' and list ~= 'work' then
+        local url, invoice = line_invoice(op_keys[i], subscription)
+        more = ',"paymentUrl":' .. url .. ',"invoiceId":' .. invoice
+    end
+
+    if list == 'lines' then
+        more = more .. usage(h.usage_date, h.usage_conversations,
+                             h.usage_messages)
+    end
+
+    return document(line_keys[i], h, status, active), more
+end
+
+
+local items, hidden, unclear = {}, {}, {}
+local looked, fetched = 0, 0
+local texts = {}
+
+-- The line's text, read along with those of the next ones that may be shown; of
+-- the layout before there is none.
+local function text_of(i)
+    if i > fetched then
+        fetched = most == 0 and n
+                  or math.min(n, fetched + most - #items / 2)
+
+        local found = redis.call('MGET', unpack(line_keys, i, fetched))
+
+        for k = 1, #found do
+            texts[i + k - 1] = found[k]
+        end
+    end
+
+    return texts[i]
+end
+
+
+local function read(key, text)
     local values = redis.call('HMGET', text and line_record(key) or key,
                               unpack(FIELDS))
     local h = {}
@@ -149,28 +169,43 @@ local function read(key)
 end
 
 
--- the status and the document of a line whose text says it all
-local function ready(key)
-    local text = whole and redis.call('MGET', key)[1]
-    local status, doc = string.match(text or '', '^2 (%S+) [^{]*(.*)$')
+-- The status of a line, and what is to be added, where its text says all else:
+-- not for how long one that has ended is listed.
+local function ready(key, text)
+    if not text or list == 'account' then
+        return
+    end
 
-    if status and not (status == 'active' and unpaid) then
-        return status, doc
+    local status = string.match(text, '^2 (%S+) ')
+
+    if not status or (status == 'active' and unpaid) then
+        return
+    end
+
+    if list ~= 'lines' then
+        return status, ''
+    end
+
+    if status ~= 'failed' and status ~= 'canceled' then
+        return status, usage(unpack(redis.call('HMGET', line_record(key),
+                                               unpack(USAGE))))
     end
 end
 
 
-local items, hidden, unclear = {}, {}, {}
-local looked = 0
-
 local function look(i)
-    local status, doc = ready(line_keys[i])
+    local text = text_of(i)
+    local status, more = ready(line_keys[i], text)
 
     if status then
-        return (not wanted or status == wanted) and doc
+        if not wanted or status == wanted then
+            return text, more
+        end
+
+        return
     end
 
-    local h = read(line_keys[i])
+    local h = read(line_keys[i], text)
     local active, reason
 
     status, active, reason = line_public(h, subscription)
@@ -180,20 +215,23 @@ local function look(i)
         unclear[#unclear + 1] = h.subscription
     end
 
-    return h.json and shown(h, status) and item(i, h, status, active, reason)
+    if h.json and shown(h, status) then
+        return item(i, h, status, active, reason)
+    end
 end
 
 
-while looked < n and (most == 0 or #items < most) do
+while looked < n and (most == 0 or #items < 2 * most) do
     looked = looked + 1
 
-    local text = look(looked)
+    local text, more = look(looked)
 
     if text then
         items[#items + 1] = text
+        items[#items + 1] = more
     else
         hidden[#hidden + 1] = ids[looked]
     end
 end
 
-return { looked, #items, table.concat(items, ','), unclear, unpack(hidden) }
+return { looked, items, unclear, unpack(hidden) }
