@@ -169,7 +169,9 @@ look_line(void *data, lines_line_billed_reply_t *reply)
                        || (reply->ended.len
                            && lines_is(&reply->reason, "payment_refunded")));
 
-    holds = ours && !look->failed && lines_status(&reply->status) != LINES_CANCELED;
+    holds = ours
+            && !look->failed
+            && lines_status(&reply->status) != LINES_CANCELED;
 
     sub = lines_op_sub(&look->status);
     fine = (sub == LINES_SUB_LIVE);
