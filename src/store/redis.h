@@ -63,6 +63,11 @@ typedef struct {
 
 
 #define LINES_REDIS_LATENCIES  14
+/* what nobody waits for with replicas=0, where there are replicas */
+#define LINES_REDIS_PROMISE                                                   \
+    "what was acknowledged last may be lost in a failover"
+
+
 
 extern const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1];
 
@@ -96,6 +101,8 @@ typedef struct {
     ngx_uint_t  no_aof;       /* flag */
     ngx_uint_t  no_info;      /* flag: INFO is refused, so that the
                                  two above are not known */
+    ngx_uint_t  replicated;   /* flag: it has replicas, and with replicas=0
+                                 none is waited for */
     ngx_uint_t  no_config;    /* flag: CONFIG is refused, so that
                                  settings are not known */
     ngx_uint_t  denied;       /* flag: a command met NOPERM within

@@ -215,6 +215,16 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 
 static char *
 redis_refuse(ngx_conf_t *cf, char *err)
+    if ((conf->cluster || conf->master.len)
+        && conf->replicas == 0
+        && !conf->limits)
+    {
+        ngx_conf_log_error(NGX_LOG_NOTICE, cf, 0,
+                           "no \"replicas=\" of \"%V\" directive, with a "
+                           "%s: " LINES_REDIS_PROMISE, &value[0],
+                           conf->cluster ? "cluster" : "primary of Sentinel's");
+    }
+
 {
     ngx_str_t  *value, shown;
 
