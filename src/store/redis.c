@@ -271,6 +271,8 @@ redis_add_status(lines_redis_node_t *node, lines_redis_status_t *status)
 
     status->unconfirmed |= node->commit
                            && !lines_redis_commit_good(node->commit);
+    status->unsynced |= node->commit
+                        && !lines_redis_commit_synced(node->commit);
     status->away |= conn->away;
     status->probing |= conn->away
                        && conn->state >= LINES_REDIS_RESOLVING
