@@ -109,7 +109,7 @@ sub client ($self, %options) {
     return Test::Lines::Redis::Cluster::Client->new($self->slots, map { $_->client(%options) } @{$self->nodes});
 }
 
-sub client_at ($self, $key) {
+sub node_of ($self, $key) {
     my $slot = Test::Lines::Redis::Cluster::Client::slot($key);
     my ($i) = grep { $slot < $self->slots->[$_ + 1] } 0 .. 2;
     return $self->nodes->[$i];
