@@ -231,7 +231,7 @@ subtest 'deprecated endpoints are turned off' => sub {
 # what the worker and Redis have worked, whatever else the machine does
 sub worked () {
     my $ticks = 0;
-    $ticks += $_ for map { (split ' ', path("/proc/$_/stat")->slurp =~ s/.*\) //sr)[11, 12] } $nginx->pids, $redis->pid;
+    $ticks += $_ for map { (split ' ', path("/proc/$_/stat")->slurp =~ s/.*\) //sr)[11, 12] } $nginx->pids, map { $_->pid } @{$redis->nodes};
     return $ticks / POSIX::sysconf(POSIX::_SC_CLK_TCK());
 }
 
