@@ -134,6 +134,9 @@ sub _standard_http ($self) {
 
     my ($url, $limits) = map { ref ? join ' ', $_->url, $_->can('options') ? $_->options : () : $_ } $self->redis, $self->limits;
 
+    # who has more to say to each other, and more processes besides, takes longer on a busy machine
+    $url .= ' connect_timeout=5s' if $ENV{LINES_TEST_REDIS} && ref $self->redis && $self->redis_options !~ /connect_timeout=/;
+
     my $text = '    lines_zone ' . $self->zone . ";\n"
       . "    lines_redis $url " . $self->redis_options . ";\n"
       . $self->plans;
