@@ -112,6 +112,7 @@ typedef struct {
     ngx_uint_t  readonly;     /* flag: last write met READONLY */
     char       *refuses;      /* why it refused a write within the last
                                  minute; NULL: it did not */
+    ngx_msec_t  refused_at;   /* ... and when */
     ngx_uint_t  settings;     /* lines_redis_wishes: a bit for
                                  each that is not met */
     ngx_str_t   reason;       /* why it is not connected, or empty;
