@@ -162,6 +162,11 @@ sub AUTOLOAD {
         return sum0 map { $self->_of($_)->$name($_) } @args;
     }
 
+    if ($name eq 'mget') {
+        my @values = map { scalar $self->_of($_)->get($_) } @args;
+        return wantarray ? @values : \@values;
+    }
+
     if ($name eq 'info') { return $self->_info(@args) }
 
     if ($full =~ $any) { return $clients[0]->$name(@args) }
