@@ -254,10 +254,11 @@ prove: module
 	@rm -f $(DIR)/prove
 	@$(PROVE) -j$(JOBS) --state save $(ORDERED) < /dev/null $(if $(CI),$(AGAIN))
 
-# each room of the store's users once, and what a Redis that goes away means to them
+# lines, the operator, paid requests, confirms, numbers, limits: what is stored, once for each kind of Redis
 
 KINDS   = tls sentinel cluster
-KINDRED = t/21-line-requests.t t/23-admin.t t/42-confirm.t t/47-inventory.t t/62-limits.t
+KINDRED = t/21-line-requests.t t/23-admin.t t/35-paid-request.t t/42-confirm.t \
+          t/47-inventory.t t/62-limits.t
 
 .PHONY: prove-kinds
 prove-kinds:
