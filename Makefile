@@ -187,7 +187,8 @@ audit:
 
 
 # Tests: all of them against gcc's release build and against clang's sanitized
-# build, a smoke test against the other two pairs.
+# build, a smoke test against the other two pairs, and those of KINDRED against
+# Redis over TLS, behind Sentinel and as a cluster.
 #
 #   make prove TESTS=t/20-keys.t [CC=clang] [SAN=1]     a part by hand
 
@@ -219,6 +220,7 @@ test: packages-test
 	@$(MAKE) --no-print-directory CC=gcc SAN=1 smoke
 	@echo "== all tests: gcc, release"
 	@$(MAKE) --no-print-directory CC=gcc SAN= prove
+	@$(MAKE) --no-print-directory CC=gcc SAN= prove-kinds
 	@echo "== all tests: clang, sanitizers"
 	@$(MAKE) --no-print-directory CC=clang SAN=1 prove
 
@@ -251,6 +253,19 @@ prove: module
 	@$(MAKE) --no-print-directory FAILPOINTS=1 module
 	@rm -f $(DIR)/prove
 	@$(PROVE) -j$(JOBS) --state save $(ORDERED) < /dev/null $(if $(CI),$(AGAIN))
+
+# lines, the operator, paid requests, confirms, numbers, limits: what is stored, once for each kind of Redis
+
+KINDS   = tls sentinel cluster
+KINDRED = t/21-line-requests.t t/23-admin.t t/35-paid-request.t t/42-confirm.t \
+          t/47-inventory.t t/62-limits.t
+
+.PHONY: prove-kinds
+prove-kinds:
+	@for kind in $(KINDS); do \
+	    echo "== some tests: gcc, release, Redis: $$kind"; \
+	    LINES_TEST_REDIS=$$kind $(MAKE) --no-print-directory prove TESTS='$(KINDRED)' || exit 1; \
+	done
 
 smoke: module
 	@$(PROVE) t/00-smoke.t < /dev/null

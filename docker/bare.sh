@@ -6,7 +6,8 @@
 #            down; make run, ended by an interrupt
 #   package  make deb, and its life on another bare root: bare-package.sh
 #   test     make test
-#   release  all builds, and all tests of the release build alone
+#   release  all builds, and all tests of the release build alone, some of
+#            them with Redis of other kinds as well
 #   valkey   those about the store once more, with Valkey as the store
 #
 # What is committed is tested.  A step that this root's release has passed with
@@ -148,7 +149,7 @@ run_tests() {
 
 run_release() {
     in_root sh -c 'cd /root/lines && make packages-test && make -j2 -O builds &&
-        make CC=clang SAN=1 smoke && make CC=gcc SAN= prove'
+        make CC=clang SAN=1 smoke && make CC=gcc SAN= prove prove-kinds'
 }
 
 valkey() {

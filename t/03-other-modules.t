@@ -6,6 +6,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once redis => 'nchan has the same Redis';
 use Mojo::File qw(path);
 use Test::Lines qw(wait_for concurrently);
 

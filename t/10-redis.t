@@ -3,6 +3,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once store => 'nothing is stored';
 use Test::Lines;
 
 # The directive lines_redis: what it takes, and what nginx -t says of the rest.

@@ -65,6 +65,34 @@ subtest 'with its replica' => sub {
     is lines_at($replica), 101, '... and are there';
 };
 
+# what nobody waits for is said at start, where there is a failover that may lose it
+subtest 'without replicas=' => sub {
+    my $said = qr/\[notice\].*what was acknowledged last may be lost in a failover/;
+
+    for my $url ('redis+sentinel://127.0.0.1/shop', 'redis+cluster://127.0.0.1') {
+        my $told = $t->nginx(start => 0, http => "lines_redis $url;");
+        my ($code, $output) = $told->test_config;
+        is $code, 0, $url;
+        unlike $output, qr/replicas=/, '... nginx -t finds nothing amiss';
+        like $told->error_log, qr/$said in .*nginx\.conf:/, '... its log has a word of it';
+
+        my $calm = $t->nginx(start => 0, http => "lines_redis $url replicas=1;");
+        $calm->test_config;
+        unlike $calm->error_log, $said, '... and none with it';
+    }
+
+    my $limits = $t->nginx(start => 0, http => 'lines_redis limits redis+cluster://127.0.0.1;');
+    $limits->test_config;
+    unlike $limits->error_log, $said, 'limits may be lost';
+
+    my $other = $t->nginx(redis => $primary, workers => 2);
+    $other->wait_log(qr/\[notice\].*it has replicas, and there is no "replicas=": what was acknowledged last/);
+    wait_for(sub { $other->get('/_lines/ready')->status == 200 }, 30, 'ready');
+    $other->quit;
+    is scalar(() = $other->error_log =~ /$said/g), 1, 'a Redis that has replicas: by one worker';
+    unlike $nginx->error_log, $said, '... and not where they are waited for';
+};
+
 subtest 'a reload' => sub {
     my $had = lines_at($primary);
     my @all = map { $nginx->request_p(POST => '/api/line-requests', {%$auth, 'Content-Type' => 'application/json'}, Mojo::JSON::encode_json(\%phone)) } 1 .. 20;

@@ -85,12 +85,13 @@ subtest 'credentials' => sub {
 # by the key's name: others look up things at any time, as the survey does
 subtest 'an unknown key is asked of Redis once, then remembered' => sub {
     my $id      = sha256_hex('tuco_' . 'b' x 64);
-    my $monitor = IO::Socket::UNIX->new(Peer => $redis->socket);
+    my $node    = $redis->node_of("lines:{k:$id}");
+    my $monitor = IO::Socket::UNIX->new(Peer => $node->socket);
     print $monitor "MONITOR\r\n";
     is scalar <$monitor>, "+OK\r\n", 'look-ups are seen';
 
     ask($a, 'Bearer tuco_' . 'b' x 64) for 1 .. 20;
-    $redis->client->echo('that was all');
+    $node->client->echo('that was all');
 
     my $asked = 0;
     while (defined(my $line = <$monitor>)) {

@@ -4,6 +4,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once store => 'nothing is stored';
 use Test::Lines;
 
 my $t     = Test::Lines->new;

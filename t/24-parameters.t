@@ -6,6 +6,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once store => 'nothing is stored';
 use Test::Lines;
 
 my $t      = Test::Lines->new;
@@ -25,7 +26,7 @@ my %directives = (
             'layout=3' => 'not a number from 1 to 2: invalid number in parameter',
             'max_inflight=1000001' => 'not a number from 1 to 1000000: invalid number in parameter',
         },
-        unknown => 'none of timeout=, silence=, connect_timeout=, max_inflight=, replicas=, wait=, layout=, user=, password_file=, sentinel_user=, sentinel_password_file=, cacert=, cert=, key=, sni=, verify=: ',
+        unknown => 'none of timeout=, silence=, connect_timeout=, max_inflight=, replicas=, wait=, fsync=, layout=, user=, password_file=, sentinel_user=, sentinel_password_file=, cacert=, cert=, key=, sni=, verify=: ',
     },
     'lines_redis limits' => {
         first => 'redis://127.0.0.1', of => 'of',
@@ -33,7 +34,7 @@ my %directives = (
         bad   => {
             'timeout=0'            => 'not a time from 1ms up: invalid time in parameter',
             'max_inflight=1000001' => 'not a number from 1 to 1000000: invalid number in parameter',
-            map { ($_ => 'invalid parameter') } qw(replicas=1 wait=1s layout=2)
+            map { ($_ => 'invalid parameter') } qw(replicas=1 wait=1s fsync=on layout=2)
         },
         unknown => 'none of timeout=, silence=, connect_timeout=, max_inflight=, user=, password_file=, sentinel_user=, sentinel_password_file=, cacert=, cert=, key=, sni=, verify=: ',
     },

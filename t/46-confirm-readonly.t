@@ -3,6 +3,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once cluster => 'REPLICAOF is not for its nodes';
 use Test::Lines qw(wait_for);
 use Test::Lines::Account;
 

@@ -182,14 +182,14 @@ subtest 'tickets go with their account' => sub {
 
     # one that was cut short after the first page's numbers
     my @inv  = map {"lines:{inv}:$_"} qw(numbers free quarantined leased assigned operations leases);
-    $redis->cli(RENAME => 'lines:{a:quitter}:t', 'aside');
+    $redis->cli(RENAME => 'lines:{a:quitter}:t', 'aside:{a:quitter}');
     Test::Lines::Script->new(redis => $redis)->run(inv_release => \@inv, "ticket.$fulfilled", 'a:quitter', 3_600_000, '', '');
     is $nginx->get("/accounts/lines/line-request/$open", $quitter->{headers})->status, 200, 'its key is known still';
     my $answer = $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $quitter->{headers});
     is $answer->status, 401, 'no ticket of an account that is going';
     is_deeply $answer->json, {status => 'ERROR', message => 'Invalid API credentials'}, 'as if its key had gone first';
     is $move->($more[0], status => 'FULFILLED', fulfilledNumber => '+442071234569')->status, 404, 'nor one fulfilled';
-    $redis->cli(DEL => 'aside');
+    $redis->cli(DEL => 'aside:{a:quitter}');
 
     is $nginx->admin(DELETE => 'accounts/quitter')->status, 200, 'deleted, open ones or not' for 1 .. 2;
     is_deeply $left->(), [], 'nothing of it is left';
@@ -231,7 +231,7 @@ subtest 'deprecated endpoints are turned off' => sub {
 # what the worker and Redis have worked, whatever else the machine does
 sub worked () {
     my $ticks = 0;
-    $ticks += $_ for map { (split ' ', path("/proc/$_/stat")->slurp =~ s/.*\) //sr)[11, 12] } $nginx->pids, $redis->pid;
+    $ticks += $_ for map { (split ' ', path("/proc/$_/stat")->slurp =~ s/.*\) //sr)[11, 12] } $nginx->pids, map { $_->pid } @{$redis->nodes};
     return $ticks / POSIX::sysconf(POSIX::_SC_CLK_TCK());
 }
 

@@ -4,6 +4,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once store => 'nothing is stored';
 use Test::Lines::Unit qw(build_dir make_unit root);
 
 my $corpora = $ENV{LINES_CORPORA} || root() . '/t/corpora';

@@ -3,7 +3,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Test::Lines::Once build => 'no module is in it';
+use Test::Lines::Once build => 'no module is in it', cluster => 'its buckets have names of no slot';
 use Test::Lines qw(wait_for);
 use Test::Lines::Script;
 use Time::HiRes ();

@@ -68,8 +68,7 @@ subtest 'readiness and metrics name both' => sub {
     my $ready = ready()->json;
     is $ready->{redis}{status}, 'ok', 'the one';
     is_deeply $ready->{limits}, {status => 'ok', breaker => 'closed', inFlight => 0, warnings => []}, 'the other, which need not keep anything';
-    my $port = $counts->port;
-    unlike $nginx->error_log, qr/lines redis "127.0.0.1:$port.*(?:AOF|noeviction|appendfsync)/, 'nor does the log ask for it';
+    unlike $nginx->error_log, qr/lines redis ".*(?:AOF|noeviction|appendfsync)/, 'nor does the log ask for it';
 
     $nginx->get('/each/x', $auth{one}) for 1 .. 5;
     wait_for(sub { metric('lines_redis_connected_workers') == 2 && metric('lines_redis_connected_workers{store="limits"}') == 2 }, 30, 'the workers of both');
@@ -302,7 +301,7 @@ END
     my $node = $t->redis(name => 'node', conf => "cluster-enabled yes\ncluster-port $bus\n");
     $node->cli('CLUSTER ADDSLOTSRANGE', 0, 16383);
     wait_for(sub { $node->cli('CLUSTER INFO') =~ /cluster_state:ok/ }, 30, 'a cluster');
-    my $shop  = $t->redis(name => 'shop');
+    my $shop  = $t->redis(name => 'shop', kind => 'plain');
     my $guard = $t->redis(name => 'guard', args => ['--sentinel'], conf => 'sentinel monitor counts 127.0.0.1 ' . $shop->port . " 1\n");
 
     my @forms = (
@@ -311,7 +310,8 @@ END
         [$shop->unix_url . ':3',           '',                                             $shop,  'a socket, and a database'],
         ['redis+sentinel://127.0.0.1:' . $guard->port . '/counts', '',                     $shop,  'Sentinel'],
         ['redis+cluster://127.0.0.1:' . $node->port, '',                                   $node,  'a cluster'],
-        [$main->url =~ s{/0$}{/7}r,        '',                                             $main,  'another database of the same'],
+        $main->url !~ m{/0$} ? () :
+        [$main->url =~ s{/0$}{/7}r,        $main->options,                                 $main,  'another database of the same'],
     );
 
     for my $form (@forms) {
@@ -329,7 +329,6 @@ END
 };
 
 subtest 'nginx -t' => sub {
-    my $port = $main->port;
     my @wrong = (
         ['lines_redis limits redis://127.0.0.1:1; lines_redis limits redis://127.0.0.1:2;' => qr/"lines_redis" directive "limits" is duplicate/],
         ['lines_redis limits;'                                  => qr/"lines_redis" directive "limits" has no address/],

@@ -149,6 +149,7 @@ sub promtool ($text) {
     my $before = scrape()->{$name};
     $nginx->reload(wait_old => 1);
     is scrape()->{$name}, $before, 'a reload keeps the counters';
+    wait_for(sub { scrape()->{lines_redis_connected_workers} == 2 }, 20, 'the new workers to be connected');
     $nginx->get('/gate/x', $auth);
     is scrape()->{$name}, $before + 1, 'and counts on';
     $nginx->kill_worker;

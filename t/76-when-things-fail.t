@@ -19,7 +19,7 @@ subtest "Redis' disk is full, and every write is to be on it: Redis ends, and ha
     my $small = $t->file('small.sh', "#!/bin/sh\ntrap '' XFSZ\nulimit -f 1000\nexec redis-server \"\$@\"\n");
     chmod 0755, $small or die $!;
 
-    my $redis = $t->redis(server => "$small", conf => "appendfsync always\nauto-aof-rewrite-percentage 0\nsave \"\"\n");
+    my $redis = $t->redis(kind => 'plain', server => "$small", conf => "appendfsync always\nauto-aof-rewrite-percentage 0\nsave \"\"\n");
     my $nginx = $t->nginx(redis => $redis, plans => $plans);
     my $auth  = $nginx->bearer($nginx->workspace(w => {plan => 'big', subscription => 'active'}));
     $nginx->allow(qr/lines redis|Redis/);
@@ -48,7 +48,7 @@ subtest "Redis' disk is full, and every write is to be on it: Redis ends, and ha
 };
 
 subtest 'Redis is away for a while: it is looked for every 2 s at most' => sub {
-    my $redis = $t->redis;
+    my $redis = $t->redis(kind => 'plain');
     my $nginx = $t->nginx(redis => $redis, plans => $plans, workers => 1);
     $nginx->allow(qr/lines redis|Redis/);
     wait_for(sub { $nginx->get('/_lines/ready')->status == 200 }, 30, 'ready');

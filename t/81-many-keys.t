@@ -11,21 +11,22 @@ my $redis = $t->redis;
 my $nginx = $t->nginx(redis => $redis, workers => 1, plans => "lines_plan bulk phone included=100000;\n");
 my %paid  = (plan => 'bulk', subscription => 'active');
 
-# as the API makes them, all at once
+# as the API makes them
 sub keys_of ($id, $n) {
-    my @keys = map { sprintf 'tuco_%s%056x', unpack('H8', $id), $_ } 1 .. $n;
-    $redis->client->eval(<<'END', 1, "lines:{w:$id}:keys", "w:$id", map { sha256_hex($_) } @keys);
-for i = 2, #ARGV do
-    redis.call('SADD', KEYS[1], ARGV[i])
-    redis.call('HSET', 'lines:{k:' .. ARGV[i] .. '}', 'tenant', ARGV[1], 'created', 1700000000)
-end
-END
+    my @keys  = map { sprintf 'tuco_%s%056x', unpack('H8', $id), $_ } 1 .. $n;
+    my @ids   = map { sha256_hex($_) } @keys;
+    my $store = $redis->client;
+    $store->sadd("lines:{w:$id}:keys", @ids);
+    $store->hset("lines:{k:$_}", tenant => "w:$id", created => 1700000000) for @ids;
     return @keys;
 }
 
 sub admin_p ($method, $path) { $nginx->request_p($method => "/_lines/admin/$path", {Authorization => "Bearer " . $t->admin_token}) }
 
-sub left (@keys) { scalar grep { $redis->client->exists('lines:{k:' . sha256_hex($_) . '}') } @keys }
+sub left (@keys) {
+    my $store = $redis->client;
+    return scalar grep { $store->exists('lines:{k:' . sha256_hex($_) . '}') } @keys;
+}
 
 sub status ($key) { $nginx->get('/api/line-requests', $nginx->bearer($key))->status }
 

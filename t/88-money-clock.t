@@ -23,8 +23,10 @@ for _, op in ipairs(redis.call('KEYS', 'lines:{*}:op:*')) do
         if (redis.call('HGET', op, field) or '') ~= '' then redis.call('HINCRBY', op, field, ms) end
     end
 end
-local lists = {'lines:{inv}:leases', 'lines:{inv}:quarantined'}
-for _, list in ipairs(redis.call('KEYS', 'lines:{due:*}')) do lists[#lists + 1] = list end
+local lists = {}
+for _, name in ipairs({'lines:{inv}:leases', 'lines:{inv}:quarantined', 'lines:{due:*}'}) do
+    for _, list in ipairs(redis.call('KEYS', name)) do lists[#lists + 1] = list end
+end
 for _, clock in ipairs(redis.call('KEYS', 'lines:{due:*}:clock')) do redis.call('INCRBY', clock, ms) end
 for _, list in ipairs(lists) do
     for _, member in ipairs(redis.call('ZRANGE', list, 0, -1)) do redis.call('ZINCRBY', list, ms, member) end
@@ -35,7 +37,7 @@ sub ten_minutes_back () {
     wait_for(sub {
         !grep { my $clock = $redis->cli('GET', s/:clock$//r . ':clock'); !$clock || $clock > 1000 * (time + 60) } $redis->client->keys('lines:{due:*}*');
     }, 30, 'the lists to be looked at');
-    $redis->cli('EVAL', $back, 0);
+    $_->cli('EVAL', $back, 0) for @{$redis->nodes};
 }
 
 

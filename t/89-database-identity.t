@@ -20,6 +20,13 @@ $s->sandbox->customer('cus_anchor');
 my $nginx = $s->nginx(workers => 2);
 $s->numbers(9);
 
+# by mistake, in what lines_redis says
+sub exchange ($node, $from, $to) {
+    my ($was, $is) = map { join ' ', $_->url, $_->options } $from, $to;
+    my $conf = Mojo::File->new($node->conf_file);
+    Test::Lines::Util::write_file($conf, $conf->slurp =~ s/\Q$was\E/$is/r);
+}
+
 sub base { return {@{scalar $redis->cli('HGETALL', $KEY)}} }
 
 sub seen ($node = $nginx) { $node->get('/_lines/ready')->json->{database} // {} }
@@ -295,9 +302,7 @@ promise 'the wrong Redis, by mistake: only the node that has it is held' => sub 
     my $other = Test::Lines::Scenario->new(t => $t, deployment => 'staging', webhooks => 0);
     my $stag  = $other->nginx(name => 'staging');
     my $redirect = sub ($to) {
-        my ($from) = grep { $_ != $to } $redis->port, $other->redis->port;
-        my $conf = Mojo::File->new($nginx->conf_file);
-        Test::Lines::Util::write_file($conf, $conf->slurp =~ s/127\.0\.0\.1:$from\b/127.0.0.1:$to/gr);
+        exchange($nginx, $to == $redis ? $other->redis : $redis, $to);
         my $gone = sub { scalar(() = $nginx->error_log =~ /worker process \d+ exited/g) };
         my $then = $gone->();
         kill HUP => $nginx->master;
@@ -308,25 +313,25 @@ promise 'the wrong Redis, by mistake: only the node that has it is held' => sub 
 
     for my $name ('staging', 'test') {
         $other->redis->cli('HSET', $KEY, deployment => $name, born => $name eq 'test' ? 1 : 1000 * time);
-        $redirect->($other->redis->port);
+        $redirect->($other->redis);
         wait_state('held');
         is seen()->{reason}, 'another', $name eq 'test' ? 'the same name, but its nodes go on with it: it is held' : 'another name: it is held';
         is $nginx->get('/_lines/ready')->status, 503, '... and not ready';
         like $nginx->error_log, qr/\[alert\].*that of deployment "(?:staging|test)"/, '... and the operator is told whose it is';
         is $other->redis->cli('HGET', $KEY, 'held'), undef, 'nothing is written there';
         is seen($stag)->{status}, 'ok', 'the others go on';
-        $redirect->($redis->port);
+        $redirect->($redis);
         wait_state('ok');
     }
 
     my $id = $other->redis->cli('HGET', $KEY, 'id');
-    $redirect->($other->redis->port);
+    $redirect->($other->redis);
     wait_state('held');
     is $nginx->admin(POST => 'database/confirm')->json->{status}, 'ok', 'the operator\'s word: it is this one';
     is $other->redis->cli('HGET', $KEY, 'id'), $id, '... under its id, which the others know';
     is seen($stag)->{status}, 'ok', '... and they go on';
     $redis->cli('HSET', $KEY, confirmed => 0);
-    $redirect->($redis->port);
+    $redirect->($redis);
     wait_state('held');
     is $nginx->admin(POST => 'database/confirm')->json->{status}, 'ok', 'and back';
     $stag->quit;
@@ -345,9 +350,7 @@ promise 'who holds alone does nothing there: no operation goes on, and nothing i
 
     my $pending = $right->pending_line;
     my $holder  = wait_for(sub { $right->redis->cli('GET', 'lines:{audit}:lease') }, 20, 'the auditor');
-    my ($from, $to) = map { $_->redis->port } $wrong, $right;
-    my $conf = Mojo::File->new($node->conf_file);
-    Test::Lines::Util::write_file($conf, $conf->slurp =~ s/127\.0\.0\.1:$from\b/127.0.0.1:$to/gr);
+    exchange($node, $wrong->redis, $right->redis);
     kill HUP => $node->master;
     wait_state(held => $node);
     wait_for(sub { $node->error_log =~ /worker process \d+ exited/ }, 20, 'the former worker to be gone');

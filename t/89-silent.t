@@ -70,17 +70,21 @@ promise 'a refund of a tenant that was deleted fails: the metrics tell, it is li
 promise 'many operations are under way, and the tenant of one that is stuck is in no list: it is told all the same' => sub {
     my @many = map {"w:many$_"} 1 .. 3;
     my $line = $s->bought_line(name => 'among');
-    $redis->client->eval(<<'END', 2, "lines:{$_}:ops", "lines:{$_}:op:", 3000, $_) for @many;
+    my $shard = <<'END';
+local now = redis.call('TIME')[1]
+for i = 1, ARGV[1] do
+    -- it is nobody's turn
+    redis.call('ZADD', KEYS[1], now + 3600 .. '000', ARGV[2] .. ' ' .. string.format('%024x', i))
+end
+END
+    for my $many (@many) { $redis->client->eval($shard, 1, "lines:{due:$_}", 3000, $many) for 0 .. 15 }
+    $redis->client->eval(<<'END', 2, "lines:{$_}:ops", "lines:{$_}:op:", 3000) for @many;
 local now = redis.call('TIME')[1]
 for i = 1, ARGV[1] do
     local id = string.format('%024x', i)
     redis.call('SADD', KEYS[1], id)
     redis.call('HSET', KEYS[2] .. id, 'kind', 'request', 'step', 'tell', 'attempt', '1', 'fence', '1',
         'begun', now .. '000', 'lease_until', now + 86400 .. '000')
-    -- it is nobody's turn
-    for shard = 0, 15 do
-        redis.call('ZADD', 'lines:{due:' .. shard .. '}', now + 3600 .. '000', ARGV[2] .. ' ' .. id)
-    end
 end
 END
     $redis->cli('SADD', 'lines:{tenants}', @many);

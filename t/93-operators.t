@@ -196,7 +196,7 @@ subtest 'nothing is done that is not in it' => sub {
     my ($key, $leaked) = @{ask($ada, POST => 'workspaces/org_1/keys')->json}{qw(id key)};
     is $nginx->get('/api/lines/by-user', $nginx->bearer($leaked))->status, 200, 'a key';
     $redis->cli('SET', 'lines:{admin}:log:old', 1);
-    $redis->cli('RENAME', 'lines:{admin}:log', 'kept');
+    $redis->cli('RENAME', 'lines:{admin}:log', 'kept:{admin}');
     $redis->cli('SET', 'lines:{admin}:log', 'in the way');
     my $answer = ask($ada, PUT => 'workspaces/org_2', '{"plan":"growth"}');
     cmp_ok $answer->status, '>=', 500, 'where it cannot be written' or diag $answer->to_string;
@@ -206,7 +206,7 @@ subtest 'nothing is done that is not in it' => sub {
     is ask($ada, DELETE => "workspaces/org_1/keys/$key")->status, 200, 'but a key that leaked goes: Redis may be full';
     is $nginx->get('/api/lines/by-user', $nginx->bearer($leaked))->status, 401, '... at once';
     like $nginx->error_log, qr{the operator "ada" asks for DELETE "/ops/workspaces/org_1/keys/$key"}, '... and is in the error log';
-    $redis->cli('RENAME', 'kept', 'lines:{admin}:log');
+    $redis->cli('RENAME', 'kept:{admin}', 'lines:{admin}:log');
     is ask($ada, PUT => 'workspaces/org_2', '{"plan":"growth"}')->status, 201, 'and again where it can';
 };
 

@@ -30,6 +30,8 @@ ready_warnings(lines_json_t *json, lines_redis_status_t *status)
           "append-only file is off" },
         { offsetof(lines_redis_status_t, unconfirmed),
           "too few replicas (replicas=): writes are refused" },
+        { offsetof(lines_redis_status_t, unsynced),
+          "the server has no WAITAOF: replicas= is without fsync=" },
         { offsetof(lines_redis_status_t, denied),
           "a command is refused (NOPERM)" },
         { offsetof(lines_redis_status_t, no_info),

@@ -44,7 +44,8 @@ static void op_told(void *data, lines_result_t *result);
 static ngx_int_t op_finish(lines_op_t *op);
 static ngx_uint_t op_lasts(lines_op_t *op);
 static ngx_int_t op_dropping(void *data, lines_due_drop_reply_t *reply);
-static ngx_int_t op_announced(lines_op_t *op);
+static ngx_int_t op_announced(void *data);
+static ngx_int_t op_drop(void *data);
 static ngx_int_t op_dropped(void *data, lines_announced_reply_t *reply);
 static void op_end(lines_op_t *op, ngx_int_t rc);
 static void op_swept(lines_op_conf_t *ocf);
@@ -740,8 +741,10 @@ op_dropping(void *data, lines_due_drop_reply_t *reply)
 
 
 static ngx_int_t
-op_announced(lines_op_t *op)
+op_announced(void *data)
 {
+    lines_op_t *op = data;
+
     ngx_str_t  id, kind;
 
     id = op->id;
@@ -757,6 +760,7 @@ op_announced(lines_op_t *op)
  * A line request or a ticket that was not there never will be.  A token may
  * have bought meanwhile: what it bought is looked for once more, behind the
  * index's day.  What has not ended by then makes its index stay when it does.
+ * A cluster has the index elsewhere, so that each step waits for the one before.
  */
 
 static ngx_int_t
@@ -765,15 +769,23 @@ op_dropped(void *data, lines_announced_reply_t *reply)
     lines_op_t  *op = data;
 
     if (reply->there) {
-        (void) lines_forget_ix_last(&op->caller, .id = op->id);
+        return lines_then_ix_last(&op->caller, op_drop, op, .id = op->id);
+    }
 
-    } else if (op->dropping == 1) {
+    if (op->dropping == 1) {
         op->dropping = 2;
 
-        (void) lines_forget_ix_keep(&op->caller, .id = op->id);
-
-        return op_announced(op);
+        return lines_then_ix_keep(&op->caller, op_announced, op, .id = op->id);
     }
+
+    return op_drop(op);
+}
+
+
+static ngx_int_t
+op_drop(void *data)
+{
+    lines_op_t *op = data;
 
     (void) lines_forget_due_drop(&op->caller, lines_op_member(op),
                                  .overdue = op->conf->hint,

@@ -271,6 +271,8 @@ redis_add_status(lines_redis_node_t *node, lines_redis_status_t *status)
 
     status->unconfirmed |= node->commit
                            && !lines_redis_commit_good(node->commit);
+    status->unsynced |= node->commit
+                        && !lines_redis_commit_synced(node->commit);
     status->away |= conn->away;
     status->probing |= conn->away
                        && conn->state >= LINES_REDIS_RESOLVING
@@ -280,10 +282,15 @@ redis_add_status(lines_redis_node_t *node, lines_redis_status_t *status)
                       && ngx_current_msec - conn->denied_at
                          <= LINES_REDIS_DENIED;
 
+    /* of several nodes, what was met last */
+
     if (conn->refused_at
-        && ngx_current_msec - conn->refused_at <= LINES_REDIS_REFUSED)
+        && ngx_current_msec - conn->refused_at <= LINES_REDIS_REFUSED
+        && (status->refuses == NULL
+            || (ngx_msec_int_t) (conn->refused_at - status->refused_at) > 0))
     {
         status->refuses = conn->refuses;
+        status->refused_at = conn->refused_at;
     }
 }
 

@@ -50,6 +50,7 @@ typedef struct {
     ngx_uint_t       replicas;    /* that must have a write before it is told
                                      of; 0: none */
     ngx_msec_t       wait;        /* for them */
+    ngx_uint_t       fsync;       /* flag: ... and on their disks */
     ngx_uint_t       limits;      /* flag, set before: counts of limits and
                                      nothing else, which may be lost */
     ngx_uint_t       layout;      /* 1: nodes of the release before are to know
@@ -60,6 +61,11 @@ typedef struct {
     ngx_str_t        file;        /* where the directive stands */
     ngx_uint_t       line;
 } lines_redis_conf_t;
+
+
+/* what nobody waits for with replicas=0, where there are replicas */
+#define LINES_REDIS_PROMISE                                                   \
+    "what was acknowledged last may be lost in a failover"
 
 
 #define LINES_REDIS_LATENCIES  14
@@ -86,6 +92,7 @@ typedef struct {
     ngx_uint_t  serves;       /* ... or, of a cluster, a part of it is */
     ngx_uint_t  unconfirmed;  /* flag: of replicas=, too few have what is
                                  written */
+    ngx_uint_t  unsynced;     /* flag: of fsync=on, it has no WAITAOF */
     uint32_t    servers;      /* which servers these are, by their run ids:
                                  another after each restart, and failover; 0:
                                  not all are known */
@@ -94,6 +101,8 @@ typedef struct {
     ngx_uint_t  evicts;       /* flag: maxmemory-policy is not
                                  noeviction */
     ngx_uint_t  no_aof;       /* flag */
+    ngx_uint_t  replicated;   /* flag: it has replicas, and with replicas=0
+                                 none is waited for */
     ngx_uint_t  no_info;      /* flag: INFO is refused, so that the
                                  two above are not known */
     ngx_uint_t  no_config;    /* flag: CONFIG is refused, so that
@@ -103,6 +112,7 @@ typedef struct {
     ngx_uint_t  readonly;     /* flag: last write met READONLY */
     char       *refuses;      /* why it refused a write within the last
                                  minute; NULL: it did not */
+    ngx_msec_t  refused_at;   /* ... and when */
     ngx_uint_t  settings;     /* lines_redis_wishes: a bit for
                                  each that is not met */
     ngx_str_t   reason;       /* why it is not connected, or empty;
@@ -134,8 +144,8 @@ typedef struct {
  * redis[s]+cluster://[user@]host[:port],... and the parameters
  * timeout=, silence=, connect_timeout=, max_inflight=, password_file=, user=,
  * cacert=, cert=, key=, sni=, verify= of rediss, and sentinel_user=,
- * sentinel_password_file= of Sentinel; of limits there is no replicas=, wait=
- * and layout=.  value[0] is the directive's name.
+ * sentinel_password_file= of Sentinel; of limits there is no replicas=, wait=,
+ * fsync= and layout=.  value[0] is the directive's name.
  * Returns NGX_CONF_OK, or NGX_CONF_ERROR having logged directive, value and
  * line.
  */

@@ -37,19 +37,26 @@ struct lines_redis_commit_s {
     unsigned                  missing:1;  /* the last one came to too few, or
                                              there is nobody to ask */
     unsigned                  told:1;     /* that is in the log */
+    unsigned                  unsynced:1; /* the server has no WAITAOF */
     ngx_uint_t                markers;    /* in a row, elsewhere */
+    ngx_msec_t                until;      /* of the WAITAOF under way: when it */
+    ngx_msec_t                step;       /* ends, and its next part */
 };
 
 
 static void commit_ready(void *data);
 static void commit_lost(void *data);
 static void commit_start_handler(ngx_event_t *ev);
+static void commit_ask(lines_redis_commit_t *commit);
 static void commit_fail(lines_redis_commit_t *commit, char *why);
 static void commit_probe_handler(ngx_event_t *ev);
 static void commit_marked(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
 static void commit_waited(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
+static ngx_uint_t commit_unsynced(lines_redis_commit_t *commit,
+    redisReply *reply);
+static void commit_again(lines_redis_commit_t *commit);
 static void commit_tell(lines_redis_commit_t *commit, ngx_queue_t *queue,
     ngx_uint_t good);
 
@@ -129,6 +136,13 @@ lines_redis_commit_good(lines_redis_commit_t *commit)
 }
 
 
+ngx_uint_t
+lines_redis_commit_synced(lines_redis_commit_t *commit)
+{
+    return !commit->unsynced;
+}
+
+
 void
 lines_redis_commit_hold(lines_redis_commit_t *commit, lines_redis_op_t *op,
     redisReply *reply)
@@ -158,6 +172,7 @@ commit_ready(void *data)
     lines_redis_commit_t *commit = data;
 
     commit->asked = 0;
+    commit->unsynced = 0;
 
     ngx_post_event(&commit->start, &ngx_posted_events);
 }
@@ -241,9 +256,43 @@ commit_start_handler(ngx_event_t *ev)
         lines_redis_ask(conn, commit_marked, commit, "SET lines:{marker} 1");
     }
 
-    lines_redis_ask(conn, commit_waited, commit, "WAIT %u %u",
-                    (unsigned) conn->conf->replicas,
-                    (unsigned) conn->conf->wait);
+    commit->until = ngx_current_msec + conn->conf->wait;
+    commit->step = 1;
+
+    commit_ask(commit);
+}
+
+
+/*
+ * A replica tells how far its disk is when it is asked, or after a second: if it
+ * is asked together with the write, before that is on its disk.  WAITAOF asks it
+ * once, so it is sent again and again, in steps that double.
+ */
+
+static void
+commit_ask(lines_redis_commit_t *commit)
+{
+    ngx_msec_t           left;
+    lines_redis_conf_t  *conf;
+
+    conf = commit->connection.conf;
+
+    commit->busy = 1;
+
+    if (!conf->fsync || commit->unsynced) {
+        lines_redis_ask(&commit->connection, commit_waited, commit,
+                        "WAIT %u %u", (unsigned) conf->replicas,
+                        (unsigned) conf->wait);
+        return;
+    }
+
+    left = commit->until - ngx_current_msec;
+
+    lines_redis_ask(&commit->connection, commit_waited, commit,
+                    "WAITAOF 0 %u %u", (unsigned) conf->replicas,
+                    (unsigned) ngx_min(commit->step, left));
+
+    commit->step *= 2;
 }
 
 
@@ -308,36 +357,60 @@ commit_waited(lines_redis_connection_t *conn, void *data, redisReply *reply)
 {
     lines_redis_commit_t *commit = data;
 
-    u_char     why[LINES_REDIS_CAUSE_LEN];
-    ngx_int_t  n;
+    u_char      why[LINES_REDIS_CAUSE_LEN];
+    ngx_int_t   n;
+    ngx_uint_t  synced;
 
     commit->busy = 0;
+    synced = conn->conf->fsync && !commit->unsynced;
 
     if (reply == NULL) {
         commit_tell(commit, &commit->waiting, 0);
         return;
     }
 
-    if (commit->elsewhere && ++commit->markers < LINES_COMMIT_MARKERS) {
-        if (!ngx_queue_empty(&commit->waiting)) {
-            ngx_queue_add(&commit->held, &commit->waiting);
-            ngx_queue_init(&commit->waiting);
-        }
-
-        commit->asked = 0;
-
-        ngx_post_event(&commit->start, &ngx_posted_events);
+    if ((commit->elsewhere && ++commit->markers < LINES_COMMIT_MARKERS)
+        || commit_unsynced(commit, reply))
+    {
+        commit_again(commit);
         return;
     }
 
     commit->markers = 0;
 
+    /* of WAITAOF the second: the first is the primary's own disk */
+
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2) {
+        reply = reply->element[1];
+    }
+
     n = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
 
+    if (synced
+        && commit->marked
+        && reply->type == REDIS_REPLY_INTEGER
+        && n < (ngx_int_t) conn->conf->replicas
+        && (ngx_msec_int_t) (commit->until - ngx_current_msec) > 0)
+    {
+        commit_ask(commit);
+        return;
+    }
+
     if (!commit->marked || n < (ngx_int_t) conn->conf->replicas) {
-        (void) ngx_snprintf(why, LINES_REDIS_CAUSE_LEN,
-                            "%i of %ui replicas have it within \"wait=%M\"%Z",
-                            n, conn->conf->replicas, conn->conf->wait);
+
+        if (reply->type == REDIS_REPLY_ERROR) {
+            (void) ngx_snprintf(why, LINES_REDIS_CAUSE_LEN, "refused: %*s%Z",
+                                ngx_min((size_t) reply->len,
+                                        LINES_REDIS_TEXT_LEN),
+                                reply->str);
+
+        } else {
+            (void) ngx_snprintf(why, LINES_REDIS_CAUSE_LEN,
+                                "%i of %ui replicas have it%s within "
+                                "\"wait=%M\"%Z", n, conn->conf->replicas,
+                                synced ? " on their disk" : "",
+                                conn->conf->wait);
+        }
 
         commit_tell(commit, &commit->waiting, 0);
         commit_fail(commit, (char *) why);
@@ -355,6 +428,50 @@ commit_waited(lines_redis_connection_t *conn, void *data, redisReply *reply)
     }
 
     commit_tell(commit, &commit->waiting, 1);
+
+    ngx_post_event(&commit->start, &ngx_posted_events);
+}
+
+
+/* a server of before Redis 7.2, or whose WAITAOF its provider has renamed */
+
+static ngx_uint_t
+commit_unsynced(lines_redis_commit_t *commit, redisReply *reply)
+{
+    lines_redis_connection_t  *conn;
+
+    conn = &commit->connection;
+
+    if (!conn->conf->fsync
+        || commit->unsynced
+        || reply->type != REDIS_REPLY_ERROR
+        || !lines_redis_error_is(reply, "unknown command"))
+    {
+        return 0;
+    }
+
+    commit->unsynced = 1;
+
+    ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                  "lines redis \"%V\": no WAITAOF, which \"fsync=on\" asks "
+                  "for: what is acknowledged has come to replicas, not to "
+                  "their disks", conn->name);
+
+    return 1;
+}
+
+
+/* who waits does so for the next one */
+
+static void
+commit_again(lines_redis_commit_t *commit)
+{
+    if (!ngx_queue_empty(&commit->waiting)) {
+        ngx_queue_add(&commit->held, &commit->waiting);
+        ngx_queue_init(&commit->waiting);
+    }
+
+    commit->asked = 0;
 
     ngx_post_event(&commit->start, &ngx_posted_events);
 }

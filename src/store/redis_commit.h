@@ -5,7 +5,9 @@
  * its own connection wrote, and blocks that one: so a connection of its own
  * writes a marker after the replies of all writes that are there by then, for
  * replication is one stream, and then WAITs; whatever comes meanwhile shares
- * the next WAIT (redis.io/docs/latest/commands/wait).  Internal to the store.
+ * the next WAIT (redis.io/docs/latest/commands/wait).  With fsync=on it is
+ * WAITAOF, which counts replicas that have it on their disk, of servers that
+ * know it (Redis 7.2).  Internal to the store.
  */
 
 #ifndef _LINES_STORE_REDIS_COMMIT_H_INCLUDED_
@@ -28,6 +30,9 @@ void lines_redis_commit_destroy(lines_redis_commit_t *commit);
 
 /* flag: replicas had what was written last, as far as is known */
 ngx_uint_t lines_redis_commit_good(lines_redis_commit_t *commit);
+
+/* flag: it is on their disks then, if that is asked for (fsync=on) */
+ngx_uint_t lines_redis_commit_synced(lines_redis_commit_t *commit);
 
 /*
  * Takes over the operation, in the handler of its reply, and that reply, which

@@ -54,7 +54,7 @@ static char *redis_set_tls(ngx_conf_t *cf, lines_redis_conf_t *conf,
 static ngx_str_t redis_printable(ngx_str_t *value);
 
 
-static ngx_conf_enum_t  redis_verify[] = {
+static ngx_conf_enum_t  redis_switch[] = {
     { ngx_string("on"), 1 },
     { ngx_string("off"), 0 },
     { ngx_null_string, 0 }
@@ -66,6 +66,7 @@ static ngx_conf_enum_t  redis_verify[] = {
                        0, LINES_REDIS_REPLICAS_MAX, 0),                       \
     lines_param_msec("wait", lines_redis_conf_t, wait,                        \
                      1, NGX_MAX_INT32_VALUE, 100),                            \
+    lines_param_enum("fsync", lines_redis_conf_t, fsync, redis_switch),       \
     lines_param_number("layout", lines_redis_conf_t, layout, 1, 2, 2),
 
 /* own: what is not of "limits" */
@@ -94,7 +95,7 @@ static ngx_conf_enum_t  redis_verify[] = {
     lines_param_string("cert", lines_redis_conf_t, cert, 0),                  \
     lines_param_string("key", lines_redis_conf_t, key, 0),                    \
     lines_param_string("sni", lines_redis_conf_t, sni, 0),                    \
-    lines_param_enum("verify", lines_redis_conf_t, verify, redis_verify),     \
+    lines_param_enum("verify", lines_redis_conf_t, verify, redis_switch),     \
     { .name = ngx_string("password"), .type = LINES_PARAM_REFUSED,            \
       .valid = "a password belongs in \"password_file=\"" },                  \
     { .name = ngx_string("sentinel_password"), .type = LINES_PARAM_REFUSED,   \
@@ -196,6 +197,13 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (conf->fsync && conf->replicas == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fsync=on\" without \"replicas=\" in \"%V\" "
+                           "directive", &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
     if (conf->user.len && conf->password.len == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "user \"%V\" without \"password_file=\" in "
@@ -205,6 +213,16 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 
     if (redis_set_tls(cf, conf, &value[0]) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
+    }
+
+    if ((conf->cluster || conf->master.len)
+        && conf->replicas == 0
+        && !conf->limits)
+    {
+        ngx_conf_log_error(NGX_LOG_NOTICE, cf, 0,
+                           "no \"replicas=\" of \"%V\" directive, with a "
+                           "%s: " LINES_REDIS_PROMISE, &value[0],
+                           conf->cluster ? "cluster" : "primary of Sentinel's");
     }
 
     return redis_set_sentinels(cf, conf, &value[0], &sentinels);

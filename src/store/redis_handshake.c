@@ -296,9 +296,11 @@ static void
 redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
 {
     ngx_str_t              policy, run_id;
-    ngx_uint_t             again, evicts, no_aof;
+    ngx_uint_t             again, evicts, no_aof, replicated;
+    lines_redis_conf_t    *conf;
     lines_redis_status_t  *status;
 
+    conf = conn->conf;
     status = conn->status;
     again = (conn->state == LINES_REDIS_READY);
 
@@ -310,7 +312,7 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
         status->no_aof = 0;
         status->no_info = 1;
 
-        if (!conn->conf->limits) {
+        if (!conf->limits) {
             ngx_log_error(NGX_LOG_WARN, conn->log, 0,
                           "lines redis \"%V\": INFO is refused: its "
                           "maxmemory-policy and persistence are not known",
@@ -334,7 +336,7 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
 
     policy = redis_info_field(reply, "maxmemory_policy:");
     evicts = policy.len
-             && !conn->conf->limits
+             && !conf->limits
              && !redis_info_is(reply, "maxmemory_policy:", "noeviction");
 
     if (evicts && !(again && status->evicts)) {
@@ -344,13 +346,28 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
                       &policy);
     }
 
-    no_aof = !conn->conf->limits && redis_info_is(reply, "aof_enabled:", "0");
+    no_aof = !conf->limits && redis_info_is(reply, "aof_enabled:", "0");
 
     if (no_aof && !(again && status->no_aof)) {
         ngx_log_error(NGX_LOG_WARN, conn->log, 0,
                       "lines redis \"%V\": no AOF (appendonly is off): "
                       "records may be lost when it restarts",
                       conn->name);
+    }
+
+    /* of Sentinel and a cluster it was said at configuration */
+
+    replicated = conf->replicas == 0
+                 && !conf->limits
+                 && !conf->cluster
+                 && conf->master.len == 0
+                 && redis_info_field(reply, "connected_slaves:").len
+                 && !redis_info_is(reply, "connected_slaves:", "0");
+
+    if (replicated && !status->replicated && ngx_worker == 0) {
+        ngx_log_error(NGX_LOG_NOTICE, conn->log, 0,
+                      "lines redis \"%V\": it has replicas, and there is no "
+                      "\"replicas=\": " LINES_REDIS_PROMISE, conn->name);
     }
 
     if (redis_info_is(reply, "aof_last_write_status:", "err")) {
@@ -360,6 +377,7 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
 
     status->evicts = evicts;
     status->no_aof = no_aof;
+    status->replicated = replicated;
     status->no_info = 0;
 
     conn->cluster = redis_info_is(reply, "cluster_enabled:", "1");

@@ -132,13 +132,16 @@ first, and C<reload> writes it too.
 sub _standard_http ($self) {
     return '' unless $self->redis;
 
-    my $url  = ref $self->redis ? $self->redis->url . ' ' . ($self->redis->can('options') ? $self->redis->options : '') : $self->redis;
+    my ($url, $limits) = map { ref ? join ' ', $_->url, $_->can('options') ? $_->options : () : $_ } $self->redis, $self->limits;
+
+    # who has more to say to each other, and more processes besides, takes longer on a busy machine
+    $url .= ' connect_timeout=5s' if $ENV{LINES_TEST_REDIS} && ref $self->redis && $self->redis_options !~ /connect_timeout=/;
+
     my $text = '    lines_zone ' . $self->zone . ";\n"
       . "    lines_redis $url " . $self->redis_options . ";\n"
       . $self->plans;
 
-    $url = ref $self->limits ? $self->limits->url : $self->limits;
-    $text .= "    lines_redis limits $url " . $self->limits_options . ";\n" if $url;
+    $text .= "    lines_redis limits $limits " . $self->limits_options . ";\n" if $limits;
 
     $text .= '    ' . $self->concurrency . "\n" if $self->knows('lines_concurrency');
 

@@ -28,6 +28,8 @@ Test::Lines::Redis - a Redis server of a test's own
     $redis->cli('HGETALL', 'lines:{w:one}:t');    # of a kept connection
     $redis->stop;   $redis->start;   $redis->restart;   $redis->kill;
     $redis->pause;  $redis->cont;                       # SIGSTOP, SIGCONT
+    $redis->nodes;                                      # [$redis], or those of a cluster
+    $redis->node_of('lines:{w:one}:t');    # itself, or of a cluster the node that has that key
 
 =head1 DESCRIPTION
 
@@ -55,6 +57,10 @@ sub own_conf   ($self) {''}
 sub companions ($self) { () }
 
 sub url ($self) { 'redis://127.0.0.1:' . $self->port . '/0' }
+
+# the servers of which it is one, and that which has the key
+sub nodes ($self) { [$self] }
+sub node_of ($self, $key) {$self}
 
 sub unix_url ($self) { 'unix:' . $self->socket }
 

@@ -344,12 +344,26 @@ sub remember ($self) {
     return {map { my $dump = $redis->dump($_); defined $dump ? ($_ => [$redis->pttl($_), $dump]) : () } $redis->keys('*')};
 }
 
+# of a cluster slot by slot: nothing more is at once there
 sub forget_since ($self, $then) {
-    my $redis = $self->redis->client;
-    $redis->multi;
-    $redis->flushall;
-    $redis->restore($_ => $then->{$_}[0] > 0 ? $then->{$_}[0] : 0, $then->{$_}[1]) for sort keys %$then;
-    $redis->exec;
+    my $redis   = $self->redis->client;
+    my $cluster = @{$self->redis->nodes} > 1;
+    my %now     = map { $_ => 1 } keys %$then, $cluster ? $redis->keys('*') : ();
+    my %of;
+
+    push @{$of{$cluster && /(\{[^}]+\})/ ? $1 : ''}}, $_ for sort keys %now;
+
+    for my $keys (map { $of{$_} } sort keys %of) {
+        $redis->multi;
+        $redis->flushall if !$cluster;
+
+        for my $key (@$keys) {
+            my ($ttl, $dump) = @{$then->{$key} // []};
+            $dump ? $redis->restore($key => $ttl > 0 ? $ttl : 0, $dump, 'REPLACE') : $redis->del($key);
+        }
+
+        $redis->exec;
+    }
 }
 
 1;

@@ -66,7 +66,7 @@ has port => sub { Test::Lines::Port::free_port() };
 has [qw(t redis)];
 
 # of a cluster, one for each node
-has servers => sub ($self) { $self->redis->can('nodes') ? $self->redis->nodes : [$self->redis] };
+has servers => sub ($self) { $self->redis->nodes };
 has ports   => sub ($self) { [$self->port, map { Test::Lines::Port::free_port() } 2 .. @{$self->servers}] };
 
 sub url ($self) {

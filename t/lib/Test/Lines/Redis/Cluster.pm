@@ -109,7 +109,7 @@ sub client ($self, %options) {
     return Test::Lines::Redis::Cluster::Client->new($self->slots, map { $_->client(%options) } @{$self->nodes});
 }
 
-sub client_at ($self, $key) {
+sub node_of ($self, $key) {
     my $slot = Test::Lines::Redis::Cluster::Client::slot($key);
     my ($i) = grep { $slot < $self->slots->[$_ + 1] } 0 .. 2;
     return $self->nodes->[$i];
@@ -160,6 +160,11 @@ sub AUTOLOAD {
 
     if ($name =~ /^(?:del|unlink|exists|touch)$/ && @args > 1 && !$self->{multi}) {
         return sum0 map { $self->_of($_)->$name($_) } @args;
+    }
+
+    if ($name eq 'mget') {
+        my @values = map { scalar $self->_of($_)->get($_) } @args;
+        return wantarray ? @values : \@values;
     }
 
     if ($name eq 'info') { return $self->_info(@args) }
