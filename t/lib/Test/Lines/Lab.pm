@@ -1,0 +1,308 @@
+package Test::Lines::Lab;
+use Mojo::Base 'Test::Lines::Account', -signatures;
+
+use List::Util qw(max);
+use Mojo::IOLoop;
+use Test::Lines qw(wait_for);
+use Test::Lines::Chaos::Confirms;
+use Test::Lines::Chaos::Requests;
+use Time::HiRes qw(time);
+
+=head1 NAME
+
+Test::Lines::Lab - the laboratory: nodes of Lines and their clients, while Redis fails over
+
+=head1 SYNOPSIS
+
+    my $lab = Test::Lines::Lab->new(t => $t, kind => 'sentinel')->open;
+
+    $lab->through('kill');       # a fault, and what becomes of it; again and again
+    $lab->cut_clients;
+    $lab->close;                 # clients end, and all comes to rest
+
+    is_deeply [$lab->broken], [];
+    print $lab->table;
+
+=head1 DESCRIPTION
+
+Two nodes of Lines with C<< replicas => 1 >> (0: without) before servers of a
+C<kind> (L<Test::Lines::Lab::Sentinel>, L<Test::Lines::Lab::Cluster>), with the
+sandbox as billing. Workspaces request, pay and cancel lines, others make
+included ones, accounts confirm (L<Test::Lines::Chaos>); and of each node it is
+asked without a pause whether it reads and whether its gateway lets through.
+
+=head2 bound
+
+How long both may be missing once the new primary is there: 2 s.
+
+=head2 broken
+
+What may not be, a sentence each. Ask once, after C<close>.
+
+=cut
+
+has kind        => 'sentinel';
+has replicas    => 1;
+has bound       => 2;
+has webhooks    => 1;
+has quarantine  => '1s';
+has agent       => 'daily=6 monthly=6';
+has options     => '';
+has clients     => 8;
+has operations  => 'sweep=500ms retry=500ms due=3s lease=7s absent=1s poll=2s,4s every=5s reconcile=1s budget=1500ms audit=20ms pass=1h';
+has rows        => sub { [] };
+has breaks      => sub { [] };
+has server_options => sub { {} };
+
+has redis => sub ($self) {
+    my $class = 'Test::Lines::Lab::' . ucfirst $self->kind;
+    eval "require $class; 1" or die $@;
+    return $class->new(t => $self->t, name => 'lab', dir => $self->t->dir, server_options => $self->server_options)->start;
+};
+
+sub plans ($self) { $self->SUPER::plans . "lines_plan bulk phone included=100000;\n" }
+
+sub redis_options ($self) { ($self->replicas ? 'replicas=' . $self->replicas . ' wait=500ms ' : '') . $self->options }
+
+=head2 open
+
+Servers, nodes, tenants, and all clients at work.
+
+=cut
+
+sub open ($self) {
+    my $gateway = $self->t->upstream(name => 'gateway', status => 200);
+
+    for (1 .. 2) {
+        my $nginx = $self->nginx(workers => 2, redis_options => $self->redis_options, server => <<"END");
+        location = /gateway { lines_auth workspace; lines_rate_limit rate=1000r/s burst=1000 name=gateway sync=each; return 204; }
+END
+        push @{$self->{nodes}}, $nginx;
+        # a node says so when it hears nothing of servers that are away
+        $nginx->allow(qr/is stuck|gets no answer/);
+    }
+    $self->{workers} = {map { ($_ => 1) } map { $_->pids } @{$self->{nodes}}};
+
+    wait_for(sub { !grep { my $a = $_->get('/_lines/ready'); $a->status != 200 || $a->body =~ /too few replicas|partial/ } @{$self->{nodes}} }, 60, 'ready');
+
+    my @common = (shop => $self, nginxes => $self->{nodes});
+    my $n      = $self->clients;
+    $self->{requests} = Test::Lines::Chaos::Requests->new(@common);
+    $self->{included} = Test::Lines::Chaos::Requests->new(@common);
+    $self->{confirms} = Test::Lines::Chaos::Confirms->new(@common);
+
+    $self->sandbox->webhooks(duplicate => 1, shuffle => 1, delay_ms => 100);
+    $self->sandbox->customer("cus_$_") for 0 .. 5;
+    my @paid     = map { {id => "paid$_", key => $self->workspace("paid$_")} } 0 .. 3;
+    my @included = map { {id => "bulk$_", key => $self->workspace("bulk$_", plan => 'bulk'), body => {channelType => 'phone', phone => undef, email => undef}} } 0 .. 3;
+    my @accounts = map { $self->account("buys$_", customer => "cus_$_", limits => $_ % 2 ? {} : {api_provision_daily => 10_000, api_provision_monthly => 10_000}) } 0 .. 5;
+    $self->numbers(200);
+    for my $account (@accounts) { $account->{tokens} = [map { $self->issue($account) } 1 .. 10] }
+    $self->{accounts} = \@accounts;
+
+    # a second for each of them, of any of the servers
+    $self->{read} = [map { {name => "read$_", key => $self->workspace("probe$_")} } 0 .. 5];
+
+    $self->_probe($_) for map { my $node = $_; map { {node => $node, what => $_, n => 0} } qw(read gateway) } @{$self->{nodes}};
+    $self->{requests}->begin(map { {workspace => $paid[$_ % @paid]} } 1 .. $n);
+    $self->{included}->begin(map { {workspace => $included[$_ % @included]} } 1 .. $n / 2);
+    $self->{confirms}->begin(map { {account => $accounts[$_ % @accounts]} } 1 .. $n);
+
+    wait_for(sub { $self->made > $n && $self->_good_since(0) }, 60, 'clients are served');
+
+    return $self;
+}
+
+sub chaos ($self) { @$self{qw(requests included confirms)} }
+
+# lines that were acknowledged
+sub made ($self) { my $n = 0; $n += @{$_->promised} for $self->chaos; return $n }
+
+# one question after the other, to a node, of tenants in turn; what was answered well when, and what not
+sub _probe ($self, $probe) {
+    push @{$self->{probes}}, $probe;
+    $self->_next($probe);
+}
+
+sub _next ($self, $probe) {
+    return if $self->{over};
+    my $tenant = $self->{read}[$probe->{n}++ % @{$self->{read}}];
+    my $path   = $probe->{what} eq 'read' ? '/api/line-requests?limit=1' : '/gateway';
+    my $began  = time;
+
+    $probe->{node}->get_p($path, $probe->{node}->bearer($tenant->{key}))->then(sub ($answer) {
+        my $ok = $answer->status =~ /^20[04]$/;
+        push @{$probe->{seen}}, [$began, time, $ok, $tenant->{name}];
+        $self->{answers}{$probe->{what}}{$answer->status}++;
+        $self->_break("$probe->{what}: " . $answer->to_string) if !$ok && ($answer->status != 503 || !$answer->header('Retry-After'));
+    })->catch(sub ($error) { $self->_break("$probe->{what}: $error") })->finally(sub {
+        Mojo::IOLoop->timer(0.02 => sub { $self->_next($probe) });
+    });
+    return;
+}
+
+sub _break ($self, $what) { push @{$self->breaks}, $what; return }
+
+# since then each node was asked of each tenant, all was answered well from some instant on, and that was so long ago: the instant
+sub _good_since ($self, $from, $for = 0) {
+    my $back = $from;
+
+    for my $probe (@{$self->{probes}}) {
+        my @seen = grep { $_->[0] >= $from } @{$probe->{seen}} or return;
+        my ($last, %tenants) = (-1);
+        $seen[$_][2] or $last = $_ for 0 .. $#seen;
+        return if $last == $#seen;
+        my @good = @seen[$last + 1 .. $#seen];
+        $tenants{$_->[3]}++ for @good;
+        return if keys %tenants < @{$self->{read}} || $good[-1][1] - $good[0][1] < $for;
+        $back = max $back, $good[0][1] if $last >= 0 || $seen[0][1] > $back;
+    }
+
+    return $back;
+}
+
+=head2 through
+
+    my $row = $lab->through('kill');
+
+One fault: until there is another primary, reads and gateway are back, and all
+servers follow. Returns, and keeps for the table, what it was and how long it
+took.
+
+=cut
+
+sub through ($self, $kind) {
+    my $redis = $self->redis;
+    my $mark  = $redis->mark;
+    my $made  = $self->made;
+    my $began = time;
+    my $fault = $redis->fault($kind);
+    my $done  = time;
+    my $new   = wait_for(sub { $fault->{there}->() }, 60, "$kind: a new primary");
+    my $there = time;
+
+    my $back = eval { wait_for(sub { $self->_good_since($there, 0.5) }, 30, 'reads and the gateway to be back') };
+    my $took = $back ? $back - $there : undef;
+    $self->_break("$kind: reads and gateway were not back for 30 s: " . $self->_missing($there)) if !$back;
+    $self->_break(sprintf '%s: reads and gateway were back after %.2f s: %s', $kind, $took, $self->_missing($there)) if $back && $took > $self->bound;
+
+    # writes as well, in the end
+    my $had = $self->made;
+    eval { wait_for(sub { $self->made > $had + 2 }, 30, 'writes') } or $self->_break("$kind: no write for 30 s");
+    my $wrote = time - $there;
+
+    $fault->{mend}->();
+    $redis->settled;
+
+    my $row = {what => $kind, from => $fault->{old}->name, to => $new->name, began => $began, there => $there, promoted => $there - $done, back => $took,
+        wrote => $wrote, made => $self->made - $made, behind => $redis->behind($mark, $fault->{old})};
+    push @{$self->rows}, $row;
+    return $row;
+}
+
+# who was refused last
+sub _missing ($self, $from) {
+    my %bad;
+    for my $probe (@{$self->{probes}}) {
+        $bad{join ' ', $probe->{node}->name, $probe->{what}, $_->[3]} = sprintf 'until %.2f s', $_->[1] - $from for grep { $_->[0] >= $from && !$_->[2] } @{$probe->{seen}};
+    }
+    return join ', ', map {"$_ $bad{$_}"} sort keys %bad;
+}
+
+=head2 cut_clients
+
+    $lab->cut_clients;
+
+CLIENT KILL: a row without a failover.
+
+=cut
+
+sub cut_clients ($self) {
+    my $began = time;
+    $self->redis->cut_clients;
+    my $cut = time;
+    my $back = eval { wait_for(sub { $self->_good_since($cut, 0.5) }, 30, 'reads and the gateway to be back') };
+    $self->_break('CLIENT KILL: reads and gateway were not back for 30 s') if !$back;
+    $self->_break(sprintf 'CLIENT KILL: reads and gateway were back after %.2f s', $back - $cut) if $back && $back - $cut > $self->bound;
+    push @{$self->rows}, {what => 'CLIENT KILL', began => $began, there => $cut, back => $back && $back - $cut};
+}
+
+=head2 close
+
+Clients end; all that is under way comes to its end.
+
+=cut
+
+sub close ($self) {
+    $self->{over} = 1;
+    $_->end for $self->chaos;
+    $self->redis->settled;
+    return $self;
+}
+
+=head2 lost
+
+What was acknowledged, and is not there: since when, and whose.
+
+=cut
+
+sub lost ($self) { sort { $a->{at} <=> $b->{at} } map { ($_->lost, $_->can('revived') ? $_->revived : ()) } $self->chaos }
+
+# what was acknowledged before a promotion of who had less is nobody's promise
+sub _may_be_lost ($self, $one) { grep { $_->{behind} && $one->{at} < $_->{there} + 5 } @{$self->rows} }
+
+sub broken ($self, %options) {
+    my @broken = @{$self->breaks};
+    my @lost   = $self->lost;
+    $self->{lost} = @lost;
+
+    push @broken, map { 'lost: ' . ($_->{workspace} // $_->{account}{id}) . " $_->{line} " . ($_->{status} // '') . sprintf ' of %.3f', $_->{at} }
+      grep { $self->replicas && !$self->_may_be_lost($_) } @lost;
+
+    # what is decided by absence may take two minutes, and a pass of the auditor
+    my @wrong;
+    eval { wait_for(sub { @wrong = $self->disagreements; !@wrong }, $options{seconds} // 120, 'agreement') } or push @broken, @wrong;
+
+    push @broken, map {"a window is above its limit: $_->{id}"} grep { $self->window($_) > 6 } grep { $_->{id} =~ /[13579]$/ } @{$self->{accounts}};
+    push @broken, map {"a window was above its limit: $_->{used} of $_->{limit}"} @{$self->{confirms}->above};
+    push @broken, map { @{$_->failed} } $self->chaos;
+    push @broken, map {"a key of nobody: $_"} $self->redis->strangers;
+
+    if ($self->replicas) {
+        push @broken, map {"no end: $_"} $self->{confirms}->silent;
+        push @broken, map {"two answers: $_"} @{$self->{confirms}->contradictions};
+    }
+
+    my %now = map { ($_ => 1) } map { $_->pids } @{$self->{nodes}};
+    push @broken, map {"a worker died: $_"} grep { !$now{$_} } sort keys %{$self->{workers}};
+    push @broken, map { $_->complaints } @{$self->{nodes}};
+
+    return @broken;
+}
+
+=head2 table
+
+What happened, a line each.
+
+=cut
+
+sub table ($self) {
+    my $start = @{$self->rows} ? $self->rows->[0]{began} : 0;
+    my $text  = sprintf "%8s  %-12s %-16s %9s %9s %9s %7s %7s\n", 'at', 'what', 'of', 'promoted', 'back', 'written', 'lines', 'behind';
+
+    for my $row (@{$self->rows}) {
+        $text .= sprintf "%8.1f  %-12s %-16s %9s %9s %9s %7s %7s\n", $row->{began} - $start, $row->{what},
+          $row->{to} ? "$row->{from} > $row->{to}" : $row->{of} // '', (map { defined $row->{$_} ? sprintf '%.2f s', $row->{$_} : '' } qw(promoted back wrote)),
+          $row->{made} // '', $row->{behind} || '';
+    }
+
+    my %all;
+    for my $answers ($self->{answers}, map { $_->answers } $self->chaos) {
+        for my $what (keys %$answers) { $all{$what}{$_} += $answers->{$what}{$_} for keys %{$answers->{$what}} }
+    }
+    for my $what (sort keys %all) { $text .= "$what: " . join(', ', map {"$_ $all{$what}{$_}"} sort keys %{$all{$what}}) . "\n" }
+
+    return $text . sprintf "%d acknowledged, %s lost; worst time back %.2f s\n", $self->made, $self->{lost} // '?', max 0, map { $_->{back} // 30 } @{$self->rows};
+}
+
+1;
