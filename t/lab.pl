@@ -1,6 +1,6 @@
 # The laboratory: Redis fails over, again and again, in all ways that there are, while clients go on; then it is judged: make lab.
 #
-#   perl t/lab.pl [--kind sentinel|cluster] [--failovers 20] [--seed N] [--replicas 1]
+#   perl t/lab.pl [--kind sentinel|cluster] [--failovers 20] [--seed N] [--replicas 1] [--slots 16384] [--faults kill,hang] [--options 'silence=2s']
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -10,9 +10,9 @@ use Test::More;
 use Test::Lines;
 use Test::Lines::Lab;
 
-my %is = (kind => 'sentinel', failovers => 20, seed => time ^ $$, replicas => 1, faults => '', options => '');
-GetOptions(\%is, 'kind=s', 'failovers=i', 'seed=i', 'replicas=i', 'faults=s', 'options=s') && $is{kind} =~ /^(?:sentinel|cluster)$/
-  or die "usage: lab.pl [--kind sentinel|cluster] [--failovers N] [--seed N] [--replicas N] [--faults KIND,...] [--options 'silence=2s']\n";
+my %is = (kind => 'sentinel', failovers => 20, seed => time ^ $$, replicas => 1, slots => 16384, faults => '', options => '');
+GetOptions(\%is, 'kind=s', 'failovers=i', 'seed=i', 'replicas=i', 'slots=i', 'faults=s', 'options=s') && $is{kind} =~ /^(?:sentinel|cluster)$/
+  or die "usage: lab.pl [--kind sentinel|cluster] [--failovers N] [--seed N] [--replicas N] [--slots N] [--faults KIND,...] [--options 'silence=2s']\n";
 
 my ($kind, $failovers, $seed, $replicas) = @is{qw(kind failovers seed replicas)};
 srand $seed;
@@ -33,7 +33,7 @@ for my $n (1 .. $failovers) {
     diag sprintf '%d of %d: %s, promoted after %.2f s, back after %s s', $n, $failovers, $row->{what}, $row->{promoted}, defined $row->{back} ? sprintf '%.2f', $row->{back} : 'more than 30';
 }
 
-$lab->redis->can('reshard') && $lab->reshard;
+$lab->reshard($is{slots}) if $kind eq 'cluster' && $is{slots};
 $lab->close;
 
 my @broken = $lab->broken;

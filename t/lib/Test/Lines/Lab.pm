@@ -48,7 +48,7 @@ has webhooks    => 1;
 has quarantine  => '1s';
 has agent       => 'daily=6 monthly=6';
 has options     => '';
-has clients     => 8;
+has clients     => 4;
 has operations  => 'sweep=500ms retry=500ms due=3s lease=7s absent=1s poll=2s,4s every=5s reconcile=1s budget=1500ms audit=20ms pass=1h';
 has rows        => sub { [] };
 has breaks      => sub { [] };
@@ -136,7 +136,7 @@ sub _next ($self, $probe) {
         $self->{answers}{$probe->{what}}{$answer->status}++;
         $self->_break("$probe->{what}: " . $answer->to_string) if !$ok && ($answer->status != 503 || !$answer->header('Retry-After'));
     })->catch(sub ($error) { $self->_break("$probe->{what}: $error") })->finally(sub {
-        Mojo::IOLoop->timer(0.02 => sub { $self->_next($probe) });
+        Mojo::IOLoop->timer(0.03 => sub { $self->_next($probe) });
     });
     return;
 }
@@ -194,7 +194,7 @@ sub through ($self, $kind) {
     $fault->{mend}->();
     $redis->settled;
 
-    my $row = {what => $kind, from => $fault->{old}->name, to => $new->name, began => $began, there => $there, promoted => $there - $done, back => $took,
+    my $row = {what => $kind, from => $fault->{old}->name, to => $new->name, began => $began, there => $there, ended => time, promoted => $there - $done, back => $took,
         wrote => $wrote, made => $self->made - $made, behind => $redis->behind($mark, $fault->{old})};
     push @{$self->rows}, $row;
     return $row;
@@ -227,6 +227,26 @@ sub cut_clients ($self) {
     push @{$self->rows}, {what => 'CLIENT KILL', began => $began, there => $cut, back => $back && $back - $cut};
 }
 
+=head2 reshard
+
+    $lab->reshard(16384);
+
+Of a cluster: so many slots move while clients go on, the first time each primary's to the next one.
+
+=cut
+
+sub reshard ($self, $slots) {
+    my $began = time;
+    my $made  = $self->made;
+    my $moved = $self->redis->reshard($slots);
+    my $done  = time;
+    my $back  = eval { wait_for(sub { $self->_good_since($done, 0.5) }, 30, 'reads and the gateway') };
+    $self->_break("reshard: reads and gateway were not back for 30 s: " . $self->_missing($done)) if !$back;
+    $self->redis->settled;
+    push @{$self->rows}, {what => 'reshard', of => "$moved slots", began => $began, there => $done, ended => time, promoted => $done - $began, back => $back && $back - $done, made => $self->made - $made};
+    return $self->rows->[-1];
+}
+
 =head2 close
 
 Clients end; all that is under way comes to its end.
@@ -248,8 +268,8 @@ What was acknowledged, and is not there: since when, and whose.
 
 sub lost ($self) { sort { $a->{at} <=> $b->{at} } map { ($_->lost, $_->can('revived') ? $_->revived : ()) } $self->chaos }
 
-# what was acknowledged before a promotion of who had less is nobody's promise
-sub _may_be_lost ($self, $one) { grep { $_->{behind} && $one->{at} < $_->{there} + 5 } @{$self->rows} }
+# what another replica alone acknowledged than the one that was promoted is nobody's promise; a moment before: the replica was late
+sub _may_be_lost ($self, $one) { grep { $_->{behind} && $one->{at} > $_->{began} - 1 && $one->{at} < $_->{ended} } @{$self->rows} }
 
 sub broken ($self, %options) {
     my @broken = @{$self->breaks};

@@ -49,7 +49,7 @@ sentinel sentinel-pass "$of->{sentinel}"
 sentinel monitor lab 127.0.0.1 $to->[0] 2
 sentinel auth-user lab sentinel
 sentinel auth-pass lab "$of->{sentinel}"
-sentinel down-after-milliseconds lab 500
+sentinel down-after-milliseconds lab @{[$self->down]}
 sentinel failover-timeout lab 4000
 sentinel parallel-syncs lab 2
 END
@@ -107,7 +107,7 @@ sub settled ($self) {
             my $primary = $self->primary;
             $why = 'roles: ' . join ' ', map { $self->role($_) } @{$self->nodes};
             return 1 == (grep { $self->role($_) eq 'master' } @{$self->nodes}) && $self->role($primary) eq 'master';
-        }, 60, 'all to follow');
+        }, 120, 'all to follow');
         1;
     } or die "$@ ($why)\n";
 }

@@ -51,6 +51,9 @@ has nodes    => sub { [] };
 has 'way';
 has server_options => sub { {} };
 
+# how long one is silent before it counts as dead, ms
+has down => sub { 500 * ($ENV{LINES_SLOW} || 1) };
+
 my @passwords = (lines => 'of lines', replica => 'of replicas', sentinel => 'of Sentinels');
 our %PASSWORD = @passwords;
 
@@ -89,6 +92,8 @@ sub node ($self, $i, $tls_port, $more) {
     my $node = $self->t->redis(user => 'test', password => 'of the test', %{$self->server_options}, conf => $self->tls_conf($tls_port) . <<"END" . $more, start => 0);
 bind-source-addr @{[$self->address($i)]}
 repl-diskless-sync-delay 0
+# who is killed loses nothing by it; a disk that others use too is no part of this
+appendfsync no
 user lines on ">$PASSWORD{lines}" ~lines:* &lines* &__redis__:* +\@read +\@write +\@scripting +\@pubsub +time +ping +select +role +info +config|get +wait +client +cluster|info +cluster|shards +cluster|slots +asking
 user replica on ">$PASSWORD{replica}" +psync +replconf +ping
 user sentinel on ">$PASSWORD{sentinel}" allchannels +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info +client|setname +client|kill +script|kill
@@ -142,8 +147,7 @@ All kinds of faults there are.
 
 sub kinds ($self) {qw(failover kill hang cut drop split slow old)}
 
-sub fault ($self, $kind) {
-    my $old = $self->victim;
+sub fault ($self, $kind, $old = $self->victim) {
     my $i   = $old->{index};
     my %fault = (what => $kind, old => $old, there => $self->other_than($old), mend => sub { });
 
