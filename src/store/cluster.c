@@ -249,7 +249,10 @@ cluster_timer_handler(ngx_event_t *ev)
 }
 
 
-/* flag: each slot has a node that serves */
+/*
+ * Flag: each slot has a node that serves.  One that is silent keeps its
+ * connection, but another one may have been promoted meanwhile.
+ */
 
 static ngx_uint_t
 cluster_whole(lines_cluster_t *cluster)
@@ -264,7 +267,9 @@ cluster_whole(lines_cluster_t *cluster)
 
     while ((node = lines_redis_next(cluster->redis, node))) {
 
-        if (node->nslots && !cluster_serves(node)) {
+        if (node->nslots
+            && (!cluster_serves(node) || lines_redis_silent(node)))
+        {
             return 0;
         }
     }

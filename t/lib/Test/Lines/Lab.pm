@@ -238,7 +238,8 @@ Of a cluster: so many slots move while clients go on, the first time each primar
 sub reshard ($self, $slots) {
     my $began = time;
     my $made  = $self->made;
-    my $moved = $self->redis->reshard($slots);
+    my ($moved, $said) = $self->redis->reshard($slots);
+    Test::More::diag(sprintf '%d slots moved in %.1f s: %s', $moved, time - $began, $said);
     my $done  = time;
     my $back  = eval { wait_for(sub { $self->_good_since($done, 0.5) }, 30, 'reads and the gateway') };
     $self->_break("reshard: reads and gateway were not back for 30 s: " . $self->_missing($done)) if !$back;

@@ -3,6 +3,7 @@ use Mojo::Base 'Test::Lines::Lab::Servers', -signatures;
 
 use List::Util qw(first uniq);
 use Mojo::File qw(path);
+use Mojo::JSON qw(decode_json encode_json);
 use Mojo::Util qw(sha1_sum);
 use Redis;
 use Test::Lines qw(wait_for);
@@ -142,54 +143,61 @@ sub behind ($self, @) {0}
 =head2 reshard
 
     $servers->reshard;
-    $servers->reshard(1000);
+    $servers->reshard(300);
 
-Moves slots, one by one, each primary's to the next one, in a process of its
-own; waits for its end.
+Moves all slots, or so many (those that have keys first), one by one: each
+primary's to the next one, in a process of its own. One primary after the other
+takes what it gets, as redis-cli has it: several that take slots at once may
+choose the same epoch, and servers then differ for good about whose a slot is.
 
 =cut
 
 sub reshard ($self, $count = 16384) {
     my @primaries = $self->primaries;
     my $map       = $self->_map;
-    my %place     = map { ($primaries[$_]{id} => $_) } 0 .. $#primaries;
-    # in turn of each, so that all are at it
-    my @of = map { [] } @primaries;
-    push @{$of[$place{$map->[$_]{id}}]}, $_ for 0 .. 16383;
-    my @moves;
-    for (my $i = 0; @moves < $count && grep { @$_ > $i } @of; $i++) {
-        for my $p (grep { @{$of[$_]} > $i } 0 .. $#of) { push @moves, [$of[$p][$i], $p, ($p + 1) % @primaries] if @moves < $count }
+    my %used      = map { (Test::Lines::Redis::Cluster::Client::slot($_) => 1) } $count < 16384 ? $self->client->keys('*') : ();
+    my @slots     = sort { ($used{$b} // 0) <=> ($used{$a} // 0) || $a <=> $b } 0 .. 16383;
+    my $moved     = 0;
+    my $said      = '';
+
+    for my $p (0 .. $#primaries) {
+        my @mine = grep { $map->[$_] == $primaries[$p] } @slots;
+        splice @mine, int $count / @primaries if $count < 16384;
+        $moved += @mine;
+
+        my $file = $self->t->file('reshard.json', encode_json({
+            slots => \@mine,
+            nodes => [map { {socket => $_->socket, id => $_->{id}, port => $_->{tls_port}} } @primaries[map { ($p + $_) % @primaries } 0 .. $#primaries]]
+        }));
+        my $process = $self->t->spawn("reshard$p-$moved" => [$^X, (map {"-I$_"} @INC), '-MTest::Lines::Lab::Cluster', '-e', 'Test::Lines::Lab::Cluster->move(@ARGV)', $file]);
+        wait_for(sub { !$process->alive }, 900, 'slots to move');
+        die 'slots did not move: ' . $process->output if $process->status;
+        $said .= $process->output;
+        $self->settled;
     }
 
-    my $file = $self->t->file('reshard.json', Mojo::JSON::encode_json({
-        moves => \@moves,
-        nodes => [map { {socket => $_->socket, id => $_->{id}, port => $_->{tls_port}} } @primaries]
-    }));
-    my $process = $self->t->spawn(reshard => [$^X, (map {"-I$_"} @INC), '-MTest::Lines::Lab::Cluster', '-e', 'Test::Lines::Lab::Cluster->move(@ARGV)', $file]);
-    wait_for(sub { !$process->alive }, 900, 'slots to move');
-    die 'slots did not move: ' . $process->output if $process->status;
-    return scalar @moves;
+    return ($moved, $said =~ s/\n(?=.)/, /gr);
 }
 
-# as redis-cli --cluster reshard does
+# from the first to the second, as redis-cli --cluster reshard does
 sub move ($class, $file) {
-    my $told    = Mojo::JSON::decode_json(path($file)->slurp);
+    my $told    = decode_json(path($file)->slurp);
     my @nodes   = @{$told->{nodes}};
     my @clients = map { Redis->new(sock => $_->{socket}, username => 'test', password => 'of the test', encoding => undef) } @nodes;
-    my $moved   = 0;
+    my ($from, $to) = @clients;
+    my $keys = 0;
 
-    for my $move (@{$told->{moves}}) {
-        my ($slot, $from, $to) = @$move;
-        $clients[$to]->cluster('SETSLOT', $slot, 'IMPORTING', $nodes[$from]{id});
-        $clients[$from]->cluster('SETSLOT', $slot, 'MIGRATING', $nodes[$to]{id});
-        while (my @keys = $clients[$from]->cluster('GETKEYSINSLOT', $slot, 20)) {
-            $clients[$from]->migrate('127.0.0.1', $nodes[$to]{port}, '', 0, 5000, 'AUTH2', 'test', 'of the test', 'KEYS', @keys);
-            $moved += @keys;
+    for my $slot (@{$told->{slots}}) {
+        $to->cluster('SETSLOT', $slot, 'IMPORTING', $nodes[0]{id});
+        $from->cluster('SETSLOT', $slot, 'MIGRATING', $nodes[1]{id});
+        while (my @keys = $from->cluster('GETKEYSINSLOT', $slot, 20)) {
+            $from->migrate('127.0.0.1', $nodes[1]{port}, '', 0, 5000, 'AUTH2', 'test', 'of the test', 'KEYS', @keys);
+            $keys += @keys;
         }
-        $clients[$_]->cluster('SETSLOT', $slot, 'NODE', $nodes[$to]{id}) for $to, $from, grep { $_ != $to && $_ != $from } 0 .. $#nodes;
+        $_->cluster('SETSLOT', $slot, 'NODE', $nodes[1]{id}) for $to, $from, @clients[2 .. $#clients];
     }
 
-    print scalar @{$told->{moves}}, " slots and $moved keys moved\n";
+    print "$keys keys moved\n";
 }
 
 package Test::Lines::Lab::Cluster::Client;
