@@ -23,7 +23,7 @@ my $t   = Test::Lines->new(name => 'lab', timeout => 600 + 60 * $failovers);
 my $lab = Test::Lines::Lab->new(t => $t, kind => $kind, replicas => $replicas, options => $is{options})->open;
 
 # each kind before any comes again
-my @kinds = $is{faults} ? split /,/, $is{faults} : $lab->redis->kinds;
+my @kinds = $is{faults} ? split /,/, $is{faults} : ($lab->redis->kinds, $replicas ? () : 'past');
 my @due;
 push @due, shuffle @kinds while @due < $failovers;
 
@@ -38,6 +38,8 @@ $lab->close;
 
 my @broken = $lab->broken;
 is_deeply \@broken, [], 'nothing is broken';
+diag $_ for @broken;
+ok $replicas || $lab->lost, 'without replicas= something was lost' unless $is{faults};
 print $lab->table;
 print "SEED=$seed KIND=$kind FAILOVERS=$failovers: ", (@broken ? scalar(@broken) . ' breaks' : 'nothing is broken'), "\n";
 

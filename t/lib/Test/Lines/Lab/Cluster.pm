@@ -179,25 +179,46 @@ sub reshard ($self, $count = 16384) {
     return ($moved, $said =~ s/\n(?=.)/, /gr);
 }
 
-# from the first to the second, as redis-cli --cluster reshard does
+# from the first to the second, as redis-cli --cluster reshard does; of empty ones many at a time
 sub move ($class, $file) {
     my $told    = decode_json(path($file)->slurp);
     my @nodes   = @{$told->{nodes}};
     my @clients = map { Redis->new(sock => $_->{socket}, username => 'test', password => 'of the test', encoding => undef) } @nodes;
     my ($from, $to) = @clients;
     my $keys = 0;
+    my $all  = sub ($client, $each, @slots) {
+        my @replies;
+        $client->cluster($each->($_), sub ($reply, $error) { die "$error\n" if defined $error; push @replies, $reply }) for @slots;
+        $client->wait_all_responses;
+        return @replies;
+    };
 
-    for my $slot (@{$told->{slots}}) {
-        $to->cluster('SETSLOT', $slot, 'IMPORTING', $nodes[0]{id});
-        $from->cluster('SETSLOT', $slot, 'MIGRATING', $nodes[1]{id});
-        while (my @keys = $from->cluster('GETKEYSINSLOT', $slot, 20)) {
-            $from->migrate('127.0.0.1', $nodes[1]{port}, '', 0, 5000, 'AUTH2', 'test', 'of the test', 'KEYS', @keys);
+    my @slots = @{$told->{slots}};
+    my @full  = $all->($from, sub ($slot) { ('COUNTKEYSINSLOT', $slot) }, @slots);
+    my @groups;
+
+    for my $i (0 .. $#slots) {
+        if ($full[$i] || !@groups || $full[$i - 1] || @{$groups[-1]} == 64) { push @groups, [$slots[$i]] }
+        else                                                                { push @{$groups[-1]}, $slots[$i] }
+    }
+
+    for my $group (@groups) {
+        $all->($to,   sub ($slot) { ('SETSLOT', $slot, 'IMPORTING', $nodes[0]{id}) }, @$group);
+        $all->($from, sub ($slot) { ('SETSLOT', $slot, 'MIGRATING', $nodes[1]{id}) }, @$group);
+        while (my @keys = map {@$_} $all->($from, sub ($slot) { ('GETKEYSINSLOT', $slot, 20) }, @$group)) {
+            $from->migrate('127.0.0.1', $nodes[1]{port}, '', 0, 5000, 'AUTH2', 'test', 'of the test', 'KEYS', @$_) for $class->_by_slot(@keys);
             $keys += @keys;
         }
-        $_->cluster('SETSLOT', $slot, 'NODE', $nodes[1]{id}) for $to, $from, @clients[2 .. $#clients];
+        $all->($_, sub ($slot) { ('SETSLOT', $slot, 'NODE', $nodes[1]{id}) }, @$group) for $to, $from, @clients[2 .. $#clients];
     }
 
     print "$keys keys moved\n";
+}
+
+sub _by_slot ($class, @keys) {
+    my %of;
+    push @{$of{Test::Lines::Redis::Cluster::Client::slot($_)}}, $_ for @keys;
+    return values %of;
 }
 
 package Test::Lines::Lab::Cluster::Client;

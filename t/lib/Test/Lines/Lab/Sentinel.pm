@@ -18,7 +18,7 @@ has sentinels => sub { [] };
 sub url ($self) { 'rediss+sentinel://' . join(',', map {"127.0.0.1:$_->{tls_port}"} @{$self->sentinels}) . '/lab' }
 
 sub options ($self) {
-    my $file = $self->t->file('lab-sentinel.password', $Test::Lines::Lab::Servers::PASSWORD{lines});
+    my $file = $self->t->file($self->name . '-sentinel.password', $Test::Lines::Lab::Servers::PASSWORD{lines});
     return $self->SUPER::options . " sentinel_user=lines sentinel_password_file=$file";
 }
 
@@ -60,6 +60,8 @@ END
     $self->settled;
     return $self;
 }
+
+sub servers ($self) { @{$self->sentinels}, $self->SUPER::servers }
 
 sub _says ($self, $sentinel) { my %of = $sentinel->cli('SENTINEL', 'MASTER', 'lab'); return \%of }
 

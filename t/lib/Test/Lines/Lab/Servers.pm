@@ -33,6 +33,7 @@ ends it (C<mend>).
     split       the other servers, and Sentinels, are parted from it: nginx is not
     slow        what its replicas hear is late, and then it is killed
     old         kill -9; it comes back as a primary with the data of some time before
+    past        the same, at once: nobody else is promoted, and all follow it
 
 =head2 settled
 
@@ -58,17 +59,18 @@ my @passwords = (lines => 'of lines', replica => 'of replicas', sentinel => 'of 
 our %PASSWORD = @passwords;
 
 has tls => sub ($self) {
-    my $tls  = Test::Lines::Tls->new(t => $self->t)->ca('lab-ca');
+    my $name = $self->name;
+    my $tls  = Test::Lines::Tls->new(t => $self->t)->ca("$name-ca");
     return {
-        ca     => $tls->file('lab-ca.pem'),
-        server => $tls->certificate('lab-ca', 'lab-server', 'IP:127.0.0.1'),
-        client => $tls->certificate('lab-ca', 'lab-client', 'lines')
+        ca     => $tls->file("$name-ca.pem"),
+        server => $tls->certificate("$name-ca", "$name-server", 'IP:127.0.0.1'),
+        client => $tls->certificate("$name-ca", "$name-client", 'lines')
     };
 };
 
 sub options ($self) {
     my $tls  = $self->tls;
-    my $file = $self->t->file('lab.password', $PASSWORD{lines});
+    my $file = $self->t->file($self->name . '.password', $PASSWORD{lines});
 
     return "user=lines password_file=$file cacert=$tls->{ca} cert=$tls->{client}{cert} key=$tls->{client}{key}";
 }
@@ -135,8 +137,8 @@ sub put_back ($self, $node, $copy) {
     system('mv', $copy, $self->data($node)) == 0 or die "mv: $?";
 }
 
-# all of them, in the reverse order
-sub stop ($self, @) { return 0 }
+# all processes
+sub servers ($self) { @{$self->nodes}, $self->way }
 sub alive ($self) { scalar grep { $_->alive } @{$self->nodes} }
 
 =head2 kinds
@@ -146,6 +148,9 @@ All kinds of faults there are.
 =cut
 
 sub kinds ($self) {qw(failover kill hang cut drop split slow old)}
+
+# of replicas when a primary is slow, ms
+has late => 60;
 
 sub fault ($self, $kind, $old = $self->victim) {
     my $i   = $old->{index};
@@ -166,12 +171,20 @@ sub fault ($self, $kind, $old = $self->victim) {
     elsif ($kind eq 'cut' || $kind eq 'drop') { $part->({to => $self->ways_of($old), do => $kind}, {from => [$self->address($i)], do => $kind}) }
     elsif ($kind eq 'split') { $part->({to => $self->ways_of($old), from => \@others, do => 'drop'}, {from => [$self->address($i)], do => 'drop'}) }
     else {
-        my $copy = $kind eq 'old' && $self->remember($old);
-        $part->({to => $self->ways_of($old), from => [grep { $_ ne '127.0.0.2' } @others], do => 'delay', ms => 60, answers => 1}) if $kind eq 'slow';
-        $self->t->wait_for($self->soon(1), 5, 'a second') if $kind =~ /^(?:slow|old)$/;
+        my $copy = $kind =~ /^(?:old|past)$/ && $self->remember($old);
+        $part->({to => $self->ways_of($old), from => [grep { $_ ne '127.0.0.2' } @others], do => 'delay', ms => $self->late, answers => 1}) if $kind eq 'slow';
+        $self->t->wait_for($self->soon(1), 5, 'a second') if $kind =~ /^(?:slow|old|past)$/;
         $self->crash($old);
         $self->way->rules;
-        $fault{mend} = sub { $self->put_back($old, $copy) if $copy; $self->back($old) };
+        my $back = sub { $self->put_back($old, $copy) if $copy; $self->back($old) };
+        $fault{mend} = $back if $kind ne 'past';
+        if ($kind eq 'past') {
+            # Sentinels, or the others of a cluster, may promote another one all the same
+            my $other = $fault{there};
+            $fault{again} = 1;
+            $back->();
+            $fault{there} = sub { $self->role($old) eq 'master' ? $old : $other->() };
+        }
     }
 
     return \%fault;
