@@ -128,7 +128,7 @@ sub go_on ($self, %options) {
 
     my ($had, $now) = ($self->made, time);
     $self->{over} = 0;
-    $self->_next($_) for @{$self->{probes}};
+    $_->{asked} = [], $self->_ask($_) for @{$self->{probes}};
     $self->{$_}->begin(@{$self->{clients}{$_}}) for qw(requests included confirms);
     wait_for(sub { $self->made > $had + 4 && $self->_good_since($now) }, 60, 'clients are served');
 
@@ -140,39 +140,46 @@ sub chaos ($self) { @$self{qw(requests included confirms)} }
 # lines that were acknowledged
 sub made ($self) { my $n = 0; $n += @{$_->promised} for $self->chaos; return $n }
 
-# one question after the other, to a node, of tenants in turn; what was answered well when, and what not
-sub _next ($self, $probe) {
+# a question each tenth of a second, to a node, of tenants in turn, whether the ones before are answered or not
+sub _ask ($self, $probe) {
     return if $self->{over};
+    Mojo::IOLoop->timer(0.1 => sub { $self->_ask($probe) });
+
     my $tenant = $self->{read}[$probe->{n}++ % @{$self->{read}}];
     my $path   = $probe->{what} eq 'read' ? '/api/line-requests?limit=1' : '/gateway';
-    my $began  = time;
+    my $one    = {began => time, tenant => $tenant->{name}};
+    push @{$probe->{asked}}, $one;
 
     $probe->{node}->get_p($path, $probe->{node}->bearer($tenant->{key}))->then(sub ($answer) {
-        my $ok = $answer->status =~ /^20[04]$/;
-        push @{$probe->{seen}}, [$began, time, $ok, $tenant->{name}];
+        @$one{qw(ended ok)} = (time, $answer->status =~ /^20[04]$/ ? 1 : 0);
         $self->{answers}{$probe->{what}}{$answer->status}++;
-        $self->_break("$probe->{what}: " . $answer->to_string) if !$ok && ($answer->status != 503 || !$answer->header('Retry-After'));
-    })->catch(sub ($error) { $self->_break("$probe->{what}: $error") })->finally(sub {
-        Mojo::IOLoop->timer(0.03 => sub { $self->_next($probe) });
-    });
+        $self->_break("$probe->{what}: " . $answer->to_string) if !$one->{ok} && ($answer->status != 503 || !$answer->header('Retry-After'));
+    })->catch(sub ($error) { $self->_break("$probe->{what}: $error") });
     return;
 }
 
 sub _break ($self, $what) { push @{$self->breaks}, $what; return }
 
-# since then each node was asked of each tenant, all was answered well from some instant on, and that was so long ago: the instant
+sub _forget ($self) {
+    $_->{asked} = [grep { !$_->{ended} } @{$_->{asked}}] for @{$self->{probes}};
+    return time;
+}
+
+# when all that was asked from some instant on was answered well, of each node and each tenant, and that since so long: the instant
 sub _good_since ($self, $from, $for = 0) {
     my $back = $from;
 
     for my $probe (@{$self->{probes}}) {
-        my @seen = grep { $_->[0] >= $from } @{$probe->{seen}} or return;
-        my ($last, %tenants) = (-1);
-        $seen[$_][2] or $last = $_ for 0 .. $#seen;
-        return if $last == $#seen;
-        my @good = @seen[$last + 1 .. $#seen];
-        $tenants{$_->[3]}++ for @good;
-        return if keys %tenants < @{$self->{read}} || $good[-1][1] - $good[0][1] < $for;
-        $back = max $back, $good[0][1] if $last >= 0 || $seen[0][1] > $back;
+        my @asked = grep { $_->{began} >= $from } @{$probe->{asked}};
+        pop @asked while @asked && !$asked[-1]{ended};
+        return if !@asked || grep { !$_->{ended} } @asked;
+
+        my ($bad, %tenants) = -1;
+        $asked[$_]{ok} or $bad = $_ for 0 .. $#asked;
+        my @good = @asked[$bad + 1 .. $#asked] or return;
+        $tenants{$_->{tenant}}++ for @good;
+        return if keys %tenants < @{$self->{read}} || $good[-1]{began} - $good[0]{began} < $for;
+        $back = max $back, $good[0]{ended};
     }
 
     return $back;
@@ -192,7 +199,7 @@ sub through ($self, $kind) {
     my $redis = $self->redis;
     my $mark  = $redis->mark;
     my $made  = $self->made;
-    my $began = time;
+    my $began = $self->_forget;
     my $fault = $redis->fault($kind);
     my $done  = time;
     my $new   = wait_for(sub { $fault->{there}->() }, 60, "$kind: a new primary");
@@ -217,13 +224,16 @@ sub through ($self, $kind) {
     return $row;
 }
 
-# who was refused last
+# who was refused, and what took longest
 sub _missing ($self, $from) {
-    my %bad;
+    my @said;
     for my $probe (@{$self->{probes}}) {
-        $bad{join ' ', $probe->{node}->name, $probe->{what}, $_->[3]} = sprintf 'until %.2f s', $_->[1] - $from for grep { $_->[0] >= $from && !$_->[2] } @{$probe->{seen}};
+        my @asked = grep { $_->{began} >= $from && $_->{ended} } @{$probe->{asked}};
+        my ($bad) = reverse grep { !$_->{ok} } @asked;
+        push @said, sprintf '%s, %s%s: the slowest took %.2f s', $probe->{node}->name, $probe->{what},
+          $bad ? sprintf(' of %s refused until %.2f s', $bad->{tenant}, $bad->{ended} - $from) : '', max 0, map { $_->{ended} - $_->{began} } @asked;
     }
-    return join ', ', map {"$_ $bad{$_}"} sort keys %bad;
+    return join '; ', @said;
 }
 
 =head2 cut_clients
@@ -235,7 +245,7 @@ CLIENT KILL: a row without a failover.
 =cut
 
 sub cut_clients ($self) {
-    my $began = time;
+    my $began = $self->_forget;
     $self->redis->cut_clients;
     my $cut = time;
     my $back = eval { wait_for(sub { $self->_good_since($cut, 0.5) }, 30, 'reads and the gateway to be back') };
@@ -257,7 +267,7 @@ sub reshard ($self, $slots) {
     my $made  = $self->made;
     my ($moved, $said) = $self->redis->reshard($slots);
     Test::More::diag(sprintf '%d slots moved in %.1f s: %s', $moved, time - $began, $said);
-    my $done  = time;
+    my $done  = $self->_forget;
     my $back  = eval { wait_for(sub { $self->_good_since($done, 0.5) }, 30, 'reads and the gateway') };
     $self->_break("reshard: reads and gateway were not back for 30 s: " . $self->_missing($done)) if !$back;
     $self->redis->settled;
