@@ -84,10 +84,12 @@ tls-cert-file $tls->{server}{cert}
 tls-key-file $tls->{server}{key}
 tls-ca-cert-file $tls->{ca}
 tls-replication yes
-user default off
+user default off ~* &* +\@all
 user test on ">of the test" ~* &* +\@all
 END
 }
+
+# The default user, who cannot come, keeps his rights: see conf/redis.conf
 
 # a server, behind its way; more lines of its configuration
 sub node ($self, $i, $tls_port, $more) {
