@@ -21,7 +21,7 @@ my %common = (t => $t, bound => 6 * $t->slow, crowd => 2);
 my $lab = Test::Lines::Lab->new(%common, kind => 'sentinel')->open;
 
 subtest 'behind Sentinel' => sub {
-    for my $kind (qw(kill split)) {
+    for my $kind (qw(kill failover)) {
         ok $lab->through($kind)->{to}, "$kind: another primary";
     }
     $lab->close;
@@ -48,7 +48,7 @@ $lab->end;
 subtest 'a cluster' => sub {
     my $lab = Test::Lines::Lab->new(%common, kind => 'cluster')->open;
     ok $lab->through('hang')->{to}, 'hang: another primary';
-    $lab->reshard(90);
+    $lab->reshard(45);
     $lab->close;
     is_deeply [$lab->broken], [], 'nothing is broken';
     diag $lab->table;

@@ -33,7 +33,7 @@ asked without a pause whether it reads and whether its gateway lets through.
 
 =head2 bound
 
-How long both may be missing once the new primary is there: 2 s.
+How long both may be missing once the new primary is there: 2 s, times C<slow>.
 
 =head2 broken
 
@@ -43,7 +43,7 @@ What may not be, a sentence each. Ask once, after C<close>.
 
 has kind        => 'sentinel';
 has replicas    => 1;
-has bound       => 2;
+has bound       => sub ($self) { 2 * $self->t->slow };
 has webhooks    => 1;
 has quarantine  => '1s';
 has agent       => 'daily=6 monthly=6';
@@ -219,7 +219,7 @@ sub through ($self, $kind) {
     $redis->settled;
 
     my $row = {what => $kind, from => $fault->{old}->name, to => $new->name, began => $began, there => $there, ended => time, promoted => $there - $done, back => $took,
-        wrote => $wrote, made => $self->made - $made, behind => $redis->behind($mark, $fault->{old})};
+        wrote => $wrote, made => $self->made - $made, behind => $fault->{again} ? 0 : $redis->behind($mark, $fault->{old})};
     push @{$self->rows}, $row;
     return $row;
 }

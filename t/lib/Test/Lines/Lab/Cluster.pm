@@ -94,7 +94,7 @@ sub other_than ($self, $old) {
     return sub { $self->role($new) eq 'master' && ($self->ask($new, 'CLUSTER INFO') // '') =~ /cluster_state:ok/ ? $new : undef };
 }
 
-sub back ($self, $node) { $node->start }
+sub back ($self, $node, @) { $node->start }
 
 sub settled ($self) {
     my $why = '';

@@ -87,9 +87,10 @@ sub other_than ($self, $old) {
     return sub { (grep { $_ != $old && $self->role($_) eq 'master' } $self->awake)[0] };
 }
 
-# comes back as it was configured once: a primary that nobody follows
-sub back ($self, $node) {
-    $node->conf($node->conf =~ s/^replicaof .*\n//mr) if !$self->{first}{$node}++;
+# of the primary that there is; or as it was configured once: as a primary that nobody follows, which Sentinels see to after 10 s or so
+sub back ($self, $node, $primary) {
+    my $of = $primary ? '' : 'replicaof 127.0.0.1 ' . $self->way->ports->[$self->primary->{index}] . "\n";
+    $node->conf($node->conf =~ s/^replicaof .*\n//mr . $of);
     $node->start;
 }
 

@@ -26,7 +26,7 @@ and C<new>, functions: whether there is another primary (C<there>), and what
 ends it (C<mend>).
 
     failover    asked for
-    kill        kill -9 of the primary, which comes back as one
+    kill        kill -9 of the primary, which comes back as a replica
     hang        SIGSTOP, and later SIGCONT: it takes itself for the primary
     cut         all connections to it are cut, and new ones
     drop        nothing arrives at it
@@ -178,7 +178,7 @@ sub fault ($self, $kind, $old = $self->victim) {
         $self->t->wait_for($self->soon(1), 5, 'a second') if $kind =~ /^(?:slow|old|past)$/;
         $self->crash($old);
         $self->way->rules;
-        my $back = sub { $self->put_back($old, $copy) if $copy; $self->back($old) };
+        my $back = sub { $self->put_back($old, $copy) if $copy; $self->back($old, $kind ne 'kill') };
         $fault{mend} = $back if $kind ne 'past';
         if ($kind eq 'past') {
             # Sentinels, or the others of a cluster, may promote another one all the same
