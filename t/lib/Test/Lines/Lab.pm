@@ -6,6 +6,7 @@ use Mojo::IOLoop;
 use Test::Lines qw(wait_for);
 use Test::Lines::Chaos::Confirms;
 use Test::Lines::Chaos::Requests;
+use Test::Lines::Util qw(every);
 use Time::HiRes qw(time);
 
 =head1 NAME
@@ -130,7 +131,7 @@ sub go_on ($self, %options) {
     $self->{over} = 0;
     $_->{asked} = [], $self->_ask($_) for @{$self->{probes}};
     $self->{$_}->begin(@{$self->{clients}{$_}}) for qw(requests included confirms);
-    wait_for(sub { $self->made > $had + 4 && $self->_good_since($now) }, 60, 'clients are served');
+    wait_for(every(0.1, sub { $self->made > $had + 4 && $self->_good_since($now) }), 60, 'clients are served');
 
     return $self;
 }
@@ -205,7 +206,7 @@ sub through ($self, $kind) {
     my $new   = wait_for(sub { $fault->{there}->() }, 60, "$kind: a new primary");
     my $there = time;
 
-    my $back = eval { wait_for(sub { $self->_good_since($there, 0.5) }, 30, 'reads and the gateway to be back') };
+    my $back = eval { wait_for(every(0.1, sub { $self->_good_since($there, 0.5) }), 30, 'reads and the gateway to be back') };
     my $took = $back ? $back - $there : undef;
     $self->_break("$kind: reads and gateway were not back for 30 s: " . $self->_missing($there)) if !$back;
     $self->_break(sprintf '%s: reads and gateway were back after %.2f s: %s', $kind, $took, $self->_missing($there)) if $back && $took > $self->bound && !$fault->{again};
@@ -248,7 +249,7 @@ sub cut_clients ($self) {
     my $began = $self->_forget;
     $self->redis->cut_clients;
     my $cut = time;
-    my $back = eval { wait_for(sub { $self->_good_since($cut, 0.5) }, 30, 'reads and the gateway to be back') };
+    my $back = eval { wait_for(every(0.1, sub { $self->_good_since($cut, 0.5) }), 30, 'reads and the gateway to be back') };
     $self->_break('CLIENT KILL: reads and gateway were not back for 30 s') if !$back;
     $self->_break(sprintf 'CLIENT KILL: reads and gateway were back after %.2f s', $back - $cut) if $back && $back - $cut > $self->bound;
     push @{$self->rows}, {what => 'CLIENT KILL', began => $began, there => $cut, back => $back && $back - $cut};
@@ -268,7 +269,7 @@ sub reshard ($self, $slots) {
     my ($moved, $said) = $self->redis->reshard($slots);
     Test::More::diag(sprintf '%d slots moved in %.1f s: %s', $moved, time - $began, $said);
     my $done  = $self->_forget;
-    my $back  = eval { wait_for(sub { $self->_good_since($done, 0.5) }, 30, 'reads and the gateway') };
+    my $back  = eval { wait_for(every(0.1, sub { $self->_good_since($done, 0.5) }), 30, 'reads and the gateway') };
     $self->_break("reshard: reads and gateway were not back for 30 s: " . $self->_missing($done)) if !$back;
     $self->redis->settled;
     push @{$self->rows}, {what => 'reshard', of => "$moved slots", began => $began, there => $done, ended => time, promoted => $done - $began, back => $back && $back - $done, made => $self->made - $made};
@@ -322,7 +323,7 @@ sub broken ($self, %options) {
     # what is decided by absence may take two minutes, and a pass of the auditor
     my (@wrong, %paid);
     eval {
-        wait_for(sub {
+        wait_for(every(0.5, sub {
             @wrong = $self->disagreements;
 
             # who has the link of a line that was lost may pay for it still, and gets it back
@@ -334,7 +335,7 @@ sub broken ($self, %options) {
             }
 
             return !@wrong;
-        }, $options{seconds} // 120, 'agreement');
+        }), $options{seconds} // 120, 'agreement');
     } or push @broken, @wrong;
 
     push @broken, map {"a window is above its limit: $_->{id}"} grep { $self->window($_) > 6 } grep { $_->{id} =~ /[13579]$/ } @{$self->{accounts}};

@@ -8,7 +8,7 @@ use Mojo::Util qw(sha1_sum);
 use Redis;
 use Test::Lines qw(wait_for);
 use Test::Lines::Redis::Cluster;
-use Test::Lines::Util qw(write_file);
+use Test::Lines::Util qw(every write_file);
 use Time::HiRes ();
 
 =head1 NAME
@@ -99,7 +99,7 @@ sub back ($self, $node, @) { $node->start }
 sub settled ($self) {
     my $why = '';
     eval {
-        wait_for(sub {
+        wait_for(every(0.1, sub {
             my @roles = map { $self->ask($_, 'ROLE') // ['away'] } @{$self->nodes};
             $why = 'roles: ' . join ' ', map { $_->[0] . ($_->[0] eq 'slave' ? " ($_->[3])" : '') } @roles;
             return 0 unless 3 == grep { $_->[0] eq 'slave' && $_->[3] eq 'connected' } @roles;
@@ -112,7 +112,7 @@ sub settled ($self) {
                 push @maps, join ' ', sort map { $_->{flags} =~ /master/ ? "$_->{id} " . join(',', grep { !/\[/ } @{$_->{slots}}) : "$_->{id} of $_->{of}" } @lines;
             }
             return 1 == uniq @maps;
-        }, 120, 'all to follow');
+        }), 120, 'all to follow');
         1;
     } or die "$@ ($why)\n";
 }

@@ -2,6 +2,7 @@ package Test::Lines::Lab::Sentinel;
 use Mojo::Base 'Test::Lines::Lab::Servers', -signatures;
 
 use Test::Lines qw(wait_for);
+use Test::Lines::Util qw(every);
 
 =head1 NAME
 
@@ -97,7 +98,7 @@ sub back ($self, $node, $primary) {
 sub settled ($self) {
     my $why;
     eval {
-        wait_for(sub {
+        wait_for(every(0.1, sub {
             for my $one (@{$self->sentinels}) {
                 my $of = $self->_says($one);
                 $why = "$of->{flags}, $of->{'num-slaves'} replicas, $of->{'num-other-sentinels'} others";
@@ -110,7 +111,7 @@ sub settled ($self) {
             my $primary = $self->primary;
             $why = 'roles: ' . join ' ', map { $self->role($_) } @{$self->nodes};
             return 1 == (grep { $self->role($_) eq 'master' } @{$self->nodes}) && $self->role($primary) eq 'master';
-        }, 120, 'all to follow');
+        }), 120, 'all to follow');
         1;
     } or die "$@ ($why)\n";
 }
