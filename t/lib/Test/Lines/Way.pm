@@ -143,7 +143,11 @@ sub serve ($class, $path, @ways) {
             sysread $told, $said, 65536, length $said or exit;
             while ($said =~ s/\A(.*)\n//) {
                 @rules = @{decode_json($1)};
-                $rule->(@{$end{$_}}{qw(way from)})->{do} eq 'cut' and $close->($_, 1) for grep { $end{$_} } keys %end;
+                # both ends of one go at once
+                for my $fd (keys %end) {
+                    my $end = $end{$fd} // next;
+                    $close->($fd, 1) if $rule->(@$end{qw(way from)})->{do} eq 'cut';
+                }
                 syswrite $told, "1\n";
             }
             next;
