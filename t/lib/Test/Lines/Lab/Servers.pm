@@ -75,6 +75,7 @@ sub options ($self) {
     return "user=lines password_file=$file cacert=$tls->{ca} cert=$tls->{client}{cert} key=$tls->{client}{key}";
 }
 
+# the default user cannot come, but keeps his rights: conf/redis.conf says why
 sub tls_conf ($self, $port) {
     my $tls = $self->tls;
 
@@ -88,8 +89,6 @@ user default off ~* &* +\@all
 user test on ">of the test" ~* &* +\@all
 END
 }
-
-# The default user, who cannot come, keeps his rights: see conf/redis.conf
 
 # a server, behind its way; more lines of its configuration
 sub node ($self, $i, $tls_port, $more) {
