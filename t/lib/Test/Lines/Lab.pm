@@ -58,7 +58,7 @@ has server_options => sub { {} };
 has redis => sub ($self) {
     my $class = 'Test::Lines::Lab::' . ucfirst $self->kind;
     eval "require $class; 1" or die $@;
-    return $class->new(t => $self->t, name => 'lab-' . $self->kind, late => $self->replicas ? 60 : 400, dir => $self->t->dir, server_options => $self->server_options)->start;
+    return $class->new(t => $self->t, name => 'lab-' . $self->kind, late => $self->replicas ? 60 : 400, made => sub { $self->made }, dir => $self->t->dir, server_options => $self->server_options)->start;
 };
 
 sub plans ($self) { $self->SUPER::plans . "lines_plan bulk phone included=100000;\n" }

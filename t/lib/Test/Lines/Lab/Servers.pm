@@ -4,6 +4,7 @@ use Mojo::Base 'Test::Lines::Redis', -signatures;
 use Mojo::File qw(path);
 use Test::Lines qw(wait_for);
 use Test::Lines::Tls;
+use Time::HiRes ();
 
 =head1 NAME
 
@@ -153,6 +154,9 @@ sub kinds ($self) {qw(failover kill hang cut drop split slow old)}
 # of replicas when a primary is slow, ms
 has late => 60;
 
+# how much was acknowledged so far
+has made => sub { sub {0} };
+
 sub fault ($self, $kind, $old = $self->victim) {
     my $i   = $old->{index};
     my %fault = (what => $kind, old => $old, there => $self->other_than($old), mend => sub { });
@@ -174,7 +178,7 @@ sub fault ($self, $kind, $old = $self->victim) {
     else {
         my $copy = $kind =~ /^(?:old|past)$/ && $self->remember($old);
         $part->({to => $self->ways_of($old), from => [grep { $_ ne '127.0.0.2' } @others], do => 'delay', ms => $self->late, answers => 1}) if $kind eq 'slow';
-        $self->t->wait_for($self->soon(1), 5, 'a second') if $kind =~ /^(?:slow|old|past)$/;
+        $self->t->wait_for($self->_meanwhile, 60, 'what is acknowledged meanwhile') if $kind =~ /^(?:slow|old|past)$/;
         $self->crash($old);
         $self->way->rules;
         my $back = sub { $self->put_back($old, $copy) if $copy; $self->back($old, $kind ne 'kill') };
@@ -191,9 +195,10 @@ sub fault ($self, $kind, $old = $self->victim) {
     return \%fault;
 }
 
-sub soon ($self, $seconds) {
-    my $until = Time::HiRes::time() + $seconds;
-    return sub { Time::HiRes::time() > $until };
+# a second, and something that is to be lost
+sub _meanwhile ($self) {
+    my ($until, $had) = (Time::HiRes::time() + 1, $self->made->());
+    return sub { Time::HiRes::time() > $until && $self->made->() > $had + 3 };
 }
 
 1;
