@@ -131,7 +131,12 @@ sub client ($self, %options) { Test::Lines::Lab::Cluster::Client->of($self->_map
 
 sub cli ($self, $command, @args) {
     my ($name, @more) = split / /, lc $command;
-    return $self->client->$name(@more, @args);
+
+    # a map holds for a second: it is asked while nothing moves
+    my $now = Time::HiRes::time();
+    @$self{qw(routed routed_at)} = ($self->client, $now) if !$self->{routed} || $now - $self->{routed_at} > 1;
+
+    return $self->{routed}->$name(@more, @args);
 }
 
 sub cut_clients ($self) { $_->cli('CLIENT', 'KILL', 'USER', 'lines') for $self->primaries }
