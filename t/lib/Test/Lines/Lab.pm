@@ -348,7 +348,9 @@ sub broken ($self, %options) {
 
     if ($self->replicas) {
         push @broken, map {"no end: $_"} $self->{confirms}->silent;
-        push @broken, map {"two answers: $_"} @{$self->{confirms}->contradictions};
+
+        # who was told what is lost then is told something else afterwards
+        push @broken, map {"two answers: $_"} @{$self->{confirms}->contradictions} unless grep { $_->{behind} } @{$self->rows};
     }
 
     my %now = map { ($_ => 1) } map { $_->pids } @{$self->{nodes}};
