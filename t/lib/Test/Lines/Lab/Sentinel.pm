@@ -90,6 +90,7 @@ sub other_than ($self, $old) {
 
 # of the primary that there is; or as it was configured once: as a primary that nobody follows, which Sentinels see to after 10 s or so
 sub back ($self, $node, $primary) {
+    wait_for(sub { $self->primary != $node }, 30, 'most Sentinels to name another one') if !$primary;
     my $of = $primary ? '' : 'replicaof 127.0.0.1 ' . $self->way->ports->[$self->primary->{index}] . "\n";
     $node->conf($node->conf =~ s/^replicaof .*\n//mr . $of);
     $node->start;
