@@ -304,7 +304,7 @@ prove-nginx: $(NGINX)
 
 # the long forms of what the tests do briefly
 
-.PHONY: chaos kills sim fuzz bench bench-long bench-hostile image coverage
+.PHONY: chaos kills lab sim fuzz bench bench-long bench-hostile image coverage
 chaos: packages-test
 	@LINES_CHAOS_SECONDS=$(or $(SECONDS),1800) $(MAKE) --no-print-directory CC=clang SAN=1 \
 	    LIMIT=$$((1200 + 2 * $(or $(SECONDS),1800))) prove TESTS='$(wildcard t/*-chaos*.t)'
@@ -316,6 +316,17 @@ kills: packages-test
 	    LINES_MODULE_FAILPOINTS=$(abspath $(BUILD))/gcc-failpoints/ngx_http_lines_module.so \
 	    perl t/kills.pl --jobs $(JOBS) $(SECONDS:%=--seconds %) $(SEED:%=--seed %) $(PART:%=--part %) \
 	    $(filter t/88-money-%,$(wildcard $(TESTS)))
+
+# Redis fails over while clients go on: behind Sentinels and as a cluster, and once without replicas=; KIND=, FAILOVERS=, SEED=,
+# FAULTS=kill,hang for one of them, SLOTS=300 for a part of the slots
+LABS = $(if $(KIND),$(KIND):$(or $(REPLICAS),1),sentinel:1 cluster:1 sentinel:0)
+lab: packages-test
+	@$(MAKE) --no-print-directory CC=gcc SAN= module
+	@status=0; for lab in $(LABS); do \
+	    LINES_BUILD=$(abspath $(BUILD)) LINES_MODULE=$(abspath $(BUILD))/gcc/ngx_http_lines_module.so \
+	    perl t/lab.pl --kind $${lab%:*} --replicas $${lab#*:} $(FAILOVERS:%=--failovers %) $(SEED:%=--seed %) $(FAULTS:%=--faults %) \
+	        $(SLOTS:%=--slots %) || status=1; \
+	done; exit $$status
 
 # no sanitizer: ten million steps in minutes; a seed that fails says how to see it
 sim: packages-test
@@ -413,6 +424,7 @@ help:
 	@echo 'make prove         some tests: make prove TESTS=t/20-keys.t CC=clang SAN=1'
 	@echo 'make test-nginx    the same against the nginx of NGINX_SRC=..., built for it'
 	@echo 'make kills         each scenario of money, a kill at each of its steps: SECONDS=600 SEED=1 PART=1/8 JOBS=3 ALL=1'
+	@echo 'make lab           Redis fails over in all ways under load, then the judge: KIND=sentinel|cluster FAILOVERS=20 SEED=1 REPLICAS=1'
 	@echo 'make sim           ten million steps of the engine among faults: SEED=1 STEPS=10000000'
 	@echo 'make coverage      what of src/ the tests run, file by file: TESTS=...'
 	@echo 'make bench-hostile what an honest tenant has under a hostile load: SECONDS=10 (t/bench/README.md)'

@@ -217,6 +217,26 @@ subtest 'a primary dies' => sub {
     is $nginx->get('/api/lines/by-user', $tenants[2]{auth})->status, 200, 'nobody came back to it';
 };
 
+# its connections stay, and nothing comes on them: others tell who has its slots, long before "silence="
+subtest 'a primary hangs' => sub {
+    wait_for(sub { $nodes[2]->cli('ROLE')->[3] eq 'connected' && !grep { info($_, 'cluster_state') ne 'ok' } @nodes }, 60, 'a replica');
+    my $patient = $t->nginx(redis => at($nodes[0]), redis_options => 'silence=60s', @plans);
+    wait_ready($patient);
+    is $patient->get('/api/lines/by-user', $tenants[2]{auth})->status, 200, 'it is served';
+
+    $nodes[5]->pause;
+    wait_for(sub { $nodes[2]->cli('ROLE')->[0] eq 'master' && info($nodes[2], 'cluster_state') eq 'ok' }, 60, 'its replica is promoted');
+    my $there = time;
+    wait_for(sub { $patient->get('/api/lines/by-user', $tenants[2]{auth})->status == 200 }, 30, 'the new primary to be found');
+    cmp_ok time - $there, '<', 8 * $t->slow, sprintf 'served again after %.2f s', time - $there;
+    is $patient->post_json('/api/line-requests', \%phone, $tenants[2]{auth})->status, 201, '... and written';
+    $tenants[2]{made}{hung} = 1;
+
+    $nodes[5]->cont;
+    wait_for(sub { $nodes[5]->cli('ROLE')->[0] eq 'slave' }, 60, 'it comes back as a replica');
+    $patient->quit;
+};
+
 subtest 'a key that is revoked is known everywhere' => sub {
     my $other = $t->nginx(redis => at(@nodes), @plans);
     wait_ready($other);

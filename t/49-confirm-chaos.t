@@ -6,10 +6,10 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
-use Mojo::IOLoop;
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Account;
+use Test::Lines::Chaos::Confirms;
 use Time::HiRes ();
 
 my $seconds = $ENV{LINES_CHAOS_SECONDS} || 12;
@@ -47,113 +47,12 @@ for my $account (@accounts) {
     $account->{tokens} = [map { $shop->issue($account) } 1 .. 20];
 }
 
-my (%answers, %final, @promised, @above, @failed, $over);
-my $count = 0;
+my $chaos = Test::Lines::Chaos::Confirms->new(shop => $shop, nginxes => \@nginx, hands => $hands);
+$chaos->begin(map { {account => $accounts[$_ % @accounts]} } 0 .. 15);
 
 sub pick (@list) { $list[rand @list] }
 
-sub note_answer ($what, $answer) {
-    $answers{$what}{$answer->status}++;
-    push @failed, "$what: " . $answer->to_string if $answer->status == 500 && ($answer->json('/error') // '') ne 'provisioning_failed';
-    return $answer;
-}
-
-# what a key was told once it is told for ever
-sub note_final ($account, $token, $key, $answer) {
-    my $error = $answer->json('/error') // '';
-    return if $answer->status =~ /^(?:0|401|409)$/ || ($answer->status == 503 && $error ne 'no_lines_available')
-        || $error =~ /^(?:declined|billing)_limit_reached$/;
-    my $said = $final{"$account->{id} $token $key"} //= $answer->status . $answer->body;
-    fail "one key hears two things: $said, then " . $answer->to_string if $said ne $answer->status . $answer->body && $answer->status != 410;
-    push @promised, [$account, $shop->operation_id($token), $answer->json] if $answer->status == 200;
-}
-
-# what a person at billing's dashboard does to a subscription
-sub hand ($sub) {
-    my $do   = sub ($path, $data) { $sandbox->client->post_json_p("/_sandbox/$path", $data) };
-    my $what = pick(qw(cancel credit unpaid active));
-
-    return $do->("subscriptions/$sub" => {status => $what}) if $what =~ /^(?:unpaid|active)$/;
-
-    return $do->(hand => {method => 'DELETE', path => "/v1/subscriptions/$sub"})->then(sub ($answer) {
-        my $invoice = $answer->json('/latest_invoice');
-        return $answer unless $what eq 'credit' && $invoice;
-        return $do->(hand => {method => 'POST', path => '/v1/credit_notes', params => {invoice => $invoice, refund_amount => 4900}});
-    });
-}
-
-sub deed ($client) {
-    my $account = $client->{account};
-    my $nginx   = pick(@nginx);
-    my $what    = pick(qw(buy buy buy buy again again twice list limits release), $hands ? ('hand') x 3 : ());
-    my $sent    = $account->{sent} //= [];
-
-    if ($what eq 'again' && @$sent) {
-        my ($token, $key) = @{pick(@$sent)};
-        return $shop->confirm_p($account, $token, key => $key, nginx => $nginx)->then(sub ($answer) {
-            note_final($account, $token, $key, note_answer(again => $answer));
-        });
-    }
-
-    if ($what eq 'list' || $what eq 'limits') {
-        my $path = $what eq 'list' ? 'lines' : 'limits';
-        return $nginx->get_p("/accounts/$path", $account->{headers})->then(sub ($answer) {
-            note_answer($what => $answer);
-            return unless $answer->status == 200 && $what eq 'limits';
-            my $daily = $answer->json('/limits/api_provision_daily');
-            push @above, $daily if $daily->{used} > $daily->{limit};
-        });
-    }
-
-    if ($what eq 'hand') {
-        my $one = pick(@promised > 5 ? @promised[-5 .. -1] : @promised) // return Mojo::Promise->resolve;
-        return hand($one->[2]{subscription_id})->then(sub ($answer) { note_answer(hand => $answer) });
-    }
-
-    if ($what eq 'release') {
-        my $one = pick(@promised) // return Mojo::Promise->resolve;
-        return $nginx->post_json_p("/_lines/admin/lines/$one->[1]/release", {}, {Authorization => 'Bearer ' . $t->admin_token})
-          ->then(sub ($answer) { note_answer(release => $answer) });
-    }
-
-    return $nginx->request_p(POST => '/accounts/lines/provision-preview', $account->{headers})->then(sub ($answer) {
-        note_answer(preview => $answer);
-
-        # a token that the windows would not give: the confirm must say no
-        my $token = ($answer->status == 200 ? $answer->json('/preview_token') : shift @{$account->{tokens}}) // return;
-        my $key   = 'k' . ++$count;
-        push @$sent, [$token, $key];
-
-        my @confirms = map {
-            my $key = $_;
-            $shop->confirm_p($account, $token, key => $key, nginx => pick(@nginx))->then(sub ($answer) {
-                note_final($account, $token, $key, note_answer(confirm => $answer));
-            })
-        } $what eq 'twice' ? ($key, $key, "other$key") : $key;
-
-        return Mojo::Promise->all(@confirms);
-    });
-}
-
-my $running = 0;
-
-sub live ($client) {
-    return $running-- if $over;
-    deed($client)->catch(sub ($error) { $answers{error}{$error}++ })->finally(sub {
-        Mojo::IOLoop->timer(0.02 + rand(0.15) => sub { live($client) });
-    });
-    return;
-}
-
-for my $i (0 .. 15) {
-    $running++;
-    live({account => $accounts[$i % @accounts]});
-}
-
-sub moment ($longest) {
-    my $until = Time::HiRes::time() + rand($longest);
-    wait_for(sub { Time::HiRes::time() > $until }, 5, 'a moment');
-}
+sub moment ($longest) { $chaos->moment($longest) }
 
 my %wrong = (
     worker => sub { my $one = pick(@nginx); $one->kill_worker(pick($one->pids)) },
@@ -188,8 +87,7 @@ while (Time::HiRes::time() < $end) {
     moment(0.8);
 }
 
-$over = 1;
-wait_for(sub { !$running }, 120, 'the clients to end');
+$chaos->end;
 
 # all answer again
 $redis->cont;
@@ -208,29 +106,15 @@ my $start = Time::HiRes::time();
 $shop->agree('charges less refunds are lines; no number is held by two or by nobody; nothing is unfinished');
 diag sprintf 'at rest after %.1f s', Time::HiRes::time() - $start;
 
-my @lost = grep {
-    my ($account, $op, $said) = @$_;
-    my $h = $redis->line("a:$account->{id}", $op);
-    ($h->{number} // '') ne $said->{phone_number} || $h->{subscription} ne $said->{subscription_id};
-} @promised;
-is_deeply \@lost, [], scalar(@promised) . ' lines that were promised are there';
+is_deeply [$chaos->lost], [], @{$chaos->promised} . ' lines that were promised are there';
 
 my @full = grep { $shop->window($accounts[$_]) > 6 } grep { $_ % 2 } 0 .. 11;
 is_deeply \@full,  [], 'no window is above its limit';
-is_deeply \@above, [], 'nor was while it went on';
+is_deeply $chaos->above, [], 'nor was while it went on';
 
-# every key learns what became of its confirm
-my @silent;
-for my $account (@accounts) {
-    for my $sent (@{$account->{sent} // []}) {
-        my ($token, $key) = @$sent;
-        my $answer = note_answer(last => $shop->confirm($account, $token, key => $key));
-        note_final($account, $token, $key, $answer);
-        push @silent, $answer->to_string if $answer->status !~ /^(?:200|402|410|429|500|503)$/ || ($answer->json('/error') // '') eq 'provisioning_pending';
-    }
-}
-is_deeply \@silent, [], 'every key learns what became of it';
-is_deeply \@failed, [], 'nobody saw a 500 but of a number that could not be set up';
+is_deeply [$chaos->silent],       [], 'every key learns what became of it';
+is_deeply $chaos->contradictions, [], '... and no two things';
+is_deeply $chaos->failed,         [], 'nobody saw a 500 but of a number that could not be set up, and 503 says when to come back';
 
 my $net = 0;
 $net++ for $sandbox->ledger('charge');
@@ -239,11 +123,9 @@ cmp_ok $net, '>=', scalar(map { $shop->lines($_) } @accounts), 'there are no mor
 is_deeply [$redis->strangers], [], 'all that is in Redis is of the schema';
 
 ok $did{worker} && $did{billing}, 'much went wrong';
-ok $answers{confirm}{200}, 'and much went well';
+ok $chaos->answers->{confirm}{200}, 'and much went well';
 
 diag join ', ', map { "$_ $did{$_}" } sort keys %did;
-for my $what (sort keys %answers) {
-    diag "$what: " . join ', ', map { "$_ $answers{$what}{$_}" } sort keys %{$answers{$what}};
-}
+$chaos->say;
 
 $t->done;

@@ -8,6 +8,7 @@
 
 #include "store/cluster.h"
 #include "store/cluster_ask.h"
+#include "store/redis_life.h"
 #include "store/redis_log.h"
 #include "store/redis_node.h"
 
@@ -79,6 +80,7 @@ static void cluster_set_slot(lines_cluster_t *cluster, ngx_uint_t slot,
     lines_redis_node_t *node);
 static lines_redis_node_t *cluster_find(lines_cluster_t *cluster,
     lines_cluster_address_t *address);
+static void cluster_give_up(lines_redis_node_t *node);
 static void cluster_reroute(lines_cluster_t *cluster,
     lines_redis_node_t *node);
 static void cluster_retry_handler(ngx_event_t *ev);
@@ -249,7 +251,10 @@ cluster_timer_handler(ngx_event_t *ev)
 }
 
 
-/* flag: each slot has a node that serves */
+/*
+ * Flag: each slot has a node that serves.  One that is silent keeps its
+ * connection, but another one may have been promoted meanwhile.
+ */
 
 static ngx_uint_t
 cluster_whole(lines_cluster_t *cluster)
@@ -264,7 +269,9 @@ cluster_whole(lines_cluster_t *cluster)
 
     while ((node = lines_redis_next(cluster->redis, node))) {
 
-        if (node->nslots && !cluster_serves(node)) {
+        if (node->nslots
+            && (!cluster_serves(node) || lines_redis_silent(node)))
+        {
             return 0;
         }
     }
@@ -304,6 +311,7 @@ cluster_sweep(lines_cluster_t *cluster)
 
         node->asked_at = 0;
         cluster_reroute(cluster, node);
+        cluster_give_up(node);
 
         if (ngx_queue_empty(&conn->asked)
             || (conn->state != LINES_REDIS_READY
@@ -401,6 +409,7 @@ cluster_apply(lines_cluster_t *cluster, lines_cluster_map_t *map)
 
     while ((node = lines_redis_next(cluster->redis, node))) {
         cluster_reroute(cluster, node);
+        cluster_give_up(node);
     }
 
     return NGX_OK;
@@ -439,6 +448,21 @@ cluster_set_slot(lines_cluster_t *cluster, ngx_uint_t slot,
     }
 
     cluster->slots[slot] = node;
+}
+
+
+/*
+ * From one that is silent, and whose slots others have by now, nothing is to
+ * be waited for: what it was sent that may run twice runs where its slot is.
+ */
+
+static void
+cluster_give_up(lines_redis_node_t *node)
+{
+    if (node->nslots == 0 && node->asked_at == 0 && lines_redis_silent(node)) {
+        lines_redis_fail(&node->connection, "no reply, and its slots are of "
+                         "others");
+    }
 }
 
 

@@ -41,7 +41,7 @@ lines_redis_node_t *lines_cluster_node(lines_cluster_t *cluster,
    than passes by itself */
 ngx_uint_t lines_cluster_away(lines_cluster_t *cluster, ngx_int_t slot);
 
-/* a node was lost: the map may be another now */
+/* a node was lost, or does not answer: the map may be another now */
 void lines_cluster_lost(lines_cluster_t *cluster);
 
 /*

@@ -30,6 +30,7 @@ struct lines_cluster_ask_s {
 
 
 static ngx_uint_t ask_primary(lines_cluster_ask_t *ask);
+static ngx_uint_t ask_answers(lines_redis_node_t *node);
 static void ask_question(lines_cluster_ask_t *ask,
     lines_redis_connection_t *conn);
 static void ask_open_seed(lines_cluster_ask_t *ask);
@@ -139,7 +140,7 @@ ask_primary(lines_cluster_ask_t *ask)
     node = NULL;
 
     while ((node = lines_redis_next(ask->redis, node))) {
-        n += (node->connection.state == LINES_REDIS_READY);
+        n += ask_answers(node);
     }
 
     if (n == 0) {
@@ -150,13 +151,21 @@ ask_primary(lines_cluster_ask_t *ask)
 
     while ((node = lines_redis_next(ask->redis, node))) {
 
-        if (node->connection.state == LINES_REDIS_READY && i-- == 0) {
+        if (ask_answers(node) && i-- == 0) {
             ask_question(ask, &node->connection);
             break;
         }
     }
 
     return 1;
+}
+
+
+static ngx_uint_t
+ask_answers(lines_redis_node_t *node)
+{
+    return node->connection.state == LINES_REDIS_READY
+           && !lines_redis_silent(node);
 }
 
 

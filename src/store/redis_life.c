@@ -11,7 +11,7 @@
 
 
 #define LINES_REDIS_BACKOFF_MIN   50
-#define LINES_REDIS_BACKOFF_MAX   2000
+#define LINES_REDIS_BACKOFF_MAX   1000
 
 /* whoever waits for a connection is told that Redis is away after so many */
 #define LINES_REDIS_PATIENCE      2

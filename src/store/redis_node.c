@@ -49,3 +49,16 @@ node_locate(lines_redis_connection_t *conn, ngx_uint_t last)
 
     lines_redis_located(conn, &host, node->address.port, 0);
 }
+
+
+ngx_uint_t
+lines_redis_silent(lines_redis_node_t *node)
+{
+    lines_redis_connection_t  *conn;
+
+    conn = &node->connection;
+
+    return conn->state == LINES_REDIS_READY
+           && !ngx_queue_empty(&conn->asked)
+           && ngx_current_msec - conn->heard >= conn->conf->timeout;
+}

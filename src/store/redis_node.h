@@ -15,6 +15,9 @@
 lines_redis_node_t *lines_redis_next(lines_redis_t *redis,
     lines_redis_node_t *node);
 
+/* flag: nothing comes from it, for so long that an operation fails */
+ngx_uint_t lines_redis_silent(lines_redis_node_t *node);
+
 /* a connection, before it is opened, goes where that of the node does */
 void lines_redis_guide(lines_redis_node_t *node,
     lines_redis_connection_t *conn);

@@ -536,6 +536,10 @@ redis_deadline_handler(ngx_event_t *ev)
 
     if (op->node) {
         lines_redis_overdue(&op->node->connection);
+
+        if (redis->cluster) {
+            lines_cluster_lost(redis->cluster);
+        }
     }
 
     if (!op->sent) {

@@ -275,13 +275,14 @@ sub upstream ($self, %options) {
     return $upstream->reset(%options)->start;
 }
 
-=head2 sandbox, prism, wire
+=head2 sandbox, prism, wire, way
 
     my $sandbox = $t->sandbox(%options);
 
 The billing sandbox (Test::Lines::Sandbox), a Prism in front of it
-(Test::Lines::Prism), and what holds or loses what a node and Redis say
-(Test::Lines::Wire), each made by C<< CLASS->new(t => $t, %options) >> and
+(Test::Lines::Prism), what holds or loses what a node and Redis say
+(Test::Lines::Wire), and ways to servers that are late, or parted
+(Test::Lines::Way), each made by C<< CLASS->new(t => $t, %options) >> and
 started by its C<start>, which returns the object.
 
 =cut
@@ -291,6 +292,10 @@ sub prism   ($self, %options) { $self->_plugin('Test::Lines::Prism',   %options)
 
 sub wire ($self, %options) {
     return $self->_plugin('Test::Lines::Wire', dir => $self->dir, name => $self->_name('wire'), %options);
+}
+
+sub way ($self, %options) {
+    return $self->_plugin('Test::Lines::Way', dir => $self->dir, name => $self->_name('way'), %options);
 }
 
 sub _plugin ($self, $class, %options) {
