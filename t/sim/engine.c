@@ -125,6 +125,7 @@ static sim_copy_t  *first;          /* of Redis, when the run began */
 static sim_copy_t  *copy;           /* the same, a moment ago */
 static int64_t      copied;
 static int64_t      asked;          /* ms: a pass, by Redis' clock */
+static int64_t      ended;          /* the last one before it */
 static int64_t      began;          /* the run, */
 static int64_t      jumped;         /* or a time in which nobody did anything */
 
@@ -1235,21 +1236,26 @@ rest(void)
 
         world.auditing = 1;
         asked = (world.now + world.skew) / 1000;
+        ended = redis_time("lines:{audit}", "ended");
         (void) sim_ask("HSET", "lines:{audit}", "asked", "1", NULL);
     }
 }
 
 
-/* a pass that began since it was asked for, to its end */
+/*
+ * A pass that began since it was asked for, to its end: another one than was
+ * there, which may have been by a clock that has been set back.
+ */
 
 static int
 audited(void)
 {
-    int64_t  at;
+    int64_t  at, end;
 
     at = redis_time("lines:{audit}", "began");
+    end = redis_time("lines:{audit}", "ended");
 
-    return at >= asked && redis_time("lines:{audit}", "ended") >= at;
+    return at >= asked && end >= at && end != ended;
 }
 
 
