@@ -3,6 +3,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(sha256_hex);
+use IO::Select;
 use List::Util qw(max min);
 use Test::More;
 use Test::Lines qw(wait_for concurrently);
@@ -220,6 +221,30 @@ is ok_in(concurrently(60, sub ($i) { $nodes[0]->get_p('/small/x?who=a') })), 9, 
     cmp_ok $slowest, '<', 0.5 * $t->slow, sprintf 'nobody waits: %.3f s', $slowest;
     wait_for(sub { gone('back', 'known') == 13 }, 60, 'them to be settled');
     pass 'what passed meanwhile is charged';
+}
+
+# who leaves before Redis has answered asked for nobody: those who come have what the node may let through by itself
+{
+    $redis->pause;
+    my @sockets = map { $nodes[0]->socket } 1 .. 150;
+    my $select  = IO::Select->new(@sockets);
+    syswrite $_, "GET /bound/x?who=leavers HTTP/1.1\r\nHost: x\r\n\r\n" for @sockets;
+    my $end = time + 30;
+    Mojo::Promise->timer(0.1)->wait until $select->can_read(0) >= 10 || time > $end;
+    $nodes[0]->reset_connection($_) for @sockets;
+    $redis->cont;
+
+    # until it is full again, and what they asked for is forgotten
+    for (1 .. 25) {
+        $nodes[0]->get('/bound/x?who=leavers');
+        Mojo::Promise->timer(0.1)->wait;
+    }
+
+    $redis->pause;
+    my $answer = $nodes[0]->get('/bound/x?who=leavers');
+    $redis->cont;
+    is $answer->status, 200, 'after many who left: one passes';
+    cmp_ok $answer->seconds, '<', 0.5 * $t->slow, '... at once';
 }
 
 # more than the zone has room for: nobody is refused, nothing is lost

@@ -124,4 +124,25 @@ promise 'billing refuses to list a customer\'s plans: that is not taken for none
     $s->soon(sub { plan_of('refused') eq 'growth canceled' }, 'it goes on by itself', 20);
 };
 
+promise 'a customer is deleted while it is not known whether he was charged: billing lists nothing of him, which proves nothing' => sub {
+    $s->numbers(1);
+    $sandbox->customer('cus_leaves');
+    my $account = $s->account('leaves', customer => 'cus_leaves');
+    my $token   = $s->token($account);
+    my $id      = $s->operation_id($token);
+    $nginx->allow(qr/is stuck: customer_deleted/);
+    $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => '500_stored', effect => Mojo::JSON->true, times => 1);
+    $sandbox->fault(path => '/v1/subscriptions', method => 'GET', kind => 'drop_before', times => 1000);
+    $s->confirm($account, $token, key => 'k');
+    $sandbox->hand(DELETE => '/v1/customers/cus_leaves');
+    $sandbox->clear_faults;
+    my $stuck = sub { grep { $_->{id} eq $id && $_->{stuck} eq 'customer_deleted' } @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations') // []} };
+    $s->soon($stuck, 'people hear of it', 30);
+    $s->soon(sub { $nginx->admin(POST => "operations/$id/resolve", {as => 'canceled', note => 'he is gone'})->status == 200 }, 'one of them says what is true');
+    $s->soon(sub { ($s->op('a:leaves', $id)->{step} // '') eq 'done' }, 'it is undone', 30);
+    my ($made) = $s->made_for('a:leaves');
+    $s->soon(sub { my ($paid, $back) = $s->money($made->{subscription}); $paid && $paid == $back }, 'what he paid goes back', 30)
+      or diag join ' ', $s->money($made->{subscription});
+};
+
 $t->done;

@@ -112,6 +112,14 @@ lease_asked(lines_limit_t *limit, ngx_str_t *key)
 }
 
 
+void
+lines_lease_unasked(ngx_str_t *key)
+{
+    (void) lease_asked(NULL, key);
+    lines_keeper_unlock();
+}
+
+
 ngx_int_t
 lines_lease_ask(lines_caller_t *caller, lines_limit_t *limit, ngx_str_t *key,
     lines_limit_settle_pt done, void *data)
@@ -152,8 +160,7 @@ lines_lease_ask(lines_caller_t *caller, lines_limit_t *limit, ngx_str_t *key,
                                 .uses.n = 1, .uses.elts = &uses);
 
     if (rc != NGX_AGAIN) {
-        (void) lease_asked(NULL, key);
-        lines_keeper_unlock();
+        lines_lease_unasked(key);
     }
 
     return rc;
@@ -170,9 +177,7 @@ lines_lease_answered(lines_limit_t *limit, ngx_str_t *key, ngx_msec_t asked,
     lines_lease_node_t  *node, alone;
 
     if (reply == NULL || reply->buckets.n != 1) {
-        (void) lease_asked(NULL, key);
-        lines_keeper_unlock();
-
+        lines_lease_unasked(key);
         return NGX_ERROR;
     }
 

@@ -57,6 +57,9 @@ ngx_int_t lines_lease_answered(lines_limit_t *limit, ngx_str_t *key,
     ngx_msec_t asked, lines_limit_settle_reply_t *reply, lines_rate_t *rate,
     lines_gcra_t *gcra);
 
+/* ... or nobody waits for what it says any more */
+void lines_lease_unasked(ngx_str_t *key);
+
 /* a token that was had by one of the above was not used */
 void lines_lease_give(lines_limit_t *limit, ngx_str_t *key);
 

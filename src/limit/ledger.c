@@ -144,7 +144,12 @@ bucket_use(lines_ledger_t *ledger, lines_bucket_t *bucket, ngx_int_t uses,
 {
     if (bucket->uses == 0) {
         bucket->open = us(now);
-        bucket->first = now;
+
+        /* what was given back meanwhile has its place among the open ones */
+
+        if (bucket->state != LINES_BUCKET_OPEN) {
+            bucket->first = now;
+        }
 
         if (bucket->state == LINES_BUCKET_IDLE) {
             bucket_move(ledger, bucket, LINES_BUCKET_OPEN);

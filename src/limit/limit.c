@@ -176,6 +176,7 @@ limit_answered(void *data, lines_limit_settle_reply_t *reply)
 
     state = result->ctx->limit;
     state->pending--;
+    result->asking = 0;
 
     if (lines_lease_answered(result->limit, &result->key, result->asked, reply,
                              &result->rate, &gcra)
@@ -231,6 +232,7 @@ limit_ask(lines_limit_result_t *result)
 
     if (rc == NGX_AGAIN) {
         state->pending++;
+        result->asking = 1;
 
     } else if (rc == NGX_DECLINED) {
         limit_alone(result);
@@ -353,6 +355,23 @@ limit_add(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait)
 }
 
 
+/* who left has what was asked for him answered to nobody */
+
+static void
+limit_leave(void *data)
+{
+    lines_limit_state_t *state = data;
+
+    ngx_uint_t  i;
+
+    for (i = 0; i < state->nresults; i++) {
+        if (state->results[i].asking) {
+            lines_lease_unasked(&state->results[i].key);
+        }
+    }
+}
+
+
 /*
  * Checks what was not checked before: a request counts once, however often it
  * is redirected internally.
@@ -361,10 +380,12 @@ limit_add(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait)
 static ngx_int_t
 limit_check(lines_ctx_t *ctx, ngx_uint_t kinds, ngx_uint_t wait)
 {
+    size_t                 size;
     ngx_uint_t             i;
     ngx_array_t           *limits;
     lines_limit_t        **p;
     lines_main_conf_t     *lmcf;
+    ngx_pool_cleanup_t    *cln;
     lines_limit_state_t   *state;
     lines_limit_result_t  *result;
 
@@ -373,13 +394,18 @@ limit_check(lines_ctx_t *ctx, ngx_uint_t kinds, ngx_uint_t wait)
 
         /* no more results than there are limits: they are pointed at */
 
-        ctx->limit = ngx_pcalloc(ctx->request->pool,
-                                 sizeof(lines_limit_state_t)
-                                 + lmcf->limits->nelts
-                                   * sizeof(lines_limit_result_t));
-        if (ctx->limit == NULL) {
+        size = sizeof(lines_limit_state_t)
+               + lmcf->limits->nelts * sizeof(lines_limit_result_t);
+
+        cln = ngx_pool_cleanup_add(ctx->request->pool, size);
+        if (cln == NULL) {
             return NGX_ERROR;
         }
+
+        ngx_memzero(cln->data, size);
+
+        cln->handler = limit_leave;
+        ctx->limit = cln->data;
     }
 
     state = ctx->limit;

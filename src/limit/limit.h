@@ -114,6 +114,7 @@ typedef struct {
     ngx_str_t               user;
     ngx_uint_t              late;      /* flag: key depends on who asks */
     ngx_msec_t              asked;     /* Redis, when */
+    ngx_uint_t              asking;    /* flag: its answer is to come */
     lines_rate_t            rate;      /* that counted */
     lines_limit_by_e        by;
     lines_limit_verdict_e   verdict;

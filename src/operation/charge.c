@@ -9,6 +9,9 @@
 static ngx_int_t charge_answered(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t charge_found(lines_op_t *op, lines_billing_result_t *result);
+static ngx_int_t charge_customer(lines_op_t *op,
+    lines_billing_result_t *result);
+static ngx_int_t charge_absent(lines_op_t *op);
 
 
 ngx_int_t
@@ -158,14 +161,43 @@ charge_found(lines_op_t *op, lines_billing_result_t *result)
                              { "tries", ngx_null_string });
     }
 
-    /* refused: no such customer, for which nothing can have been created */
+    /* refused: there is no such customer, or none any more */
 
-    if (result->outcome != LINES_STRIPE_OK
-        && result->outcome != LINES_STRIPE_REFUSED)
-    {
+    if (result->outcome == LINES_STRIPE_REFUSED) {
+        return lines_op_bill(op, charge_customer,
+                             .kind = LINES_BILLING_CUSTOMER,
+                             .id = lines_op_get(op, "customer"));
+    }
+
+    return result->outcome == LINES_STRIPE_OK
+           ? charge_absent(op) : lines_op_outcome(op, result, "");
+}
+
+
+/*
+ * For one who never was nothing can have been created.  Of one who was deleted
+ * billing lists nothing: whether he was charged before only a person can see.
+ */
+
+static ngx_int_t
+charge_customer(lines_op_t *op, lines_billing_result_t *result)
+{
+    if (result->outcome == LINES_STRIPE_REFUSED) {
+        return charge_absent(op);
+    }
+
+    if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "");
     }
 
+    return lines_op_stuck(op, result->customer->deleted ? "customer_deleted"
+                                                        : "charge_unlisted");
+}
+
+
+static ngx_int_t
+charge_absent(lines_op_t *op)
+{
     op->seen.call = lines_op_get_number(op, "absent_at")
                     ? LINES_CALL_ABSENT : LINES_CALL_MISSED;
 

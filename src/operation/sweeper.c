@@ -132,6 +132,7 @@ lines_op_exit_process(lines_main_conf_t *lmcf)
 static void
 sweep_start(ngx_event_t *ev)
 {
+    ngx_int_t         rc;
     ngx_uint_t        i, first;
     lines_op_conf_t  *ocf = ev->data;
 
@@ -145,12 +146,14 @@ sweep_start(ngx_event_t *ev)
 
     first = ngx_random() % LINES_DUE_SHARDS;
 
+    /* a part of a cluster may be away: the others' shards are due, too */
+
     for (i = 0; i < LINES_DUE_SHARDS; i++) {
-        if (lines_try_due_read(&sweeper.due, swept_shard, NULL,
-                               .shard = (first + i) % LINES_DUE_SHARDS,
-                               .most = ocf->batch, .lease = ocf->lease)
-            != NGX_AGAIN)
-        {
+        rc = lines_try_due_read(&sweeper.due, swept_shard, NULL,
+                                .shard = (first + i) % LINES_DUE_SHARDS,
+                                .most = ocf->batch, .lease = ocf->lease);
+
+        if (rc != NGX_AGAIN && rc != NGX_DECLINED) {
             break;
         }
     }

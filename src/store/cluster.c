@@ -175,7 +175,7 @@ lines_cluster_node(lines_cluster_t *cluster, ngx_int_t slot)
             continue;
         }
 
-        if (cluster_serves(node)) {
+        if (cluster_serves(node) && !lines_redis_silent(node)) {
             return node;
         }
 
@@ -423,6 +423,12 @@ cluster_set_slot(lines_cluster_t *cluster, ngx_uint_t slot,
     lines_redis_node_t  *before;
 
     before = cluster->slots[slot];
+
+    /* of what nobody serves it counts since when */
+
+    if (before == node) {
+        return;
+    }
 
     if (before) {
         before->nslots--;

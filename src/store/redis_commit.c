@@ -345,7 +345,14 @@ commit_marked(lines_redis_connection_t *conn, void *data, redisReply *reply)
     {
         lines_redis_drain(conn, "READONLY: no longer the primary");
 
-    } else if (reply && !commit->marked && commit->node->redis->cluster) {
+    } else if (reply
+               && !commit->marked
+               && commit->node->redis->cluster
+               && (lines_redis_error_is(reply, "MOVED")
+                   || lines_redis_error_is(reply, "ASK")
+                   || lines_redis_error_is(reply, "TRYAGAIN")
+                   || lines_redis_error_is(reply, "CLUSTERDOWN")))
+    {
         commit->elsewhere = 1;
         commit->node->marker++;
     }

@@ -144,6 +144,12 @@ test_latest(void)
        "a use can wait");
     ok(lines_ledger_due(&ledger.shards[3], now + LINES_SETTLE_LATEST),
        "15 s at the most");
+
+    lines_ledger_give(&ledger, &bucket, now + 1000);
+    (void) admitted(1, now + 10000);
+    ok(lines_ledger_due(&ledger.shards[3], now + LINES_SETTLE_LATEST),
+       "whose tokens come back holds up nobody behind it");
+
     ok(lines_ledger_send(&ledger.shards[3], now + 50, 0, batch) == 0
        && lines_ledger_send(&ledger.shards[3], now + 50, 1, batch) == 1,
        "at a worker's end not at all");
