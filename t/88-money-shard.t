@@ -16,7 +16,7 @@ my $nginx = $s->nginx(server => 'location = /metrics { lines_metrics; }');
 $nginx->allow(qr/is known, and lost|lines audit: /);
 my $audit = Test::Lines::Audit->new(scenario => $s);
 
-sub at ($key) { $redis->client_at($key)->port }
+sub at ($key) { $redis->node_of($key)->port }
 
 # tenants on a primary that has nothing that is not a tenant's
 my %taken = map { (at("lines:{$_}") => 1) } qw(database tenants);
@@ -24,6 +24,9 @@ my ($free) = grep { !$taken{$_} } map { $_->port } @{$redis->nodes};
 my ($account, $workspace) = map { my $of = $_; (grep { at("lines:{$of:$_}:t") == $free } map {"t$_"} 1 .. 100)[0] } qw(a w);
 
 $s->numbers(9);
+
+# what is sold in the second of its birth may be older than the database
+wait_for(sub { my $born = $redis->cli('HGET', 'lines:{database}', 'born'); $born && time > $born / 1000 }, 10, 'a later second');
 
 promise 'FLUSHALL of one primary: nothing is canceled or refunded, the auditor shows it, and so it stays when they renew' => sub {
     my @lines = ($s->bought_line(name => $account), $s->active_line(name => $workspace));
