@@ -16,7 +16,7 @@ use Test::Lines::Util qw(write_file);
 
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL CC CFLAGS)};
 
-my $t    = Test::Lines->new(timeout => 600);
+my $t    = Test::Lines->new(timeout => 1100);
 my $root = $t->root;
 my $tree = '/usr/share/nginx/src';
 

@@ -15,7 +15,7 @@ use Test::Lines;
 
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL CC CFLAGS)};
 
-my $t = Test::Lines->new(timeout => 1000);
+my $t = Test::Lines->new(timeout => 1150);
 
 sub run ($command) {
     my $output = qx{cd @{[quotemeta $t->dir]} && { $command\n} 2>&1 < /dev/null};
