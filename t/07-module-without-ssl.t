@@ -12,7 +12,7 @@ use Test::Lines;
 
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL CC CFLAGS)};
 
-my $t      = Test::Lines->new(timeout => 600);
+my $t      = Test::Lines->new(timeout => 1100);
 my $source = '/usr/share/nginx/src';
 my $build  = $t->dir . '/build';
 
