@@ -43,4 +43,14 @@ sub certificate ($self, $ca, $name, $host, $days = 2) {
     return {cert => $pem, key => $key};
 }
 
+# an authority, and what a server on loopback and its client show each other
+sub mutual ($self, $name) {
+    $self->ca("$name-ca");
+    return {
+        ca     => $self->file("$name-ca.pem"),
+        server => $self->certificate("$name-ca", "$name-server", 'IP:127.0.0.1'),
+        client => $self->certificate("$name-ca", "$name-client", 'lines')
+    };
+}
+
 1;

@@ -59,15 +59,7 @@ has down => sub { 500 * ($ENV{LINES_SLOW} || 1) };
 my @passwords = (lines => 'of lines', replica => 'of replicas', sentinel => 'of Sentinels');
 our %PASSWORD = @passwords;
 
-has tls => sub ($self) {
-    my $name = $self->name;
-    my $tls  = Test::Lines::Tls->new(t => $self->t)->ca("$name-ca");
-    return {
-        ca     => $tls->file("$name-ca.pem"),
-        server => $tls->certificate("$name-ca", "$name-server", 'IP:127.0.0.1'),
-        client => $tls->certificate("$name-ca", "$name-client", 'lines')
-    };
-};
+has tls => sub ($self) { Test::Lines::Tls->new(t => $self->t)->mutual($self->name) };
 
 sub options ($self) {
     my $tls  = $self->tls;

@@ -20,15 +20,7 @@ between by C<port>, which is plain.
 has 't';
 has tls_port => sub { Test::Lines::Port::free_port() };
 
-has files => sub ($self) {
-    my $name = $self->name;
-    my $tls  = Test::Lines::Tls->new(t => $self->t)->ca("$name-ca");
-    return {
-        ca     => $tls->file("$name-ca.pem"),
-        server => $tls->certificate("$name-ca", "$name-server", 'IP:127.0.0.1'),
-        client => $tls->certificate("$name-ca", "$name-client", 'lines')
-    };
-};
+has files => sub ($self) { Test::Lines::Tls->new(t => $self->t)->mutual($self->name) };
 
 has own_user => sub ($self) { $self->conf !~ /^(?:user|requirepass) /m };
 
