@@ -6,6 +6,12 @@
 #   awk -v mode=calls -v dir=SCRIPTS -v store=DIR -v out=DIR -f … NAME.lua …
 #   awk -v mode=keys  -v store=DIR -f generate.awk
 #
+# With OUT both leave OUT/lua/NAME.lua as it is embedded, and
+#
+#   sha1sum OUT/lua/*.lua | awk -v mode=embed -v out=OUT -f generate.awk
+#
+# makes store/scripts.h and .c of these.
+#
 # A mistake ends it: "file:line: what is wrong".
 
 BEGIN {
@@ -58,10 +64,14 @@ BEGIN {
     MEMBER["rest"] = "LINES_MEMBER_REST, 0"
     MEMBER["rests"] = "LINES_MEMBER_REST, 1"
 
+    if (mode == "embed") {
+        embed(out "/scripts.h", out "/scripts.c")
+        exit 0
+    }
+
     if (mode == "lua") {
-        read_script(ARGV[1])
-        for (i = 1; i <= nlines; i++)
-            print LINE[i]
+        for (a = 1; a < ARGC; a++)
+            embedded(ARGV[a])
         exit 0
     }
 
@@ -73,7 +83,7 @@ BEGIN {
     }
 
     for (a = 1; a < ARGC; a++)
-        read_script(ARGV[a])
+        embedded(ARGV[a])
 
     read_commands(store "/commands")
     read_moves(store "/moves")
@@ -94,6 +104,71 @@ function trim(s) {
     sub(/^[ \t]+/, "", s)
     sub(/[ \t\r]+$/, "", s)
     return s
+}
+
+
+# a script as Redis gets it, to the byte
+
+function embedded(file,    i, to) {
+    read_script(file)
+
+    if (out == "") {
+        for (i = 1; i <= nlines; i++)
+            print LINE[i]
+        return
+    }
+
+    to = out "/lua/" file
+    printf "" > to
+    for (i = 1; i <= nlines; i++)
+        print LINE[i] > to
+    close(to)
+}
+
+
+# of lines "SHA1 FILE", as digests are printed
+
+function embed(header, source,    s, file, name, sha1, again, all) {
+    print "/* made by embed.sh from the scripts of src/store/scripts */\n\n" \
+          "#ifndef _LINES_STORE_SCRIPTS_H_INCLUDED_\n" \
+          "#define _LINES_STORE_SCRIPTS_H_INCLUDED_\n\n\n" \
+          "#include \"store/script.h\"\n\n" > header
+    print "/* made by embed.sh from the scripts of src/store/scripts */\n\n" \
+          "#include \"store/scripts.h\"" > source
+
+    while ((getline s) > 0) {
+        sha1 = file = s
+        sub(/ .*$/, "", sha1)
+        sub(/^[^ ]* [ *]/, "", file)
+        name = file
+        sub(/^.*\//, "", name)
+        sub(/\.lua$/, "", name)
+
+        all = all "    &lines_script_" name ",\n"
+        again = 0
+
+        print "extern lines_script_t  lines_script_" name ";" > header
+        print "\n\nlines_script_t  lines_script_" name " = {\n    ngx_string(\"" \
+              name "\"),\n    ngx_string(" > source
+
+        while ((getline s < file) > 0) {
+            if (s == "--@again")
+                again = 1
+            gsub(/[\\"?]/, "\\\\&", s)
+            print "        \"" s "\\n\"" > source
+        }
+        close(file)
+
+        print "    ),\n    ngx_string(\"" sha1 "\"),\n    " again "\n};" > source
+    }
+
+    print "\n/* all of them; the last is NULL */\n" \
+          "extern lines_script_t  *lines_scripts[];\n\n\n" \
+          "#endif /* _LINES_STORE_SCRIPTS_H_INCLUDED_ */" > header
+    print "\n\nlines_script_t  *lines_scripts[] = {\n" all "    NULL\n};" > source
+
+    close(header)
+    close(source)
 }
 
 

@@ -17,6 +17,7 @@ scripts=$1
 out=$2
 
 store=$(dirname "$scripts")
+new=
 
 # generate MODE [NAME.lua …]
 generate() {
@@ -26,73 +27,30 @@ generate() {
         -f "$(dirname "$0")/../generate.awk" -- "$@"
 }
 
-expand() {
-    generate lua "$1"
-}
-
-new=-
-
 if [ "$out" = keys ]; then
     generate keys
     exit
 fi
 
 if [ "$out" = - ]; then
-    expand "$3.lua"
+    generate lua "$3.lua"
     exit
 fi
 
-new=$out/scripts.new
-mkdir -p "$new"
-
-{
-    printf '/* made by embed.sh from the scripts of src/store/scripts */\n\n'
-    printf '#ifndef _LINES_STORE_SCRIPTS_H_INCLUDED_\n'
-    printf '#define _LINES_STORE_SCRIPTS_H_INCLUDED_\n\n\n'
-    printf '#include "store/script.h"\n\n\n'
-} > "$new/scripts.h"
-
-printf '/* made by embed.sh from the scripts of src/store/scripts */\n\n#include "store/scripts.h"\n' \
-    > "$new/scripts.c"
-
+# names that are words of C's, and so of the shell's
 names=
 
 for file in "$scripts"/*.lua; do
-    [ -f "$file" ] || continue
+    name=${file##*/}
 
-    name=$(basename "$file" .lua)
-
-    case $name in
+    case ${name%.lua} in
+    \*) ;;
     *[!a-z0-9_]*)
         echo "embed.sh: $file: a name has a-z, 0-9 and _ only" >&2
         exit 1
         ;;
+    *)  names="$names $name" ;;
     esac
-
-    names="$names $name"
-
-    # the digest is of what is embedded, to the byte
-    expand "$name.lua" > "$new/source"
-
-    if command -v sha1sum > /dev/null; then
-        sha1=$(sha1sum < "$new/source")
-    else
-        sha1=$(openssl dgst -sha1 -r < "$new/source")
-    fi
-    sha1=${sha1%% *}
-
-    again=0
-    grep -qx -e '--@again' "$file" && again=1
-
-    printf 'extern lines_script_t  lines_script_%s;\n' "$name" \
-        >> "$new/scripts.h"
-
-    {
-        printf '\n\nlines_script_t  lines_script_%s = {\n' "$name"
-        printf '    ngx_string("%s"),\n    ngx_string(\n' "$name"
-        sed -e 's/[\\"?]/\\&/g' -e 's/^/        "/' -e 's/$/\\n"/' "$new/source"
-        printf '    ),\n    ngx_string("%s"),\n    %d\n};\n' "$sha1" "$again"
-    } >> "$new/scripts.c"
 done
 
 if [ -z "$names" ]; then
@@ -100,25 +58,24 @@ if [ -z "$names" ]; then
     exit 1
 fi
 
-{
-    printf '\n/* all of them; the last is NULL */\n'
-    printf 'extern lines_script_t  *lines_scripts[];\n\n\n'
-    printf '#endif /* _LINES_STORE_SCRIPTS_H_INCLUDED_ */\n'
-} >> "$new/scripts.h"
-
-{
-    printf '\n\nlines_script_t  *lines_scripts[] = {\n'
-    for name in $names; do
-        printf '    &lines_script_%s,\n' "$name"
-    done
-    printf '    NULL\n};\n'
-} >> "$new/scripts.c"
+new=$out/scripts.new
+rm -rf "$new"
+mkdir -p "$new/lua"
 
 if [ -f "$store/schema" ]; then
-    generate calls $(for name in $names; do echo "$name.lua"; done)
+    generate calls $names
 else
+    generate lua $names
     echo '/* there is no schema */' | tee "$new/calls.c" > "$new/calls.h"
 fi
+
+if command -v sha1sum > /dev/null; then
+    sha1sum "$new"/lua/*.lua
+else
+    openssl dgst -sha1 -r "$new"/lua/*.lua
+fi > "$new/digests"
+
+generate embed < "$new/digests"
 
 for file in scripts.c scripts.h calls.c calls.h; do
     cmp -s "$new/$file" "$out/$file" || mv "$new/$file" "$out/$file"
