@@ -50,7 +50,8 @@ my $email = line($key, 'email');
 subtest 'a line that works' => sub {
     is listed($phone)->{healthCheck}, undef, 'nobody knows yet';
 
-    my $answer = check($phone);
+    my $trace  = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    my $answer = check($phone, {%{$auth{org_1}}, traceparent => $trace});
     is $answer->status, 200, 'checked' or diag $answer->to_string, $nginx->error_log;
     my $said = $answer->json;
     my $when = delete $said->{checkedAt};
@@ -68,6 +69,7 @@ subtest 'a line that works' => sub {
     is $asked->{headers}{'content-type'}, 'application/json', 'with JSON';
     is_deeply [@{decode_json($asked->{body})}{qw(_id phone channelType workspaceId)}], [$phone, '+14155550123', 'phone', 'org_1'], 'the line';
     is $asked->{headers}{'x-request-id'}, $answer->header('X-Request-Id'), 'and the request\'s id';
+    is $asked->{headers}{traceparent}, $trace, 'its trace';
     is $asked->{headers}{authorization}, undef, 'but no credentials';
     is $asked->{headers}{cookie}, undef, 'of any kind';
 

@@ -23,7 +23,7 @@ END
 
 my $key = $nginx->workspace(one => {plan => 'growth'});
 
-$nginx->get('/gate/x', $nginx->bearer($key, 'X-Request-Id' => 'mine'));
+$nginx->get('/gate/x', $nginx->bearer($key, 'X-Request-Id' => 'mine', traceparent => "00-@{['a' x 32]}-@{['b' x 16]}-00"));
 $nginx->get('/gate/x?"quoted"', {'User-Agent' => '"\\'});
 $nginx->get('/plain/"x"');
 $nginx->raw("NONSENSE\r\n\r\n");
@@ -37,6 +37,7 @@ my ($good) = grep { ($_->{request_id} // '') eq 'mine' } @lines;
 is $good->{status}, 200, 'a line is JSON';
 is $good->{tenant}, 'w:one', 'tenant';
 is $good->{plan}, 'growth', 'plan';
+like $good->{traceparent}, qr/^00-a{32}-b{16}-00$/, 'traceparent';
 is $good->{auth}, 'key', 'auth';
 is $good->{limit_status}, 'passed', 'limit_status';
 is $good->{limit_remaining}, 4, 'limit_remaining';

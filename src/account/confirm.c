@@ -18,6 +18,7 @@
 #include "http/failpoint.h"
 #include "http/id.h"
 #include "http/text.h"
+#include "http/trace.h"
 #include "operation/database.h"
 #include "operation/operation.h"
 
@@ -518,7 +519,7 @@ lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
              .lease = lmcf->operation->lease,
              .ttl = LINES_PREVIEW_TTL_MAX, .declines = limits->declined,
              .within = limits->window, .interval = limits->interval,
-             .size = limits->size);
+             .size = limits->size, .trace = lines_traceparent(r));
 
     return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
 }

@@ -263,7 +263,8 @@ call_header(ngx_http_request_t *sr, ngx_str_t *name, ngx_str_t *value)
  */
 
 static ngx_int_t
-call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
+call_edit(ngx_http_request_t *sr, lines_call_t *call,
+    lines_carrier_t *carrier)
 {
     u_char        buffer[NGX_OFF_T_LEN];
     ngx_buf_t    *b;
@@ -272,6 +273,7 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     ngx_chain_t  *cl;
 
     static ngx_str_t  request_id = ngx_string("X-Request-Id");
+    static ngx_str_t  trace = ngx_string("traceparent");
     static ngx_str_t  length = ngx_string("Content-Length");
 
     /* it is created as a GET */
@@ -315,7 +317,13 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
         }
     }
 
-    if (!named && call_header(sr, &request_id, id) != NGX_OK) {
+    if (!named && call_header(sr, &request_id, &carrier->id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (carrier->trace.len
+        && call_header(sr, &trace, &carrier->trace) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -399,7 +407,7 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 
     /* the subrequest is posted only: it runs below */
 
-    if (call_edit(sr, call, &carrier->id) != NGX_OK) {
+    if (call_edit(sr, call, carrier) != NGX_OK) {
         r->posted_requests = NULL;
         r->count--;
         return NGX_ERROR;

@@ -78,8 +78,8 @@ typedef struct {
     ngx_uint_t            method;     /* NGX_HTTP_GET, _POST, _DELETE */
     ngx_str_t             uri;        /* of the internal location */
     ngx_str_t             args;       /* escaped; may be empty */
-    ngx_keyval_t         *headers;    /* beside X-Request-Id and
-                                         Content-Length */
+    ngx_keyval_t         *headers;    /* beside X-Request-Id, traceparent
+                                         and Content-Length */
     ngx_uint_t            nheaders;
     ngx_str_t             body;
     ngx_msec_t            timeout;    /* of the whole call; 0: only those of
@@ -99,6 +99,8 @@ struct lines_carrier_s {
     ngx_pool_t             *pool;        /* the owner's */
     ngx_log_t              *log;         /* error lines carry the id */
     ngx_str_t               id;          /* sent as X-Request-Id */
+    ngx_str_t               trace;       /* the owner's: sent as traceparent,
+                                            unless it is empty */
 
     /* everything below is the carrier's own */
     lines_main_conf_t      *lmcf;

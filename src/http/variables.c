@@ -1,5 +1,6 @@
 
 #include "http/text.h"
+#include "http/trace.h"
 #include "http/variables.h"
 
 
@@ -46,9 +47,22 @@ variable_time(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 }
 
 
+static ngx_int_t
+variable_trace(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_str_t  value;
+
+    value = lines_traceparent(r->main);
+
+    return lines_variable_str(v, &value);
+}
+
+
 static ngx_http_variable_t  variable_list[] = {
     { ngx_string("lines_request_id"), NULL, variable_text,
       offsetof(lines_ctx_t, request_id), 0, 0 },
+    { ngx_string("lines_traceparent"), NULL, variable_trace, 0, 0, 0 },
     { ngx_string("lines_redis_time"), NULL, variable_time,
       offsetof(lines_ctx_t, caller.waited), 0, 0 },
     { ngx_string("lines_billing_time"), NULL, variable_time,

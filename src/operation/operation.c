@@ -471,6 +471,8 @@ lines_op_ask(lines_op_t *op, lines_op_answer_pt answer,
         if (op->carrier == NULL) {
             return NGX_ERROR;
         }
+
+        op->carrier->trace = lines_op_get(op, "trace");
     }
 
     if (ngx_current_msec - op->claimed < LINES_FRESH) {

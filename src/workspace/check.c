@@ -15,6 +15,7 @@
 #include "http/steps.h"
 #include "http/strict.h"
 #include "http/text.h"
+#include "http/trace.h"
 #include "workspace/routes.h"
 
 
@@ -396,7 +397,7 @@ checkup_call(lines_checkup_t *checkup, ngx_str_t *document,
 static ngx_int_t
 checkup_start(lines_check_t *check, ngx_str_t *document)
 {
-    ngx_str_t          *tenant;
+    ngx_str_t           trace, *tenant;
     lines_carrier_t    *carrier;
     lines_checkup_t    *checkup;
     lines_main_conf_t  *lmcf;
@@ -421,9 +422,13 @@ checkup_start(lines_check_t *check, ngx_str_t *document)
     checkup->tenant.data = ngx_pstrdup(carrier->pool, tenant);
     checkup->id.len = check->id.len;
     checkup->id.data = ngx_pstrdup(carrier->pool, &check->id);
+    trace = lines_traceparent(check->ctx->request);
+    carrier->trace.len = trace.len;
+    carrier->trace.data = ngx_pstrdup(carrier->pool, &trace);
 
     if (checkup->tenant.data
         && checkup->id.data
+        && carrier->trace.data
         && checkup_call(checkup, document, &check->ctx->request_id)
            == NGX_AGAIN)
     {

@@ -17,6 +17,7 @@
 #include "http/failpoint.h"
 #include "http/id.h"
 #include "http/text.h"
+#include "http/trace.h"
 #include "operation/charge.h"
 #include "operation/database.h"
 #include "workspace/routes.h"
@@ -671,6 +672,6 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
                .before = (lmcf->redis_conf.layout == 1),
                .requests = limits->requests, .declines = limits->declined,
                .within = limits->window, .interval = limits->interval,
-               .size = limits->size,
+               .size = limits->size, .trace = lines_traceparent(r),
                .fields.n = 2 * LINES_FIELDS, .fields.elts = fields);
 }

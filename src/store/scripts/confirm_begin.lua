@@ -33,6 +33,7 @@
 --@arg within:int     -- of these ms
 --@arg interval?      -- µs in which it may ask billing once more; none: at will
 --@arg size:int       -- so often at once
+--@arg trace?         -- its traceparent
 --@arg preview=<hash>
 
 --@reply begun fence:int now:int record...
@@ -149,6 +150,10 @@ local fence = op_begin(op_key, ops_key, id, 'purchase', 'card', lease, now,
 
 if fingerprint then
     redis.call('HSET', op_key, 'idempotency', idem_key)
+end
+
+if trace then
+    redis.call('HSET', op_key, 'trace', trace)
 end
 
 event(events_key, now, 'purchase.begun', 'operation', id)

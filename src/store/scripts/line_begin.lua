@@ -37,6 +37,7 @@
 --@arg interval?        -- µs in which it may ask billing once more; none: at will
 --@arg size:int         -- so often at once
 --@arg before:flag      -- the line gets the layout before
+--@arg trace?           -- its traceparent
 --@list fields          -- field, value, … of the line
 
 --@reply created place document answer fence:int now:int record...
@@ -193,6 +194,10 @@ else
 
     if fingerprint then
         redis.call('HSET', op_key, 'idempotency', idem_key)
+    end
+
+    if trace then
+        redis.call('HSET', op_key, 'trace', trace)
     end
 end
 

@@ -113,7 +113,7 @@ All entries, or those of a type:
 =head2 requests
 
 The calls that it got, or those of a method and path, each a hash of method,
-path, query, idempotency_key, params, status (undef where the answer was
+path, query, idempotency_key, traceparent, params, status (undef where the answer was
 dropped), fault, replayed, arrived (seconds of the real clock):
 
     my @creations = $sandbox->requests(POST => '/v1/subscriptions');

@@ -95,6 +95,7 @@ sub _begin ($self) {
         path            => $req->url->path->to_string,
         query           => $req->url->query->to_string,
         idempotency_key => $req->headers->header('Idempotency-Key'),
+        traceparent     => $req->headers->header('traceparent'),
         stripe_version  => $version,
         params          => {},
         status          => undef,

@@ -1,0 +1,1 @@
+/tmp/me/bin-gawk/awk
