@@ -198,9 +198,10 @@ TESTS   = t/*.t
 JOBS   := $(shell expr 5 '*' $$(nproc) / 2)
 
 # what takes longest comes first: nothing has to wait for it in the end
-LONG    = $(patsubst %,t/%.t,01-source-tree 72-compose-run 37-crash-matrix 17-long-lists \
-          39-paid-prism 35-paid-request 49-confirm-crashes 07-module-without-ssl \
-          87-sim-engine 92-allocations 95-package 54-clerk-keys 59-fuzz-short 14-answers 00-build)
+LONG    = $(patsubst %,t/%.t,01-source-tree 72-compose-run 95-package 07-module-without-ssl \
+          87-sim-engine 00-generator 38-lab 37-crash-matrix 17-long-lists 39-paid-prism \
+          35-paid-request 49-confirm-crashes 92-allocations 54-clerk-keys 59-fuzz-short \
+          14-answers 00-build)
 ORDERED = $(filter $(wildcard $(TESTS)),$(LONG)) $(filter-out $(LONG),$(wildcard $(TESTS)))
 
 PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \
@@ -241,7 +242,7 @@ PROVE = env $(foreach v,MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL \
     LINES_BUILD=$(abspath $(BUILD)) LINES_MODULE=$(MODULE) \
     LINES_MODULE_FAILPOINTS=$(DIR)-failpoints/ngx_http_lines_module.so \
     LINES_PRELOAD=$(PRELOAD) \
-    prove --exec '$(GUARD)' --statefile $(DIR)/prove
+    prove --exec '$(GUARD)' --statefile $(DIR)/$@
 
 # A machine that checks commits is shared: there, and there only, what failed
 # among the others runs once more, alone, and the output names it.
@@ -249,10 +250,11 @@ PROVE = env $(foreach v,MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL \
 AGAIN = || { echo "== once more, alone:" $$($(PROVE) --state failed --dry); \
     $(PROVE) --state failed < /dev/null; }
 
+PROVED = rm -f $(DIR)/$@ && { $(PROVE) -j$(JOBS) --state save $(ORDERED) < /dev/null $(if $(CI),$(AGAIN)); }
+
 prove: module
 	@$(MAKE) --no-print-directory FAILPOINTS=1 module
-	@rm -f $(DIR)/prove
-	@$(PROVE) -j$(JOBS) --state save $(ORDERED) < /dev/null $(if $(CI),$(AGAIN))
+	@$(PROVED)
 
 # lines, the operator, paid requests, confirms, numbers, limits: what is stored, once for each kind of Redis
 
@@ -260,12 +262,14 @@ KINDS   = tls sentinel cluster
 KINDRED = t/21-line-requests.t t/23-admin.t t/35-paid-request.t t/42-confirm.t \
           t/47-inventory.t t/62-limits.t
 
-.PHONY: prove-kinds
-prove-kinds:
-	@for kind in $(KINDS); do \
-	    echo "== some tests: gcc, release, Redis: $$kind"; \
-	    LINES_TEST_REDIS=$$kind $(MAKE) --no-print-directory prove TESTS='$(KINDRED)' || exit 1; \
-	done
+.PHONY: prove-kinds $(KINDS:%=prove-%)
+prove-kinds: module
+	@$(MAKE) --no-print-directory FAILPOINTS=1 module
+	@$(MAKE) --no-print-directory -j$(words $(KINDS)) -O JOBS=2 TESTS='$(KINDRED)' $(KINDS:%=prove-%)
+
+$(KINDS:%=prove-%): prove-%:
+	@echo "== some tests: $(notdir $(DIR)), Redis: $*"
+	@export LINES_TEST_REDIS=$*; $(PROVED)
 
 smoke: module
 	@$(PROVE) t/00-smoke.t < /dev/null

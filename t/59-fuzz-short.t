@@ -4,7 +4,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Test::Lines::Once build => 'it builds what it runs, with sanitizers', store => 'nothing is stored';
+use Test::Lines::Once build => 'it builds what it runs, with sanitizers', store => 'nothing is stored', system => 'it is linked without nginx';
 use Test::Lines::Unit qw(build_dir make_unit root);
 
 plan skip_all => 'clang is not installed' unless grep { -x "$_/clang" } split /:/, $ENV{PATH};
