@@ -47,7 +47,7 @@ subtest 'what it says' => sub {
 
 subtest 'what is in it' => sub {
     my $doc  = "usr/share/doc/$name";
-    my @conf = map { substr $_, length "$root/conf/" } glob "$root/conf/*.md $root/conf/*.conf $root/conf/*.yaml $root/conf/*/*.yml";
+    my @conf = map { substr $_, length "$root/conf/" } glob "$root/conf/*.md $root/conf/*.conf $root/conf/*.yaml $root/conf/*/*.yml $root/conf/*/*.json";
     my @want = (
         'usr/lib/nginx/modules/ngx_http_lines_module.so', 'usr/share/nginx/modules-available/mod-http-lines.conf',
         'usr/share/man/man7/ngx_http_lines_module.7.gz', "$doc/README.md", "$doc/copyright", "$doc/changelog.gz",
