@@ -20,11 +20,13 @@
 /* ... but not more often than this, whatever redirections come */
 #define LINES_CLUSTER_PAUSE      50
 
-/* an operation that is to be tried again waits so long */
+/* an operation that is to be tried again waits so long, */
 #define LINES_CLUSTER_RETRY      50
 
-/* how often one is sent elsewhere */
-#define LINES_CLUSTER_REDIRECTS  8
+/* and longer each time when it was sent elsewhere so often at once: while a slot
+   goes over, two nodes may each name the other one; within its deadline */
+#define LINES_CLUSTER_REDIRECTS  2
+#define LINES_CLUSTER_DOUBLED    4
 
 /* a map of an older epoch is believed the so manieth time */
 #define LINES_CLUSTER_OLDER      10
@@ -83,6 +85,8 @@ static lines_redis_node_t *cluster_find(lines_cluster_t *cluster,
 static void cluster_give_up(lines_redis_node_t *node);
 static void cluster_reroute(lines_cluster_t *cluster,
     lines_redis_node_t *node);
+static void cluster_queue(lines_cluster_t *cluster, lines_redis_op_t *op);
+static ngx_msec_t cluster_jitter(ngx_msec_t delay);
 static void cluster_retry_handler(ngx_event_t *ev);
 
 
@@ -536,15 +540,38 @@ cluster_reroute(lines_cluster_t *cluster, lines_redis_node_t *node)
 void
 lines_cluster_later(lines_cluster_t *cluster, lines_redis_op_t *op)
 {
+    ngx_uint_t  n;
+
+    n = op->redirects - ngx_min(op->redirects, LINES_CLUSTER_REDIRECTS);
+
     op->node = NULL;
     op->sent = 0;
     op->asking = 0;
+    op->later = ngx_current_msec
+                + cluster_jitter(LINES_CLUSTER_RETRY
+                                 << ngx_min(n, LINES_CLUSTER_DOUBLED));
 
+    cluster_queue(cluster, op);
+}
+
+
+static void
+cluster_queue(lines_cluster_t *cluster, lines_redis_op_t *op)
+{
     ngx_queue_insert_tail(&cluster->later, &op->asked.queue);
 
     if (!cluster->retry.timer_set && !cluster->destroyed) {
-        ngx_add_timer(&cluster->retry, LINES_CLUSTER_RETRY);
+        ngx_add_timer(&cluster->retry, LINES_CLUSTER_RETRY / 4);
     }
+}
+
+
+/* what many do at once they do not do again in one instant */
+
+static ngx_msec_t
+cluster_jitter(ngx_msec_t delay)
+{
+    return delay / 2 + (ngx_msec_t) ngx_random() % (delay / 2 + 1);
 }
 
 
@@ -569,6 +596,11 @@ cluster_retry_handler(ngx_event_t *ev)
         ngx_queue_remove(q);
 
         op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
+
+        if ((ngx_msec_int_t) (op->later - ngx_current_msec) > 0) {
+            cluster_queue(cluster, op);
+            continue;
+        }
 
         /* who comes anew is refused as well: what is away is not waited for */
 
@@ -633,10 +665,6 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
         return NGX_OK;
     }
 
-    if (op->redirects == LINES_CLUSTER_REDIRECTS) {
-        return NGX_ERROR;
-    }
-
     op->redirects++;
 
     slot = lines_cluster_read_redirection(&address, (u_char *) reply->str,
@@ -685,7 +713,10 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
         node->asked_at = ngx_max(ngx_current_msec, 1);
     }
 
-    if (node == op->node || node->connection.away) {
+    if (node == op->node
+        || node->connection.away
+        || op->redirects > LINES_CLUSTER_REDIRECTS)
+    {
         lines_cluster_later(cluster, op);
         return NGX_OK;
     }

@@ -1,0 +1,66 @@
+# A cluster that has not settled: nodes that name each other, maps that are read again, nodes that come back, and those that leave.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Mojo::IOLoop;
+use Mojo::JSON qw(encode_json);
+use Mojo::Promise;
+use Test::More;
+use Test::Lines::Once redis => 'it has a cluster of its own', store => 'one Redis will do';
+use Test::Lines qw(wait_for);
+use Time::HiRes qw(time);
+
+my $t     = Test::Lines->new;
+my %phone = (firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone');
+my @plans = (plans => "lines_plan bulk phone included=100000;\n");
+
+sub answer ($nginx) { return $nginx->get('/_lines/ready')->json('/redis') }
+
+sub wait_ok ($nginx, $seconds = 30) { wait_for(sub { answer($nginx)->{status} eq 'ok' }, $seconds, 'all of the cluster is there') }
+
+sub id ($node) { return scalar $node->cli('CLUSTER MYID') }
+
+sub create_p ($nginx, $auth) {
+    return $nginx->request_p(POST => '/api/line-requests', {%$auth, 'Content-Type' => 'application/json'}, encode_json(\%phone));
+}
+
+sub after ($seconds, $do) { Mojo::IOLoop->timer($seconds => sub { $do->() }); return }
+
+# a tenant whose slot that node has
+sub tenant_at ($redis, $node) {
+    for my $name (map {"t$_"} 1 .. 1000) {
+        return $name if $redis->node_of("lines:{w:$name}:t") == $node;
+    }
+}
+
+subtest 'two nodes name each other' => sub {
+    my $redis = $t->redis(kind => 'cluster');
+    my $nginx = $t->nginx(redis => $redis, redis_options => 'timeout=5s', @plans);
+    wait_ok($nginx);
+    my ($from, $to, $third) = @{$redis->nodes};
+    my $name = tenant_at($redis, $from);
+    my $auth = $nginx->bearer($nginx->workspace($name => {plan => 'bulk'}));
+    is $nginx->post_json('/api/line-requests', \%phone, $auth)->status, 201, 'a line';
+
+    # a reshard that has moved the keys, and told only who had them
+    my $slot = $from->cli('CLUSTER KEYSLOT', "lines:{w:$name}:t");
+    $to->cli('CLUSTER SETSLOT', $slot, 'IMPORTING', id($from));
+    $from->cli('CLUSTER SETSLOT', $slot, 'MIGRATING', id($to));
+    $from->cli('MIGRATE', '127.0.0.1', $to->port, '', 0, 5000, 'KEYS', $from->cli('CLUSTER GETKEYSINSLOT', $slot, 1000));
+    $to->cli('CLUSTER SETSLOT', $slot, 'STABLE');
+    $from->cli('CLUSTER SETSLOT', $slot, 'NODE', id($to));
+
+    my $status;
+    my $told = sub { ($from->cli('INFO', 'errorstats')->{errorstat_MOVED} // 'count=0') =~ /count=(\d+)/; $1 };
+    my $had  = $told->();
+    my $done = create_p($nginx, $auth)->then(sub ($answer) { $status = $answer->status });
+    my $much;
+    after(0.5 => sub { $much = $told->() - $had; $to->cli('CLUSTER SETSLOT', $slot, 'NODE', id($to)) });
+    $done->wait;
+    is $status, 201, 'a request waits until one of them has the slot';
+    cmp_ok $much // 1000, '<', 60, 'and does not ask without a pause';
+    $nginx->quit;
+    $redis->stop;
+};
+
+$t->done;
