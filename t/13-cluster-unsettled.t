@@ -63,4 +63,26 @@ subtest 'two nodes name each other' => sub {
     $redis->stop;
 };
 
+subtest 'a map that is read again and again' => sub {
+    my $redis = $t->redis(kind => 'cluster');
+    my $nginx = $t->nginx(redis => $redis, workers => 4, @plans);
+    wait_ok($nginx);
+    my ($gone, @here) = @{$redis->nodes};
+    $gone->kill;
+    wait_for(sub { answer($nginx)->{status} eq 'partial' }, 30, 'one is missed');
+
+    my $read = sub { my $n = 0; $n += ($_->cli('INFO', 'commandstats')->{'cmdstat_cluster|shards'} // '') =~ /calls=(\d+)/ ? $1 : 0 for @here; $n };
+    my $before = $read->();
+    my $began  = time;
+    wait_for(sub { time - $began > 5 }, 30, 'five seconds');
+    my $rate = ($read->() - $before) / (time - $began) / 4;
+    cmp_ok $rate, '<', 3, sprintf 'each worker reads it %.1f times a second', $rate;
+    cmp_ok $rate, '>', 0.5, '... and does';
+
+    $gone->start;
+    wait_ok($nginx);
+    $nginx->quit;
+    $redis->stop;
+};
+
 $t->done;

@@ -13,12 +13,15 @@
 #include "store/redis_node.h"
 
 
-/* the map is read so often, and so often while not all is served */
+/* the map is read so often, */
 #define LINES_CLUSTER_PERIOD     10000
-#define LINES_CLUSTER_TROUBLE    200
 
-/* ... but not more often than this, whatever redirections come */
+/*
+ * ... and soon after a redirection or a loss, or while not all is served, but
+ * more slowly each time, until it was not for so long: a fleet has many workers
+ */
 #define LINES_CLUSTER_PAUSE      50
+#define LINES_CLUSTER_CALM       3000
 
 /* an operation that is to be tried again waits so long, */
 #define LINES_CLUSTER_RETRY      50
@@ -26,6 +29,8 @@
 /* and longer each time when it was sent elsewhere so often at once: while a slot
    goes over, two nodes may each name the other one; within its deadline */
 #define LINES_CLUSTER_REDIRECTS  2
+
+/* so often a delay grows to twice as much */
 #define LINES_CLUSTER_DOUBLED    4
 
 /* a map of an older epoch is believed the so manieth time */
@@ -55,6 +60,9 @@ struct lines_cluster_s {
     off_t                   epoch;      /* of the map; 0: unknown */
     ngx_uint_t              older;      /* maps in a row */
 
+    ngx_uint_t              reads;      /* of the map, one soon after another, */
+    ngx_msec_t              read_at;    /* the last one */
+
     unsigned                known:1;    /* there is a map */
     unsigned                destroyed:1;
 
@@ -68,6 +76,7 @@ struct lines_cluster_s {
 };
 
 
+static void cluster_hurry(lines_cluster_t *cluster);
 static void cluster_wake(lines_cluster_t *cluster, ngx_msec_t delay);
 static void cluster_timer_handler(ngx_event_t *ev);
 static ngx_uint_t cluster_whole(lines_cluster_t *cluster);
@@ -123,7 +132,7 @@ lines_cluster_create(ngx_cycle_t *cycle, lines_redis_t *redis,
         return NULL;
     }
 
-    cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+    cluster_hurry(cluster);
 
     return cluster;
 }
@@ -216,8 +225,24 @@ void
 lines_cluster_lost(lines_cluster_t *cluster)
 {
     if (!cluster->destroyed) {
-        cluster_wake(cluster, LINES_CLUSTER_PAUSE);
+        cluster_hurry(cluster);
     }
+}
+
+
+static void
+cluster_hurry(lines_cluster_t *cluster)
+{
+    ngx_msec_t  delay;
+
+    if (ngx_current_msec - cluster->read_at > LINES_CLUSTER_CALM) {
+        cluster->reads = 0;
+    }
+
+    delay = LINES_CLUSTER_PAUSE << ngx_min(cluster->reads,
+                                           LINES_CLUSTER_DOUBLED);
+
+    cluster_wake(cluster, delay);
 }
 
 
@@ -237,7 +262,7 @@ cluster_wake(lines_cluster_t *cluster, ngx_msec_t delay)
         ngx_del_timer(&cluster->timer);
     }
 
-    ngx_add_timer(&cluster->timer, delay);
+    ngx_add_timer(&cluster->timer, cluster_jitter(delay));
 }
 
 
@@ -250,8 +275,15 @@ cluster_timer_handler(ngx_event_t *ev)
 
     lines_cluster_ask_next(cluster->ask);
 
-    cluster_wake(cluster, cluster_whole(cluster) ? LINES_CLUSTER_PERIOD
-                                                 : LINES_CLUSTER_TROUBLE);
+    cluster->reads++;
+    cluster->read_at = ngx_current_msec;
+
+    if (!cluster_whole(cluster)) {
+        cluster_hurry(cluster);
+        return;
+    }
+
+    cluster_wake(cluster, LINES_CLUSTER_PERIOD);
 }
 
 
@@ -358,7 +390,7 @@ static void
 cluster_take(lines_cluster_t *cluster, lines_cluster_map_t *map, off_t epoch)
 {
     if (map == NULL) {
-        cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+        cluster_hurry(cluster);
         return;
     }
 
@@ -370,7 +402,7 @@ cluster_take(lines_cluster_t *cluster, lines_cluster_map_t *map, off_t epoch)
                        "lines cluster: a map of epoch %O, not %O",
                        epoch, cluster->epoch);
 
-        cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+        cluster_hurry(cluster);
         return;
     }
 
@@ -378,14 +410,14 @@ cluster_take(lines_cluster_t *cluster, lines_cluster_map_t *map, off_t epoch)
     cluster->epoch = epoch ? epoch : cluster->epoch;
 
     if (cluster_apply(cluster, map) != NGX_OK) {
-        cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+        cluster_hurry(cluster);
         return;
     }
 
     cluster->known = 1;
 
     if (!cluster_whole(cluster)) {
-        cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+        cluster_hurry(cluster);
     }
 }
 
@@ -614,7 +646,7 @@ cluster_retry_handler(ngx_event_t *ev)
 
         if (node == NULL) {
             lines_cluster_later(cluster, op);
-            cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+            cluster_hurry(cluster);
 
         } else {
             cluster->owner->place(op, node);
@@ -660,7 +692,7 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
 
         op->redirects = 0;
 
-        cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+        cluster_hurry(cluster);
         lines_cluster_later(cluster, op);
         return NGX_OK;
     }
@@ -677,7 +709,7 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
 
         /* the map knows its address */
 
-        cluster_wake(cluster, LINES_CLUSTER_PAUSE);
+        cluster_hurry(cluster);
         lines_cluster_later(cluster, op);
         return NGX_OK;
     }
@@ -691,7 +723,7 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
                    "lines cluster: %p, \"%s\"", op, reply->str);
 
     if (moved) {
-        cluster_wake(cluster, LINES_CLUSTER_PAUSE);
+        cluster_hurry(cluster);
     }
 
     if (moved && cluster->slots[slot] != op->node) {
