@@ -85,4 +85,26 @@ subtest 'a map that is read again and again' => sub {
     $redis->stop;
 };
 
+# CLUSTERDOWN: no connection is lost, and nobody tells when it is over
+subtest 'nodes that serve again' => sub {
+    my $redis = $t->redis(kind => 'cluster', count => 12);
+    my $nginx = $t->nginx(redis => $redis, redis_options => 'connect_timeout=300ms', @plans);
+    wait_ok($nginx);
+    my @nodes = @{$redis->nodes};
+    my @auth = map { $nginx->bearer($nginx->workspace(tenant_at($redis, $_) => {plan => 'bulk'})) } @nodes;
+    my $reads = sub ($status) { scalar grep { $nginx->get('/api/line-requests?limit=1', $_)->status == $status } @auth };
+
+    # a slot is nobody's: none serves
+    $_->cli('CLUSTER DELSLOTS', 0) for @nodes;
+    wait_for(sub { $reads->(503) == @auth && (() = $nginx->error_log =~ /CLUSTERDOWN: it does not serve/g) >= @nodes }, 60, 'all are missed');
+    $nodes[0]->cli('CLUSTER ADDSLOTS', 0);
+    $_->cli('CLUSTER SETSLOT', 0, 'NODE', id($nodes[0])) for @nodes[1 .. $#nodes];
+    wait_for(sub { !grep { $_->cli('CLUSTER INFO') !~ /cluster_state:ok/ } @nodes }, 60, 'all serve');
+    my $there = time;
+    wait_for(sub { $reads->(200) == @auth }, 30, 'they are asked again');
+    cmp_ok time - $there, '<', 1.5 * $t->slow, sprintf 'served again after %.2f s', time - $there;
+    $nginx->quit;
+    $redis->stop;
+};
+
 $t->done;

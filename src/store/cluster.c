@@ -682,6 +682,10 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
         return NGX_DECLINED;
     }
 
+    if (ngx_strncmp(reply->str, "CLUSTERDOWN The cluster", 23) == 0) {
+        lines_cluster_ask_set_down(op->node, 1);
+    }
+
     if (op->handler == NULL || op->slot == LINES_CLUSTER_ANY) {
         return NGX_ERROR;
     }
