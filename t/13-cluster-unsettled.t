@@ -107,4 +107,35 @@ subtest 'nodes that serve again' => sub {
     $redis->stop;
 };
 
+subtest 'a node leaves, and a write there waits for its replica' => sub {
+    my $redis = $t->redis(kind => 'cluster', conf => "cluster-allow-replica-migration no\nrepl-diskless-sync-delay 0\n");
+    my ($from, $to, $third) = @{$redis->nodes};
+    my @replicas = map { $t->redis(kind => 'plain', conf => "replicaof 127.0.0.1 @{[$_->port]}\n") } @{$redis->nodes};
+    wait_for(sub { !grep { $_->cli('ROLE')->[3] ne 'connected' } @replicas }, 60, 'replicas');
+    my $nginx = $t->nginx(redis => $redis, redis_options => 'timeout=60s replicas=1 wait=50s', @plans);
+    wait_for(sub { answer($nginx)->{status} eq 'ok' && $nginx->get('/_lines/ready')->body !~ /too few replicas/ }, 30, 'ready');
+    my $name = tenant_at($redis, $from);
+    my $auth = $nginx->bearer($nginx->workspace($name => {plan => 'bulk'}));
+    is $nginx->post_json('/api/line-requests', \%phone, $auth)->status, 201, 'a line';
+
+    $replicas[0]->pause;
+    my ($got, $began);
+    my $done = create_p($nginx, $auth)->then(sub ($answer) { $got = $answer });
+    wait_for(sub { Mojo::IOLoop->one_tick; $from->cli('ZCARD', "lines:{w:$name}:lines") == 2 }, 30, 'it is written, and waits');
+
+    my $last = $redis->slots->[1] - 1;
+    my $client = $to->client;
+    $client->cluster('setslot', $_, 'node', id($to), sub { }) for 0 .. $last;
+    $client->wait_all_responses;
+    $to->cli('CLUSTER BUMPEPOCH');
+    $began = time;
+    $done->wait;
+    is $got->status, 503, 'it is answered' or diag $got->to_string;
+    ok $got->header('Retry-After'), '... to come back';
+    cmp_ok time - $began, '<', 15 * $t->slow, sprintf '... after %.1f s', time - $began;
+    wait_for(sub { $nginx->error_log =~ /it has no slots any more/ }, 30, 'the node is left');
+    $replicas[0]->cont;
+    $nginx->quit;
+};
+
 $t->done;
