@@ -138,4 +138,32 @@ subtest 'a node leaves, and a write there waits for its replica' => sub {
     $nginx->quit;
 };
 
+subtest 'what is idle tells no node of the others' => sub {
+    my $redis = $t->redis(kind => 'cluster');
+    my $nginx = $t->nginx(redis => $redis, workers => 4, @plans);
+    wait_ok($nginx);
+    my $auth  = $nginx->bearer($nginx->workspace(one => {plan => 'bulk'}));
+    my $of    = sub ($what) { ($redis->cli('INFO', 'commandstats')->{"cmdstat_$what"} // '') =~ /calls=(\d+)/ ? $1 : 0 };
+    my $hits  = sub { ($nginx->get('/_lines/metrics')->body =~ /^lines_key_cache_lookups_total\{result="hit"\} (\d+)/m)[0] };
+    my ($published, $pings) = ($of->('publish'), $of->('ping'));
+    my $began = time;
+    wait_for(sub { time - $began > 4 }, 30, 'longer than a heartbeat may be missing');
+    is $of->('publish') - $published, 0, 'nothing is published';
+    my $rate = ($of->('ping') - $pings) / (time - $began) / 12;
+    cmp_ok $rate, '<', 2.5, sprintf '%.1f heartbeats a second, of each worker at each node', $rate;
+    my $had = $hits->();
+    wait_for(sub { $nginx->get('/api/lines/by-user', $auth)->status == 200 && $hits->() > $had + 3 }, 30, 'keys to be remembered');
+    pass 'keys are remembered: all subscriptions are alive';
+
+    # one that hangs counts no more, and is made anew
+    my $patient = $t->nginx(redis => $redis, redis_options => 'silence=2s', @plans);
+    wait_ok($patient);
+    $_->pause for $redis->nodes->[0];
+    wait_for(sub { $patient->error_log =~ /the subscription is silent/ }, 30, 'it to be noticed');
+    $_->cont for $redis->nodes->[0];
+    wait_for(sub { $patient->get('/api/lines/by-user', $auth)->status == 200 }, 30, 'keys to be known again');
+    $_->quit for $nginx, $patient;
+    $redis->stop;
+};
+
 $t->done;
