@@ -749,9 +749,11 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
         node->asked_at = ngx_max(ngx_current_msec, 1);
     }
 
+    /* ASK counts for this time alone: later it would be told again */
+
     if (node == op->node
         || node->connection.away
-        || op->redirects > LINES_CLUSTER_REDIRECTS)
+        || (moved && op->redirects > LINES_CLUSTER_REDIRECTS))
     {
         lines_cluster_later(cluster, op);
         return NGX_OK;
