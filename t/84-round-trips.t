@@ -16,19 +16,19 @@ my $told = $t->upstream(status => 200);
 # The first use of a key on a day is told, by the way.
 # "a b | c ~d": a and b are sent together, c once both are answered; at some time d, which nobody waits for
 my %without = (
-    included => 'key_read | pending_get tenant_places time | due_put ix_put prov_put | line_begin ~due_rem ~key_used',
-    paid     => 'key_read | pending_get tenant_places time | database_check due_put ix_put | line_begin | request_sent ~due_rest ~key_used',
+    included => 'key_read | idem_read pending_get tenant_places | due_put ix_put prov_put | line_begin ~due_rem ~key_used',
+    paid     => 'key_read | idem_read pending_get tenant_places | database_check due_put ix_put | line_begin | request_sent ~due_rest ~key_used',
     read     => 'line_shown',
     settled  => 'line_shown | poll_take | op_claim | settled_get | prov_put | request_paid | line_read ~due_add ~due_rem',
     preview  => 'key_read | inv_count window_read | preview_issue ~key_used',
-    confirm  => 'bound_read idem_read line_exists purchase_get tenant_offer time token_get | database_check due_put ix_put | confirm_begin'
+    confirm  => 'bound_read idem_read line_exists purchase_get tenant_offer token_get | database_check due_put ix_put | confirm_begin'
       . ' | op_step | inv_lease | op_step | op_step | inv_assign | op_step | confirm_end ~due_rem ~inv_settle ~ix_last',
 );
 
 # somebody is told of the line, and the last write of a step is the next one's begin
 my %with = (
     %without,
-    included => 'key_read | pending_get tenant_places time | due_put ix_put prov_put | line_begin | told ~due_rem ~key_used',
+    included => 'key_read | idem_read pending_get tenant_places | due_put ix_put prov_put | line_begin | told ~due_rem ~key_used',
     settled  => 'line_shown | poll_take | op_claim | settled_get | prov_put | request_paid | told | line_read ~due_add ~due_rem',
     confirm  => $without{confirm} =~ s/inv_assign/inv_assign | op_step/r,
 );

@@ -410,7 +410,7 @@ lines_account_confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
     rc = lines_database_ask(lines_get_main_conf(r), &ctx->caller);
 
     return rc == NGX_AGAIN
-           ? lines_idempotency_announce(ctx, &confirm->idem, &confirm->id)
+           ? lines_idempotency_announce(ctx, &confirm->id)
            : rc;
 }
 

@@ -121,7 +121,7 @@ lines_asks(lines_admin_move_ticket, move_t *move, ticket_move,
            .tenant = ctx->identity.tenant, .id = ctx->params[0],
            .status = move->status, .number = move->number,
            .not_after = move->not_after ? &move->not_after : NULL,
-           .lease = lines_get_main_conf(r)->operation->lease)
+           .most = 2 * lines_get_main_conf(r)->operation->lease)
 {
     switch (reply->is) {
 

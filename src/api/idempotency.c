@@ -115,16 +115,12 @@ lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
 ngx_int_t
 lines_idempotency_read(lines_ctx_t *ctx, lines_idempotency_t *idem)
 {
-    ngx_int_t  rc;
-
-    rc = lines_keep_time(&ctx->caller, &idem->time);
-
-    if (rc != NGX_AGAIN || idem->key.len == 0) {
-        return rc;
-    }
+    ngx_str_t  none = ngx_null_string;
 
     return lines_keep_idem_read(&ctx->caller, &idem->recorded,
-                                .idem_key = idem->record);
+                                .tenant = ctx->identity.tenant,
+                                .idem_key = idem->key.len ? idem->record
+                                                          : none);
 }
 
 
@@ -138,11 +134,9 @@ lines_idempotency_of(lines_idempotency_t *idem, ngx_str_t *made)
 
 
 ngx_int_t
-lines_idempotency_announce(lines_ctx_t *ctx, lines_idempotency_t *idem,
-    ngx_str_t *id)
+lines_idempotency_announce(lines_ctx_t *ctx, ngx_str_t *id)
 {
-    ngx_int_t   rc;
-    ngx_msec_t  due;
+    ngx_int_t  rc;
 
     rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = *id,
                       .tenant = ctx->identity.tenant);
@@ -151,11 +145,10 @@ lines_idempotency_announce(lines_ctx_t *ctx, lines_idempotency_t *idem,
         return rc;
     }
 
-    due = lines_get_main_conf(ctx->request)->operation->due;
-
     return lines_due_put(&ctx->caller, NULL, NULL,
                          .shard = lines_due_shard(id),
-                         .at = lines_idempotency_now(idem) + (int64_t) due,
+                         .delay = lines_get_main_conf(ctx->request)
+                                  ->operation->due,
                          .tenant = ctx->identity.tenant, .id = *id);
 }
 

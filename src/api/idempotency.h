@@ -21,14 +21,13 @@ typedef struct {
 
     /* by lines_idempotency_read(), once it is answered */
     lines_idem_read_reply_t  recorded;     /* operation: empty without one */
-    lines_time_reply_t       time;         /* Redis' clock */
 
     ngx_uint_t               tries;
 } lines_idempotency_t;
 
 
-/* ms */
-#define lines_idempotency_now(idem)  lines_time_ms(&(idem)->time)
+/* ms, by the clock that the tenant's own scripts go by */
+#define lines_idempotency_now(idem)  ((idem)->recorded.now)
 
 
 /*
@@ -54,8 +53,7 @@ void lines_idempotency_of(lines_idempotency_t *idem, ngx_str_t *made);
 
 /* hints, written before what they point at: where the operation is looked up,
    and when the sweeper should see to it */
-ngx_int_t lines_idempotency_announce(lines_ctx_t *ctx,
-    lines_idempotency_t *idem, ngx_str_t *id);
+ngx_int_t lines_idempotency_announce(lines_ctx_t *ctx, ngx_str_t *id);
 
 /* begin found that things have changed since they were read: a few times the
    steps from that one on run once more; then 503 */

@@ -88,7 +88,7 @@ payment_recorded(void *data, lines_request_sent_reply_t *reply)
     }
 
     return reply->is == LINES_REQUEST_SENT_GOES
-           ? lines_op_take(op) : lines_op_rested(op, reply->now, op->rest);
+           ? lines_op_take(op) : lines_op_rested(op, op->rest);
 }
 
 

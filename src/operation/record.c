@@ -459,7 +459,7 @@ op_written(void *data, lines_op_step_reply_t *reply)
     }
 
     return op->rest == LINES_NO_REST
-           ? NGX_OK : lines_op_rested(op, reply->now, op->rest);
+           ? NGX_OK : lines_op_rested(op, op->rest);
 }
 
 
@@ -502,12 +502,13 @@ lines_op_write(lines_op_t *op, const char *next, int64_t rest,
 /* the hint after the record: until then a sooner one has seen to it */
 
 ngx_int_t
-lines_op_rested(lines_op_t *op, int64_t now, ngx_msec_t delay)
+lines_op_rested(lines_op_t *op, ngx_msec_t delay)
 {
     lines_op_debug(op, "rests in %V for %L", &op->point, (int64_t) delay);
 
     (void) lines_forget_due_rest(&op->caller, lines_op_member(op),
-                                 .since = &now, .delay = delay);
+                                 .ago = ngx_current_msec - op->caller.start,
+                                 .delay = delay);
 
     return NGX_DONE;
 }

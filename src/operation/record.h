@@ -244,8 +244,8 @@ int64_t lines_op_now(lines_op_t *op);
 ngx_int_t lines_op_write(lines_op_t *op, const char *next, int64_t rest,
     lines_op_field_t *field);
 
-/* a write has given the lease back, at that instant of Redis: NGX_DONE */
-ngx_int_t lines_op_rested(lines_op_t *op, int64_t now, ngx_msec_t delay);
+/* the write that was answered just now has given the lease back: NGX_DONE */
+ngx_int_t lines_op_rested(lines_op_t *op, ngx_msec_t delay);
 
 /* goes on with rc from a posted event */
 void lines_op_post(lines_op_t *op, ngx_int_t rc);

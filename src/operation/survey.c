@@ -58,6 +58,7 @@ static ngx_int_t survey_members(ngx_str_t *cursor, lines_list_t *members);
 static ngx_int_t survey_listed(void *data, lines_stuck_page_reply_t *reply);
 static ngx_int_t survey_stuck(void *data, lines_ops_survey_reply_t *reply);
 static ngx_int_t survey_tenant(ngx_str_t *tenant);
+static ngx_int_t survey_sent(ngx_int_t rc);
 static ngx_int_t survey_layout(ngx_str_t *tenant);
 static ngx_int_t survey_laid_out(void *data, lines_lines_layout_reply_t *reply);
 static ngx_int_t survey_counted(void *data,
@@ -286,7 +287,7 @@ survey_begin(void)
     survey.caller.pool = survey.seen_pool;
 
     if (survey.seen_pool
-        && lines_inv_count(&survey.caller, survey_inventory, NULL)
+        && lines_try_inv_count(&survey.caller, survey_inventory, NULL)
            != NGX_AGAIN)
     {
         survey_stop();
@@ -297,6 +298,16 @@ survey_begin(void)
 static ngx_int_t
 survey_inventory(void *data, lines_inv_count_reply_t *reply)
 {
+    ngx_uint_t  i;
+
+    if (reply == NULL) {
+        for (i = LINES_SURVEY_FREE; i <= LINES_SURVEY_QUARANTINED; i++) {
+            survey.sums.values[i] = survey.known.values[i];
+        }
+
+        return NGX_OK;
+    }
+
     survey.sums.values[LINES_SURVEY_FREE] = reply->free;
     survey.sums.values[LINES_SURVEY_LEASED] = reply->leased;
     survey.sums.values[LINES_SURVEY_ASSIGNED] = reply->assigned;
@@ -415,7 +426,7 @@ survey_scan(void)
                                                                : first);
 
     default: /* SURVEY_STUCK */
-        return lines_stuck_page(&survey.caller, survey_listed, NULL,
+        return lines_try_stuck_page(&survey.caller, survey_listed, NULL,
                                 .from = survey.cursor,
                                 .most = LINES_SURVEY_BATCH);
     }
@@ -468,6 +479,13 @@ survey_listed(void *data, lines_stuck_page_reply_t *reply)
     ngx_str_t   *member, tenant, id;
     ngx_uint_t   i;
 
+    /* the tenants' lists tell of most */
+
+    if (reply == NULL) {
+        survey.cursor.len = 0;
+        return NGX_OK;
+    }
+
     if (reply->cursor.len > sizeof(survey.cursor_text)) {
         return NGX_ERROR;
     }
@@ -487,9 +505,10 @@ survey_listed(void *data, lines_stuck_page_reply_t *reply)
         id = *member;
         tenant = lines_word(&id);
 
-        if (lines_ops_survey(&survey.caller, survey_stuck, member,
-                             .tenant = tenant, .ids.n = 1, .ids.elts = &id)
-            != NGX_AGAIN)
+        if (survey_sent(lines_try_ops_survey(&survey.caller, survey_stuck,
+                                             member, .tenant = tenant,
+                                             .ids.n = 1, .ids.elts = &id))
+            == NGX_ERROR)
         {
             return NGX_ERROR;
         }
@@ -503,6 +522,10 @@ static ngx_int_t
 survey_stuck(void *data, lines_ops_survey_reply_t *reply)
 {
     ngx_str_t *member = data;
+
+    if (reply == NULL) {
+        return survey_sent(NGX_DECLINED);
+    }
 
     if (reply->stuck) {
         survey.listed++;
@@ -559,9 +582,28 @@ survey_tenant(ngx_str_t *tenant)
 
     survey.sums.values[LINES_SURVEY_TENANTS]++;
 
-    return lines_tenant_survey(&survey.caller, survey_counted, tenant,
-                               .tenant = *tenant, .fields.n = LINES_MOVES,
-                               .fields.elts = survey_fields);
+    return survey_sent(lines_try_tenant_survey(&survey.caller, survey_counted,
+                                               tenant, .tenant = *tenant,
+                                               .fields.n = LINES_MOVES,
+                                               .fields.elts = survey_fields));
+}
+
+
+/*
+ * What cannot be read, as while a cluster's slot moves, and that may be so for
+ * days, is passed over and counted.
+ */
+
+static ngx_int_t
+survey_sent(ngx_int_t rc)
+{
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    survey.sums.values[LINES_SURVEY_SKIPPED]++;
+
+    return NGX_OK;
 }
 
 
@@ -596,6 +638,10 @@ survey_counted(void *data, lines_tenant_survey_reply_t *reply)
     ngx_str_t *tenant = data;
 
     ngx_uint_t   i;
+
+    if (reply == NULL) {
+        return survey_sent(NGX_DECLINED);
+    }
 
     if (reply->counts.n != LINES_MOVES) {
         return NGX_ERROR;
@@ -711,9 +757,9 @@ survey_look(void)
 
     survey.looked += ops->ids.n;
 
-    return lines_ops_survey(&survey.caller, survey_operations, ops,
-                            .tenant = ops->tenant, .ids.n = ops->ids.n,
-                            .ids.elts = ops->ids.elts);
+    return lines_try_ops_survey(&survey.caller, survey_operations, ops,
+                                .tenant = ops->tenant, .ids.n = ops->ids.n,
+                                .ids.elts = ops->ids.elts);
 }
 
 
@@ -728,6 +774,10 @@ survey_operations(void *data, lines_ops_survey_reply_t *reply)
     ngx_str_t    *place;
     ngx_uint_t    i;
     lines_list_t  ids;
+
+    if (reply == NULL) {
+        return survey_sent(NGX_DECLINED);
+    }
 
     survey.sums.values[LINES_SURVEY_OPERATIONS] += reply->running;
     survey.sums.values[LINES_SURVEY_STUCK] += reply->stuck;
@@ -782,6 +832,13 @@ survey_end(void)
     for (i = 0; i < LINES_MOVES; i++) {
         sums = &survey.sums.values[i];
         known = &survey.known.values[i];
+
+        /* what is not seen by this pass is not new to the next one */
+
+        if (survey.sums.values[LINES_SURVEY_SKIPPED]) {
+            sums[LINES_SURVEY_RAW] = ngx_max(sums[LINES_SURVEY_RAW],
+                                             known[LINES_SURVEY_RAW]);
+        }
 
         sums[LINES_SURVEY_SHOWN] = known[LINES_SURVEY_SHOWN];
 

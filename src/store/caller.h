@@ -84,10 +84,6 @@ void lines_caller_detach(lines_caller_t *caller);
 #define lines_caller_busy(caller)  (!ngx_queue_empty(&(caller)->calls))
 
 
-/* the reply of lines_time() in ms */
-#define lines_time_ms(reply)  ((reply)->seconds * 1000 + (reply)->micros / 1000)
-
-
 /*
  * What follows is between the generated calls and store/caller.c.
  */

@@ -13,18 +13,25 @@
 #include "store/redis_node.h"
 
 
-/* the map is read so often, and so often while not all is served */
+/* the map is read so often, */
 #define LINES_CLUSTER_PERIOD     10000
-#define LINES_CLUSTER_TROUBLE    200
 
-/* ... but not more often than this, whatever redirections come */
+/*
+ * ... and soon after a redirection or a loss, or while not all is served, but
+ * more slowly each time, until it was not for so long: a fleet has many workers
+ */
 #define LINES_CLUSTER_PAUSE      50
+#define LINES_CLUSTER_CALM       3000
 
-/* an operation that is to be tried again waits so long */
+/* an operation that is to be tried again waits so long, */
 #define LINES_CLUSTER_RETRY      50
 
-/* how often one is sent elsewhere */
-#define LINES_CLUSTER_REDIRECTS  8
+/* and longer each time when it was sent elsewhere so often at once: while a slot
+   goes over, two nodes may each name the other one; within its deadline */
+#define LINES_CLUSTER_REDIRECTS  2
+
+/* so often a delay grows to twice as much */
+#define LINES_CLUSTER_DOUBLED    4
 
 /* a map of an older epoch is believed the so manieth time */
 #define LINES_CLUSTER_OLDER      10
@@ -53,6 +60,9 @@ struct lines_cluster_s {
     off_t                   epoch;      /* of the map; 0: unknown */
     ngx_uint_t              older;      /* maps in a row */
 
+    ngx_uint_t              reads;      /* of the map, one soon after another, */
+    ngx_msec_t              read_at;    /* the last one */
+
     unsigned                known:1;    /* there is a map */
     unsigned                destroyed:1;
 
@@ -66,6 +76,7 @@ struct lines_cluster_s {
 };
 
 
+static void cluster_hurry(lines_cluster_t *cluster);
 static void cluster_wake(lines_cluster_t *cluster, ngx_msec_t delay);
 static void cluster_timer_handler(ngx_event_t *ev);
 static ngx_uint_t cluster_whole(lines_cluster_t *cluster);
@@ -83,6 +94,8 @@ static lines_redis_node_t *cluster_find(lines_cluster_t *cluster,
 static void cluster_give_up(lines_redis_node_t *node);
 static void cluster_reroute(lines_cluster_t *cluster,
     lines_redis_node_t *node);
+static void cluster_queue(lines_cluster_t *cluster, lines_redis_op_t *op);
+static ngx_msec_t cluster_jitter(ngx_msec_t delay);
 static void cluster_retry_handler(ngx_event_t *ev);
 
 
@@ -119,7 +132,7 @@ lines_cluster_create(ngx_cycle_t *cycle, lines_redis_t *redis,
         return NULL;
     }
 
-    cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+    cluster_hurry(cluster);
 
     return cluster;
 }
@@ -212,8 +225,24 @@ void
 lines_cluster_lost(lines_cluster_t *cluster)
 {
     if (!cluster->destroyed) {
-        cluster_wake(cluster, LINES_CLUSTER_PAUSE);
+        cluster_hurry(cluster);
     }
+}
+
+
+static void
+cluster_hurry(lines_cluster_t *cluster)
+{
+    ngx_msec_t  delay;
+
+    if (ngx_current_msec - cluster->read_at > LINES_CLUSTER_CALM) {
+        cluster->reads = 0;
+    }
+
+    delay = LINES_CLUSTER_PAUSE << ngx_min(cluster->reads,
+                                           LINES_CLUSTER_DOUBLED);
+
+    cluster_wake(cluster, delay);
 }
 
 
@@ -233,7 +262,7 @@ cluster_wake(lines_cluster_t *cluster, ngx_msec_t delay)
         ngx_del_timer(&cluster->timer);
     }
 
-    ngx_add_timer(&cluster->timer, delay);
+    ngx_add_timer(&cluster->timer, cluster_jitter(delay));
 }
 
 
@@ -246,8 +275,15 @@ cluster_timer_handler(ngx_event_t *ev)
 
     lines_cluster_ask_next(cluster->ask);
 
-    cluster_wake(cluster, cluster_whole(cluster) ? LINES_CLUSTER_PERIOD
-                                                 : LINES_CLUSTER_TROUBLE);
+    cluster->reads++;
+    cluster->read_at = ngx_current_msec;
+
+    if (!cluster_whole(cluster)) {
+        cluster_hurry(cluster);
+        return;
+    }
+
+    cluster_wake(cluster, LINES_CLUSTER_PERIOD);
 }
 
 
@@ -354,7 +390,7 @@ static void
 cluster_take(lines_cluster_t *cluster, lines_cluster_map_t *map, off_t epoch)
 {
     if (map == NULL) {
-        cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+        cluster_hurry(cluster);
         return;
     }
 
@@ -366,7 +402,7 @@ cluster_take(lines_cluster_t *cluster, lines_cluster_map_t *map, off_t epoch)
                        "lines cluster: a map of epoch %O, not %O",
                        epoch, cluster->epoch);
 
-        cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+        cluster_hurry(cluster);
         return;
     }
 
@@ -374,14 +410,14 @@ cluster_take(lines_cluster_t *cluster, lines_cluster_map_t *map, off_t epoch)
     cluster->epoch = epoch ? epoch : cluster->epoch;
 
     if (cluster_apply(cluster, map) != NGX_OK) {
-        cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+        cluster_hurry(cluster);
         return;
     }
 
     cluster->known = 1;
 
     if (!cluster_whole(cluster)) {
-        cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+        cluster_hurry(cluster);
     }
 }
 
@@ -536,15 +572,38 @@ cluster_reroute(lines_cluster_t *cluster, lines_redis_node_t *node)
 void
 lines_cluster_later(lines_cluster_t *cluster, lines_redis_op_t *op)
 {
+    ngx_uint_t  n;
+
+    n = op->redirects - ngx_min(op->redirects, LINES_CLUSTER_REDIRECTS);
+
     op->node = NULL;
     op->sent = 0;
     op->asking = 0;
+    op->later = ngx_current_msec
+                + cluster_jitter(LINES_CLUSTER_RETRY
+                                 << ngx_min(n, LINES_CLUSTER_DOUBLED));
 
+    cluster_queue(cluster, op);
+}
+
+
+static void
+cluster_queue(lines_cluster_t *cluster, lines_redis_op_t *op)
+{
     ngx_queue_insert_tail(&cluster->later, &op->asked.queue);
 
     if (!cluster->retry.timer_set && !cluster->destroyed) {
-        ngx_add_timer(&cluster->retry, LINES_CLUSTER_RETRY);
+        ngx_add_timer(&cluster->retry, LINES_CLUSTER_RETRY / 4);
     }
+}
+
+
+/* what many do at once they do not do again in one instant */
+
+static ngx_msec_t
+cluster_jitter(ngx_msec_t delay)
+{
+    return delay / 2 + (ngx_msec_t) ngx_random() % (delay / 2 + 1);
 }
 
 
@@ -570,6 +629,11 @@ cluster_retry_handler(ngx_event_t *ev)
 
         op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
 
+        if ((ngx_msec_int_t) (op->later - ngx_current_msec) > 0) {
+            cluster_queue(cluster, op);
+            continue;
+        }
+
         /* who comes anew is refused as well: what is away is not waited for */
 
         if (lines_cluster_away(cluster, op->slot)) {
@@ -582,7 +646,7 @@ cluster_retry_handler(ngx_event_t *ev)
 
         if (node == NULL) {
             lines_cluster_later(cluster, op);
-            cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+            cluster_hurry(cluster);
 
         } else {
             cluster->owner->place(op, node);
@@ -618,6 +682,10 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
         return NGX_DECLINED;
     }
 
+    if (ngx_strncmp(reply->str, "CLUSTERDOWN The cluster", 23) == 0) {
+        lines_cluster_ask_set_down(op->node, 1);
+    }
+
     if (op->handler == NULL || op->slot == LINES_CLUSTER_ANY) {
         return NGX_ERROR;
     }
@@ -628,13 +696,9 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
 
         op->redirects = 0;
 
-        cluster_wake(cluster, LINES_CLUSTER_TROUBLE);
+        cluster_hurry(cluster);
         lines_cluster_later(cluster, op);
         return NGX_OK;
-    }
-
-    if (op->redirects == LINES_CLUSTER_REDIRECTS) {
-        return NGX_ERROR;
     }
 
     op->redirects++;
@@ -649,7 +713,7 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
 
         /* the map knows its address */
 
-        cluster_wake(cluster, LINES_CLUSTER_PAUSE);
+        cluster_hurry(cluster);
         lines_cluster_later(cluster, op);
         return NGX_OK;
     }
@@ -663,7 +727,7 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
                    "lines cluster: %p, \"%s\"", op, reply->str);
 
     if (moved) {
-        cluster_wake(cluster, LINES_CLUSTER_PAUSE);
+        cluster_hurry(cluster);
     }
 
     if (moved && cluster->slots[slot] != op->node) {
@@ -685,7 +749,12 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
         node->asked_at = ngx_max(ngx_current_msec, 1);
     }
 
-    if (node == op->node || node->connection.away) {
+    /* ASK counts for this time alone: later it would be told again */
+
+    if (node == op->node
+        || node->connection.away
+        || (moved && op->redirects > LINES_CLUSTER_REDIRECTS))
+    {
         lines_cluster_later(cluster, op);
         return NGX_OK;
     }

@@ -52,8 +52,8 @@ void lines_cluster_later(lines_cluster_t *cluster, lines_redis_op_t *op);
 
 /*
  * The reply of an operation is an error.  NGX_OK: it is a redirection or one
- * that passes, and the operation was taken over; NGX_ERROR: one too many, or
- * nobody waits any more; NGX_DECLINED: another error.
+ * that passes, and the operation was taken over; NGX_ERROR: it cannot be
+ * followed, or nobody waits any more; NGX_DECLINED: another error.
  */
 ngx_int_t lines_cluster_redirect(lines_cluster_t *cluster,
     lines_redis_op_t *op, redisReply *reply);

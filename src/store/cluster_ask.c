@@ -37,9 +37,11 @@ static void ask_open_seed(lines_cluster_ask_t *ask);
 static void ask_locate_seed(lines_redis_connection_t *conn, ngx_uint_t last);
 static void ask_seed_ready(void *data);
 static void ask_seed_lost(void *data);
+static void ask_down(lines_cluster_ask_t *ask);
+static void ask_told_state(lines_redis_connection_t *conn, void *data,
+    redisReply *reply);
 static void ask_told_epoch(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
-static void ask_set_down(lines_redis_node_t *node, ngx_uint_t down);
 static void ask_told_shards(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
 static void ask_told_slots(lines_redis_connection_t *conn, void *data,
@@ -100,6 +102,8 @@ lines_cluster_ask_forget(lines_cluster_ask_t *ask,
 void
 lines_cluster_ask_next(lines_cluster_ask_t *ask)
 {
+    ask_down(ask);
+
     if (ask->asking
         && ngx_current_msec - ask->asked_at < ask->redis->conf->timeout)
     {
@@ -158,6 +162,35 @@ ask_primary(lines_cluster_ask_t *ask)
     }
 
     return 1;
+}
+
+
+/* each is asked whether it serves again, and not when it is its turn */
+
+static void
+ask_down(lines_cluster_ask_t *ask)
+{
+    lines_redis_node_t  *node;
+
+    node = NULL;
+
+    while ((node = lines_redis_next(ask->redis, node))) {
+
+        if (node->down && ask_answers(node)) {
+            lines_redis_ask(&node->connection, ask_told_state, node,
+                            "CLUSTER INFO");
+        }
+    }
+}
+
+
+static void
+ask_told_state(lines_redis_connection_t *conn, void *data, redisReply *reply)
+{
+    if (reply && reply->type == REDIS_REPLY_STRING) {
+        lines_cluster_ask_set_down(data, strstr(reply->str, "cluster_state:ok")
+                                         == NULL);
+    }
 }
 
 
@@ -273,8 +306,7 @@ ask_told_epoch(lines_redis_connection_t *conn, void *data, redisReply *reply)
     }
 
     if (conn != &ask->seed) {
-        ask_set_down(conn->data,
-                     strstr(reply->str, "cluster_state:ok") == NULL);
+        ask_told_state(conn, conn->data, reply);
     }
 
     p = strstr(reply->str, name);
@@ -290,8 +322,8 @@ ask_told_epoch(lines_redis_connection_t *conn, void *data, redisReply *reply)
 
 /* as it is when some of its slots are nobody's, or it is cut off from most */
 
-static void
-ask_set_down(lines_redis_node_t *node, ngx_uint_t down)
+void
+lines_cluster_ask_set_down(lines_redis_node_t *node, ngx_uint_t down)
 {
     if (down && !node->down) {
         node->down_at = ngx_current_msec;

@@ -32,6 +32,9 @@ void lines_cluster_ask_destroy(lines_cluster_ask_t *ask);
 /* unless somebody was asked just now, and may answer yet */
 void lines_cluster_ask_next(lines_cluster_ask_t *ask);
 
+/* what a node has said of itself: one that is down is asked with each map */
+void lines_cluster_ask_set_down(lines_redis_node_t *node, ngx_uint_t down);
+
 /* that connection will be there no more */
 void lines_cluster_ask_forget(lines_cluster_ask_t *ask,
     lines_redis_connection_t *conn);

@@ -155,9 +155,11 @@ struct lines_redis_connection_s {
     ngx_uint_t                 overdue;     /* operations, since they were */
     ngx_msec_t                 overdue_at;  /* told of */
 
+    u_char                     told_id[LINES_REDIS_RUN_ID];
+                                            /* by INFO, in a handshake too */
     u_char                     run_id[LINES_REDIS_RUN_ID];
-                                            /* the server's; empty: INFO does
-                                               not say */
+                                            /* of the server that was ready
+                                               last; empty: INFO does not say */
 
     unsigned                   away:1;      /* known not to be there */
     unsigned                   taking:1;    /* a reply is looked at */

@@ -304,7 +304,7 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
     status = conn->status;
     again = (conn->state == LINES_REDIS_READY);
 
-    ngx_memzero(conn->run_id, LINES_REDIS_RUN_ID);
+    ngx_memzero(conn->told_id, LINES_REDIS_RUN_ID);
 
     if (reply->type == REDIS_REPLY_ERROR) {
         conn->cluster = 0;
@@ -385,7 +385,13 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
     run_id = redis_info_field(reply, "run_id:");
 
     if (run_id.len == LINES_REDIS_RUN_ID) {
-        ngx_memcpy(conn->run_id, run_id.data, LINES_REDIS_RUN_ID);
+        ngx_memcpy(conn->told_id, run_id.data, LINES_REDIS_RUN_ID);
+    }
+
+    /* one that is being made may yet fail: the one before counts until then */
+
+    if (again) {
+        ngx_memcpy(conn->run_id, conn->told_id, LINES_REDIS_RUN_ID);
     }
 }
 

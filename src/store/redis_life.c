@@ -458,6 +458,8 @@ redis_greeted(lines_redis_connection_t *conn)
     conn->connects++;
     conn->ready_at = ngx_current_msec;
 
+    ngx_memcpy(conn->run_id, conn->told_id, LINES_REDIS_RUN_ID);
+
     conn->ready(conn->data);
 }
 

@@ -52,6 +52,7 @@ struct lines_redis_op_s {
 
     ngx_int_t               slot;
     ngx_uint_t              redirects;
+    ngx_msec_t              later;      /* it is tried again then */
 
     lines_script_t         *script;
     ngx_uint_t              argc;       /* of a script's command */

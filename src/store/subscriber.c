@@ -5,6 +5,12 @@
  * it alive.  What is published at one node of a cluster is told to all of them,
  * but on its way from node to node it may be lost, and nobody hears of that: so
  * each is subscribed to.  Who hears twice is told twice.
+ *
+ * The heartbeat of one server is published by way of the commands' connection:
+ * after a failover that the two do not follow alike, only what comes back tells
+ * that both lead to the same one.  Nodes of a cluster are where its map says,
+ * and what is published goes to all of them, who would have nothing else to do:
+ * there it is a PING on the subscription itself.
  */
 
 #include "store/cluster.h"
@@ -14,7 +20,7 @@
 #include <openssl/rand.h>
 
 
-#define LINES_HEARTBEAT_INTERVAL  300
+#define LINES_HEARTBEAT_INTERVAL  500
 
 /* so long the echo may be missing, as while Redis waits for its disk: then
    nothing counts as heard, and the connection is given up */
@@ -46,6 +52,7 @@ struct lines_subscription_s {
 
     unsigned                  alive:1;     /* echoed since it subscribed */
     unsigned                  refused:1;
+    unsigned                  pinged:1;    /* a PING is not answered yet */
 };
 
 
@@ -58,7 +65,9 @@ static void subscriber_answered(lines_redis_connection_t *conn, void *data,
 static void subscriber_message(void *data, redisReply *reply);
 static void subscriber_echo(lines_subscription_t *sub, redisReply *token);
 static void heartbeat_handler(ngx_event_t *ev);
-static void heartbeat_publish(lines_subscription_t *sub);
+static void heartbeat_beat(lines_subscription_t *sub);
+static void heartbeat_publish(lines_subscription_t *sub, u_char *token,
+    size_t len);
 static void heartbeat_published(void *data, redisReply *reply);
 
 
@@ -234,6 +243,7 @@ subscriber_ready(void *data)
 
     sub->proven = ngx_current_msec;
     sub->published = 0;
+    sub->pinged = 0;
 
     if (!sub->timer.timer_set) {
         ngx_add_timer(&sub->timer, LINES_HEARTBEAT_INTERVAL);
@@ -254,14 +264,14 @@ subscriber_lost(void *data)
 }
 
 
-/* of the channel; its echo's comes like a message */
+/* of the channel, or to a PING; its echo's, or a message, comes like these */
 
 static void
 subscriber_answered(lines_redis_connection_t *conn, void *data,
     redisReply *reply)
 {
     if (reply && reply->type == REDIS_REPLY_ERROR) {
-        lines_redis_fail(conn, "SUBSCRIBE failed: %*s",
+        lines_redis_fail(conn, "SUBSCRIBE or PING failed: %*s",
                          ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
                          reply->str);
 
@@ -283,6 +293,7 @@ subscriber_message(void *data, redisReply *reply)
 
     static ngx_str_t  subscribe = ngx_string("subscribe");
     static ngx_str_t  message = ngx_string("message");
+    static ngx_str_t  pong = ngx_string("pong");
 
     if (reply->type != REDIS_REPLY_ARRAY) {
         lines_redis_fail(&sub->connection, "a reply that nobody asked for");
@@ -291,6 +302,15 @@ subscriber_message(void *data, redisReply *reply)
 
     element = reply->element;
     subscriber = sub->subscriber;
+
+    if (reply->elements == 2
+        && lines_redis_reply_is(element[0], &pong)
+        && element[1]->type == REDIS_REPLY_STRING)
+    {
+        sub->pinged = 0;
+        subscriber_echo(sub, element[1]);
+        return;
+    }
 
     if (reply->elements != 3
         || element[1]->type != REDIS_REPLY_STRING
@@ -309,7 +329,7 @@ subscriber_message(void *data, redisReply *reply)
             sub->alive = 0;
             subscriber->handler(subscriber->data, NULL);
 
-            heartbeat_publish(sub);
+            heartbeat_beat(sub);
         }
 
         return;
@@ -364,41 +384,61 @@ heartbeat_handler(ngx_event_t *ev)
 {
     lines_subscription_t *sub = ev->data;
 
+    ngx_msec_t  silent;
+
     if (ngx_exiting) {
         return;
     }
 
+    silent = ngx_current_msec - sub->proven;
+
     /*
      * Publishing works, but nothing comes back: this connection is dead, or
-     * leads to another server than the commands'.
+     * leads to another server than the commands'.  A PING waits as commands do.
      */
 
-    if (sub->published > 3
-        && ngx_current_msec - sub->proven > LINES_HEARTBEAT_LIFE)
+    if ((sub->published > 3 && silent > LINES_HEARTBEAT_LIFE)
+        || (sub->pinged && silent > sub->connection.conf->silence))
     {
         lines_redis_fail(&sub->connection, "the subscription is silent");
         return;
     }
 
-    heartbeat_publish(sub);
+    heartbeat_beat(sub);
 
     ngx_add_timer(ev, LINES_HEARTBEAT_INTERVAL);
 }
 
 
 static void
-heartbeat_publish(lines_subscription_t *sub)
+heartbeat_beat(lines_subscription_t *sub)
 {
-    u_char  *p, token[NGX_TIME_T_LEN];
-    size_t   len;
+    u_char  token[NGX_TIME_T_LEN];
+    size_t  len;
 
     /* the one before still waits for Redis: nothing to add to that */
 
-    if (sub->op || ngx_exiting) {
+    if (sub->op || sub->pinged || ngx_exiting) {
         return;
     }
 
     len = ngx_sprintf(token, "%M", ngx_current_msec) - token;
+
+    if (sub->subscriber->redis->cluster) {
+        sub->pinged = 1;
+        lines_redis_ask(&sub->connection, subscriber_answered, sub, "PING %b",
+                        token, len);
+        return;
+    }
+
+    heartbeat_publish(sub, token, len);
+}
+
+
+static void
+heartbeat_publish(lines_subscription_t *sub, u_char *token, size_t len)
+{
+    u_char  *p;
 
     sub->op = lines_redis_op_create_at(sub->node,
                                        4 * LINES_REDIS_STRING + sub->echo.len

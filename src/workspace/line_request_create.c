@@ -439,7 +439,7 @@ lines_create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
          : NGX_AGAIN;
 
     if (rc == NGX_AGAIN) {
-        rc = lines_idempotency_announce(ctx, &create->idem, &create->id);
+        rc = lines_idempotency_announce(ctx, &create->id);
     }
 
     /* begin may find a place free by then; a hint too many is dropped */

@@ -2,7 +2,8 @@
 /*
  * Preloaded into a real Redis, so that it tells the time that a test says: the
  * microseconds since 1970 that are the first eight bytes of the file
- * LINES_SIM_CLOCK names; real time while these are 0.
+ * LINES_SIM_CLOCK names; real time while these are 0, or LINES_SIM_AHEAD
+ * seconds later.
  */
 
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 
 
 static volatile int64_t  *told;
+static int64_t            ahead;
 
 
 __attribute__((constructor)) static void
@@ -24,6 +26,9 @@ clock_open(void)
     int          fd;
     void        *p;
     const char  *name;
+
+    name = getenv("LINES_SIM_AHEAD");
+    ahead = name ? atoll(name) : 0;
 
     name = getenv("LINES_SIM_CLOCK");
     fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
@@ -47,7 +52,14 @@ clock_gettime(clockid_t id, struct timespec *ts)
     us = (told && id == CLOCK_REALTIME) ? *told : 0;
 
     if (us == 0) {
-        return syscall(SYS_clock_gettime, id, ts);
+
+        if (syscall(SYS_clock_gettime, id, ts) != 0) {
+            return -1;
+        }
+
+        ts->tv_sec += (id == CLOCK_REALTIME) ? ahead : 0;
+
+        return 0;
     }
 
     ts->tv_sec = us / 1000000;

@@ -1071,7 +1071,7 @@ ticket_move(request_t *q)
                              .status = lines_op_text(q->word),
                              .number = q->number,
                              .not_after = q->not_after ? &q->not_after : NULL,
-                             .lease = q->node->op.lease);
+                             .most = 2 * q->node->op.lease);
 }
 
 

@@ -7,16 +7,16 @@
 
 --@key due(shard)
 --@arg member=<tenant>\s<id>
---@arg since:int? -- ms: when it went to rest; none: now
---@arg delay:int  -- ms
+--@arg ago:int   -- ms: it went to rest no longer ago
+--@arg delay:int -- ms
 
---@value due:int  -- ms from now
+--@value due:int -- ms from now
 
 local now = now_ms()
 local at = now + delay
 local hint = tonumber(redis.call('ZSCORE', due_key, member) or '')
 
-if hint and hint >= (since or now) and hint <= now then
+if hint and hint >= now - ago and hint <= now then
     at = hint
 end
 

@@ -10,7 +10,7 @@
 --@arg status
 --@arg number?
 --@arg not_after:int? -- ms: then its number may be another's
---@arg lease:int      -- ms: no more than that away
+--@arg most:int       -- ms: which is no more than that away
 
 --@reply moved|same document?
 --@reply illegal status?
@@ -33,7 +33,7 @@ end
 
 local now = now_ms()
 
-if not_after and left(not_after, now, lease) == 0 then
+if not_after and left(not_after, now, most) == 0 then
     return { 'late' }
 end
 

@@ -10,11 +10,11 @@ use Time::HiRes ();
 
 =head1 NAME
 
-Test::Lines::Redis::Cluster - three primaries that a test may take for one Redis
+Test::Lines::Redis::Cluster - three primaries, or more, that a test may take for one Redis
 
 =head1 DESCRIPTION
 
-What C<< $t->redis >> gives where LINES_TEST_REDIS is C<cluster>. C<client> and
+What C<< $t->redis >> gives where LINES_TEST_REDIS is C<cluster>; with C<count> so many. C<client> and
 C<cli> send each command to the node that has its key, and what has none
 (KEYS, FLUSHALL, CONFIG SET, CLIENT KILL, INFO, ...) to all, of whose replies
 one is made; MULTI is one for each node. C<pause>, C<kill> and the like are for
@@ -23,11 +23,12 @@ between nginx and one Redis has no place here.
 
 =cut
 
-has slots => sub { [0, 5461, 10923, 16384] };
+has count => 3;
+has slots => sub ($self) { [map { int($_ * 16384 / $self->count + 0.5) } 0 .. $self->count] };
 
 has nodes => sub ($self) {
     return [map {
-        my $name = $self->name . "-$_";
+        my $name = $self->name . '-' . ($_ - 1);
         my $bus  = Test::Lines::Port::free_port();
         my $node = Test::Lines::Redis->new(
             name     => $name,
@@ -48,7 +49,7 @@ END
         $node->{bus} = $bus;
         $node->{id}  = sha1_sum("$name $bus");
         $node;
-    } 0 .. 2];
+    } 1 .. $self->count];
 };
 
 sub port ($self, @)   { croak 'a cluster has no one port' }
@@ -67,9 +68,9 @@ sub _write_map ($self, $node) {
         my $one = $nodes->[$_];
         "$one->{id} 127.0.0.1:@{[$one->port]}\@$one->{bus} " . ($one == $node ? 'myself,' : '')
           . "master - 0 0 @{[$_ + 1]} connected $slots->[$_]-@{[$slots->[$_ + 1] - 1]}\n";
-    } 0 .. 2;
+    } 0 .. $#$nodes;
 
-    write_file($file, join '', @lines, "vars currentEpoch 3 lastVoteEpoch 0\n");
+    write_file($file, join '', @lines, "vars currentEpoch @{[$self->count]} lastVoteEpoch 0\n");
 }
 
 sub start ($self) {
@@ -92,7 +93,7 @@ sub start ($self) {
 }
 
 sub alive ($self) { scalar grep { $_->alive } @{$self->nodes} }
-sub ready ($self) { 3 == grep { $_->ready } @{$self->nodes} }
+sub ready ($self) { $self->count == grep { $_->ready } @{$self->nodes} }
 sub output ($self) { join "\n", map { $_->output } @{$self->nodes} }
 
 sub signal ($self, $signal) {
@@ -111,7 +112,7 @@ sub client ($self, %options) {
 
 sub node_of ($self, $key) {
     my $slot = Test::Lines::Redis::Cluster::Client::slot($key);
-    my ($i) = grep { $slot < $self->slots->[$_ + 1] } 0 .. 2;
+    my ($i) = grep { $slot < $self->slots->[$_ + 1] } 0 .. $self->count - 1;
     return $self->nodes->[$i];
 }
 
@@ -135,7 +136,7 @@ sub slot ($key) {
 
 sub _of ($self, $key) {
     my $slot = slot($key);
-    my ($i) = grep { $slot < $self->{slots}[$_ + 1] } 0 .. 2;
+    my ($i) = grep { $slot < $self->{slots}[$_ + 1] } 0 .. $#{$self->{clients}};
     return $self->{clients}[$i];
 }
 
@@ -199,7 +200,7 @@ sub _info ($self, @args) {
 
     my %sum = %{$infos[0]};
 
-    for my $more (@infos[1, 2]) {
+    for my $more (@infos[1 .. $#infos]) {
         for my $name (keys %$more) {
             if (!defined $sum{$name}) { $sum{$name} = $more->{$name} }
             elsif ($name =~ /^cmdstat_/) {

@@ -1,0 +1,70 @@
+# The clocks of a cluster's nodes differ: a tenant's requests go by that of the node which has the tenant, and by no other.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines::Once redis => 'it has a cluster of its own', store => 'one Redis will do';
+use Test::Lines qw(wait_for);
+use Test::Lines::Account;
+use Test::Lines::Unit qw(make_unit);
+
+my $t     = Test::Lines->new;
+my $clock = make_unit('t/sim', 0, 'clock') . '/clock.so';
+my $redis = $t->redis(kind => 'cluster', start => 0);
+my @ahead = (0, 8, -8);
+
+# numbers are leased by the clock that is ahead of all
+my $inv = $redis->node_of('lines:{inv}:all');
+@ahead = @ahead[1, 2, 0] while $redis->nodes->[(grep { $ahead[$_] == 8 } 0 .. 2)[0]] != $inv;
+
+$redis->nodes->[$_]->env({LD_PRELOAD => $clock, LINES_SIM_AHEAD => $ahead[$_]}) for 0 .. 2;
+$redis->start;
+
+my $shop  = Test::Lines::Account->new(t => $t, redis => $redis, operations => 'lease=20s due=30s');
+my $nginx = $shop->nginx;
+my %phone = (channelType => 'phone', firstName => 'Ada', lastName => 'Lovelace');
+
+# a tenant of that kind at each node
+sub at_each ($kind) {
+    my @names;
+    for my $name (map {"t$_"} 1 .. 100) {
+        my $node = $redis->node_of("lines:{$kind:$name}:t");
+        my ($of) = grep { $redis->nodes->[$_] == $node } 0 .. 2;
+        $names[$of] //= $name;
+    }
+    return @names;
+}
+
+my @clocks = map { scalar(($_->cli('TIME'))[0]) } @{$redis->nodes};
+cmp_ok abs($clocks[$_] - time - $ahead[$_]), '<', 5, "a node's clock, $ahead[$_] s ahead" for 0 .. 2;
+
+subtest 'line requests' => sub {
+    my @names = at_each('w');
+    for my $i (0 .. 2) {
+        my $auth = {%{$nginx->bearer($nginx->workspace($names[$i] => {plan => 'growth'}))}, 'Idempotency-Key' => 'k'};
+        my $made = $nginx->post_json('/api/line-requests', \%phone, $auth);
+        is $made->status, 201, "$ahead[$i] s ahead: a line" or diag $made->to_string;
+        is $nginx->post_json('/api/line-requests', \%phone, $auth)->header('Idempotency-Replayed'), 'true', '... and once';
+    }
+};
+
+subtest 'purchases' => sub {
+    my @names = at_each('a');
+    $shop->numbers(10);
+    for my $i (0 .. 2) {
+        my $account = $shop->account($names[$i]);
+        my $token   = $shop->token($account);
+        my $bought  = $shop->confirm($account, $token, key => 'k');
+        is $bought->status, 200, "$ahead[$i] s ahead: a number" or diag $bought->to_string;
+        is scalar $shop->lines($account), 1, '... one line';
+        is $shop->confirm($account, $token, key => 'k')->header('Idempotency-Replayed'), 'true', '... and once';
+
+        # whose number is leased by another node's clock
+        my $ticket = $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $account->{headers});
+        is $ticket->status, 200, '... a ticket' or diag $ticket->to_string;
+        my $moved = $nginx->admin(POST => 'tickets/' . $ticket->json('/data/id'), {status => 'FULFILLED'});
+        is $moved->status, 200, '... which is fulfilled' or diag $moved->to_string;
+    }
+};
+
+$t->done;
