@@ -9,10 +9,6 @@ use Test::Lines::Once build => 'its times are those of a release build', redis =
 use Test::Lines;
 use Test::Lines::Lab;
 
-# Behind a primary of Redis 8 that hangs its cluster was not served for a minute, and the judge was not content without replicas=:
-# not understood yet, nor whether it is the module or the laboratory.  make lab shows it.
-plan skip_all => 'Redis 8: what it shows there is still to be mended'
-  if (qx{@{[$ENV{LINES_REDIS_SERVER} || 'redis-server']} --version} =~ /v=(\d+)/)[0] >= 8;
 
 my $seed = $ENV{LINES_SEED} || time ^ $$;
 srand $seed;
