@@ -329,11 +329,12 @@ sub broken ($self, %options) {
         wait_for(every(0.5, sub {
             @wrong = $self->disagreements;
 
-            # who has the link of a line that was lost may pay for it still, and gets it back
+            # who has the link of a line that was lost may pay for it still, and gets it back; what was voided nobody can: it expires
             if (!$self->replicas) {
+                my $sandbox = $self->sandbox;
                 for my $s (map { /^orphan: subscription (\S+) \(incomplete\)/ && !$paid{$1}++ ? $1 : () } @wrong) {
-                    my ($one) = grep { $_->{id} eq $s } @{$self->sandbox->books->{subscription}};
-                    $self->sandbox->pay($one->{latest_invoice});
+                    my ($one) = grep { $_->{id} eq $s } @{$sandbox->books->{subscription}};
+                    $sandbox->hand(DELETE => "/v1/subscriptions/$s") if $sandbox->pay($one->{latest_invoice})->{status} eq 'void';
                 }
             }
 
