@@ -327,6 +327,20 @@ subtest 'a primary without a replica is away' => sub {
     }
 };
 
+subtest 'the map is told by CLUSTER SLOTS, by SHARDS where that is refused' => sub {
+    my $asked = sub ($how) { scalar grep { $_->cli('INFO commandstats')->{"cmdstat_cluster|$how"} } @nodes };
+    ok $asked->('slots'), 'SLOTS was asked for';
+    is $asked->('shards'), 0, '... and SHARDS never: Redis 8 may tell less there, or the same many times over';
+
+    $_->cli('ACL SETUSER default -cluster|slots') for @nodes;
+    my $other = $t->nginx(redis => at(@nodes), @plans);
+    wait_ready($other);
+    is_deeply [map { $other->get('/api/lines/by-user', $_->{auth})->status } @tenants], [200, 200, 200], 'SLOTS is refused: all tenants are served';
+    ok $asked->('shards'), '... by what SHARDS tells';
+    $other->quit;
+    $_->cli('ACL SETUSER default +cluster|slots') for @nodes;
+};
+
 subtest 'what is no cluster' => sub {
     my $plain = $t->redis;
     my $lost  = $t->nginx(redis => at($plain));

@@ -42,9 +42,9 @@ static void ask_told_state(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
 static void ask_told_epoch(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
-static void ask_told_shards(lines_redis_connection_t *conn, void *data,
-    redisReply *reply);
 static void ask_told_slots(lines_redis_connection_t *conn, void *data,
+    redisReply *reply);
+static void ask_told_shards(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
 static void ask_take(lines_cluster_ask_t *ask, lines_redis_connection_t *conn,
     ngx_int_t rc);
@@ -209,7 +209,7 @@ ask_question(lines_cluster_ask_t *ask, lines_redis_connection_t *conn)
     ask->asked_at = ngx_current_msec;
 
     lines_redis_ask(conn, ask_told_epoch, ask, "CLUSTER INFO");
-    lines_redis_ask(conn, ask_told_shards, ask, "CLUSTER SHARDS");
+    lines_redis_ask(conn, ask_told_slots, ask, "CLUSTER SLOTS");
 }
 
 
@@ -342,30 +342,11 @@ lines_cluster_ask_set_down(lines_redis_node_t *node, ngx_uint_t down)
 }
 
 
-static void
-ask_told_shards(lines_redis_connection_t *conn, void *data, redisReply *reply)
-{
-    lines_cluster_ask_t *ask = data;
-
-    if (conn != ask->asking) {
-        return;
-    }
-
-    if (reply == NULL) {
-        ask->asking = NULL;
-        return;
-    }
-
-    if (reply->type == REDIS_REPLY_ERROR) {
-        lines_redis_ask(conn, ask_told_slots, ask, "CLUSTER SLOTS");
-        return;
-    }
-
-    ask_take(ask, conn,
-             lines_cluster_read_shards(&ask->map, reply,
-                                       ask->redis->conf->secure));
-}
-
+/*
+ * CLUSTER SHARDS only where this is refused: a node of Redis 8 may leave itself
+ * out of its shard there, and then tells its slots once more with each reply; or
+ * tell no slots while two take themselves for the primary.
+ */
 
 static void
 ask_told_slots(lines_redis_connection_t *conn, void *data, redisReply *reply)
@@ -386,15 +367,40 @@ ask_told_slots(lines_redis_connection_t *conn, void *data, redisReply *reply)
         return;
     }
 
-    ask->asking = NULL;
-
     if (lines_redis_error_is(reply, "cluster support disabled")) {
+        ask->asking = NULL;
         lines_redis_fail(conn, "the server is no node of a cluster: "
                          "\"redis://\" is for that");
         return;
     }
 
-    ask_complain(ask, conn, reply->str);
+    lines_redis_ask(conn, ask_told_shards, ask, "CLUSTER SHARDS");
+}
+
+
+static void
+ask_told_shards(lines_redis_connection_t *conn, void *data, redisReply *reply)
+{
+    lines_cluster_ask_t *ask = data;
+
+    if (conn != ask->asking) {
+        return;
+    }
+
+    if (reply == NULL) {
+        ask->asking = NULL;
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ask->asking = NULL;
+        ask_complain(ask, conn, reply->str);
+        return;
+    }
+
+    ask_take(ask, conn,
+             lines_cluster_read_shards(&ask->map, reply,
+                                       ask->redis->conf->secure));
 }
 
 

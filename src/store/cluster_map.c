@@ -247,6 +247,12 @@ add_range(lines_cluster_map_t *map, lines_cluster_address_t *address,
         return NGX_ERROR;
     }
 
+    /* Redis 8 tells the same again and again: it is not gone through */
+
+    if (map->owners[slot] == n && map->owners[last] == n) {
+        return NGX_OK;
+    }
+
     for ( /* void */ ; slot <= last; slot++) {
         if (map->owners[slot]) {
             return NGX_ERROR;

@@ -200,6 +200,14 @@ test_shards(void)
        && are_owners("127.0.0.1:7903", "127.0.0.1:7902"),
        "... the primary that failed is named beside the one that is");
 
+    ok(shards_of("*2 "
+                 "*4 $5 slots *8 :0 :5460 :5462 :10000 :0 :5460 :5462 :10000 "
+                 "$5 nodes *1 " NODE("14", ID1, "7901", LOCAL, MASTER, ONLINE)
+                 "*4 " SECOND "$5 nodes *1 "
+                 NODE("14", ID2, "7902", LOCAL, MASTER, ONLINE), 0) == NGX_OK
+       && are_owners("127.0.0.1:7901", "127.0.0.1:7902"),
+       "Redis 8: the same ranges again and again");
+
     ok(shards_of("*1 "
                  "*4 " FIRST "$5 nodes *1 "
                  NODE("14", ID1, "7901", LOCAL, MASTER, "$4 fail"), 0)

@@ -36,6 +36,11 @@ asked without a pause whether it reads and whether its gateway lets through.
 
 How long both may be missing once the new primary is there: 2 s, times C<slow>.
 
+=head2 brief
+
+Sentinels look each second, not each ten, who follows whom: of a server that
+comes back they know sooner. When a primary is given up is as ever.
+
 =head2 broken
 
 What may not be, a sentence each. Ask once, after C<close>.
@@ -54,11 +59,12 @@ has operations  => 'sweep=500ms retry=500ms due=3s lease=7s absent=1s poll=2s,4s
 has rows        => sub { [] };
 has breaks      => sub { [] };
 has server_options => sub { {} };
+has brief       => 0;
 
 has redis => sub ($self) {
     my $class = 'Test::Lines::Lab::' . ucfirst $self->kind;
     eval "require $class; 1" or die $@;
-    return $class->new(t => $self->t, name => 'lab-' . $self->kind, late => $self->replicas ? 60 : 400, made => sub { $self->lines_made }, dir => $self->t->dir, server_options => $self->server_options)->start;
+    return $class->new(t => $self->t, name => 'lab-' . $self->kind, late => $self->replicas ? 60 : 400, made => sub { $self->lines_made }, dir => $self->t->dir, server_options => $self->server_options, brief => $self->brief)->start;
 };
 
 sub plans ($self) { $self->SUPER::plans . "lines_plan bulk phone included=100000;\n" }
@@ -329,11 +335,12 @@ sub broken ($self, %options) {
         wait_for(every(0.5, sub {
             @wrong = $self->disagreements;
 
-            # who has the link of a line that was lost may pay for it still, and gets it back
+            # who has the link of a line that was lost may pay for it still, and gets it back; what was voided nobody can: it expires
             if (!$self->replicas) {
+                my $sandbox = $self->sandbox;
                 for my $s (map { /^orphan: subscription (\S+) \(incomplete\)/ && !$paid{$1}++ ? $1 : () } @wrong) {
-                    my ($one) = grep { $_->{id} eq $s } @{$self->sandbox->books->{subscription}};
-                    $self->sandbox->pay($one->{latest_invoice});
+                    my ($one) = grep { $_->{id} eq $s } @{$sandbox->books->{subscription}};
+                    $sandbox->hand(DELETE => "/v1/subscriptions/$s") if $sandbox->pay($one->{latest_invoice})->{status} eq 'void';
                 }
             }
 

@@ -29,7 +29,7 @@ sub _openssl ($self, @args) {
 
 sub ca ($self, $name) {
     my ($key, $pem) = map { $self->file("$name.$_") } qw(key pem);
-    $self->_openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name -keyout '$key' -out '$pem'");
+    $self->_openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=$name -keyout '$key' -out '$pem'");
     return $self;
 }
 
@@ -37,7 +37,7 @@ sub certificate ($self, $ca, $name, $host, $days = 2) {
     my ($key, $csr, $pem, $ca_pem, $ca_key) = map { $self->file($_) } "$name.key", "$name.csr", "$name.pem", "$ca.pem", "$ca.key";
     my $ext = $self->t->file("$name.ext", 'subjectAltName=' . ($host =~ /^IP:/ ? '' : 'DNS:') . "$host\n");
 
-    $self->_openssl("req -newkey rsa:2048 -nodes -subj /CN=$host -keyout '$key' -out '$csr'");
+    $self->_openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$host -keyout '$key' -out '$csr'");
     $self->_openssl("x509 -req -days $days -in '$csr' -CA '$ca_pem' -CAkey '$ca_key' -CAcreateserial -extfile '$ext' -out '$pem'");
 
     return {cert => $pem, key => $key};

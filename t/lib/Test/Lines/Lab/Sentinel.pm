@@ -55,6 +55,7 @@ sentinel failover-timeout lab 4000
 sentinel parallel-syncs lab 2
 END
         $one->{tls_port} = $port;
+        $one->cli('SENTINEL', 'DEBUG', 'info-period', 1000, 'min-link-reconnect-period', 2000) if $self->brief;
         $one;
     } 0 .. 2]);
 

@@ -52,6 +52,7 @@ has user     => 'test';
 has nodes    => sub { [] };
 has 'way';
 has server_options => sub { {} };
+has brief    => 0;
 
 # how long one is silent before it counts as dead, ms
 has down => sub { 500 * ($ENV{LINES_SLOW} || 1) };
