@@ -71,7 +71,7 @@ subtest 'a map that is read again and again' => sub {
     $gone->kill;
     wait_for(sub { answer($nginx)->{status} eq 'partial' }, 30, 'one is missed');
 
-    my $read = sub { my $n = 0; $n += ($_->cli('INFO', 'commandstats')->{'cmdstat_cluster|shards'} // '') =~ /calls=(\d+)/ ? $1 : 0 for @here; $n };
+    my $read = sub { my $n = 0; $n += ($_->cli('INFO', 'commandstats')->{'cmdstat_cluster|slots'} // '') =~ /calls=(\d+)/ ? $1 : 0 for @here; $n };
     my $before = $read->();
     my $began  = time;
     wait_for(sub { time - $began > 5 }, 30, 'five seconds');
