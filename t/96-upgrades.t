@@ -1,0 +1,237 @@
+# A new nginx in the place of the old one, and back; other numbers of workers; an nginx that is told to go; one that has no
+# descriptors left: under load, with purchases under way. Not a request is lost where nginx promises that, no money ever.
+# LINES_RELOADS=100 for longer; docker/bare-package.sh is the upgrade of the package.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use IO::Socket::INET;
+use Mojo::File qw(path);
+use Mojo::JSON qw(decode_json encode_json);
+use Test::More;
+use Test::Lines qw(wait_for concurrently);
+use Test::Lines::Account;
+use Test::Lines::Client;
+use Test::Lines::Util qw(write_file);
+use Time::HiRes qw(time);
+
+my $t    = Test::Lines->new(timeout => 600);
+my $shop = Test::Lines::Account->new(t => $t, webhooks => 1,
+    operations => 'sweep=300ms retry=300ms due=2s lease=2s absent=1s walk=1s late=10s');
+my $bulk = "lines_plan bulk phone included=100000;\nlines_plan bulk email included=1;\n";
+
+my $nginx = $shop->nginx(workers => 2, plans => $shop->plans . $bulk);
+my $file  = path($nginx->home, 'nginx.pid');
+my $key   = $nginx->workspace(bulk => {plan => 'bulk'});
+my $auth  = $nginx->bearer($key);
+my %ada   = (firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone');
+my $known = $nginx->post_json('/api/line-requests', \%ada, $auth)->json('/line/_id');
+
+$shop->numbers(60);
+
+# clients until they are told to stop: what each was answered, and how many lines there are by that
+sub load () {
+    my @children = map {
+        my $who = $_;
+        my $pid = open(my $said, '-|') // die "fork: $!";
+
+        if (!$pid) {
+            my ($stop, %count, $n) = (0);
+            local $SIG{TERM} = sub { $stop = 1 };
+
+            while (!$stop) {
+                my $answer = ++$n % 3 ? $nginx->get("/api/line-requests/$known", $auth) : $nginx->post_json('/api/line-requests', \%ada, $auth);
+                $count{$answer->status || "no answer: " . ($answer->error // '')}++;
+            }
+
+            print encode_json(\%count), "\n";
+            close STDOUT;
+            POSIX::_exit(0);
+        }
+
+        [$pid, $said];
+    } 1 .. 2;
+
+    return sub {
+        my %all;
+        for (@children) {
+            kill TERM => $_->[0];
+            my $count = decode_json(readline $_->[1]);
+            $all{$_} += $count->{$_} for keys %$count;
+            close $_->[1];
+        }
+        return \%all;
+    };
+}
+
+sub unharmed ($count, $what) {
+    is_deeply [grep { $_ ne '200' && $_ ne '201' } keys %$count], [], "$what: not one failed" or diag explain $count;
+    cmp_ok $count->{200} // 0, '>', 20, "... of $count->{200} reads and $count->{201} writes";
+}
+
+# purchases that are at billing while something happens; each is one line afterwards
+my $names = 0;
+
+sub purchases ($meanwhile) {
+    my @accounts = map { $shop->account('buys' . ++$names) } 1 .. 3;
+    my @tokens   = map { $shop->token($_) } @accounts;
+
+    $shop->sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'delay', ms => 1500, times => scalar @tokens);
+
+    my $asked = () = $shop->sandbox->requests(POST => '/v1/subscriptions');
+    my @promises = map { $shop->confirm_p($accounts[$_], $tokens[$_], key => 'once') } 0 .. $#tokens;
+    $_->catch(sub { }) for @promises;
+    wait_for(sub { my $n = () = $shop->sandbox->requests(POST => '/v1/subscriptions'); $n >= $asked + @tokens }, 30, 'billing to be asked');
+
+    $meanwhile->();
+
+    my @answers;
+    for (@promises) {
+        my $answer;
+        $_->then(sub ($a) { $answer = $a }, sub { $answer = undef; })->wait;
+        push @answers, $answer;
+    }
+
+    $shop->sandbox->clear_faults;
+    return (\@accounts, \@tokens, \@answers);
+}
+
+sub bought_once ($accounts, $tokens, $what) {
+    my $began = time;
+    my @wrong;
+
+    for my $i (0 .. $#$accounts) {
+        my $answer = wait_for(sub {
+            my $a = $shop->confirm($accounts->[$i], $tokens->[$i], key => 'once');
+            $a->status =~ /^(?:503|409)$/ ? undef : $a;    # later; still under way
+        }, 30, 'the answer of a purchase');
+        push @wrong, $answer->to_string unless $answer->status == 200;
+        push @wrong, "$accounts->[$i]{id}: charged " . scalar $shop->bought($accounts->[$i]) unless 1 == $shop->bought($accounts->[$i]);
+        push @wrong, "$accounts->[$i]{id}: lines" unless 1 == $shop->lines($accounts->[$i]);
+    }
+
+    is_deeply \@wrong, [], "$what: each purchase is charged once, and one line";
+    return time - $began;
+}
+
+sub master () { -e $file ? $file->slurp =~ s/\s+//gr : 0 }
+
+sub runs ($pid) {
+    return scalar grep { $_->{pid} == $pid } @{$t->processes};
+}
+
+sub workers_of ($master) {
+    return grep { $_->{ppid} == $master && $_->{title} =~ /^nginx: worker process\s*$/ } @{$t->processes};
+}
+
+# the same nginx as a daemon: any other neither changes its binary nor lets its workers go
+sub daemon () {
+    $nginx->quit;
+    wait_for(sub { !-e $file }, 30, 'its end');
+    write_file($nginx->conf_file, $nginx->configuration =~ s/^daemon off;$/daemon on;/mr);
+
+    my ($binary, @args) = $nginx->_command;
+    local %ENV = (%ENV, %{$nginx->_env});
+    system 'sh', '-c', 'cd "$0" && exec "$@"', $t->dir, Test::Lines::Process->program($binary), @args;
+    wait_for(sub { master() && workers_of(master()) >= 2 }, 60, 'nginx');
+}
+
+# the next master, with its workers, beside the one that there is
+sub upgrade () {
+    my $old = master();
+    kill USR2 => $old;
+    wait_for(sub { my $new = master(); -e "$file.oldbin" && $new && $new != $old && workers_of($new) >= 2 }, 60, 'the new nginx');
+    return ($old, master());
+}
+
+subtest 'the binary is upgraded, taken back, and upgraded again' => sub {
+    daemon();
+    my $stop = load();
+
+    my ($accounts, $tokens, $answers) = purchases(sub {
+        my ($old, $new) = upgrade();
+        kill WINCH => $old;
+        wait_for(sub { !workers_of($old) }, 60, 'the old workers to end');
+
+        # and back: nobody liked it
+        kill HUP => $old;
+        wait_for(sub { workers_of($old) >= 2 }, 60, 'the old workers to be back');
+        kill QUIT => $new;
+        wait_for(sub { master() == $old && !-e "$file.oldbin" }, 60, 'the new nginx to end');
+    });
+    is_deeply [map { $_ ? $_->status : 'none' } @$answers], [(200) x 3], 'purchases that were under way are answered';
+    bought_once($accounts, $tokens, 'back');
+
+    my ($old, $new) = upgrade();
+    ($accounts, $tokens, $answers) = purchases(sub { kill QUIT => $old });
+    wait_for(sub { !runs($old) }, 60, 'the old nginx to end');
+    bought_once($accounts, $tokens, 'again');
+
+    unharmed($stop->(), 'meanwhile');
+
+    kill QUIT => $new;
+    wait_for(sub { !runs($new) }, 60, 'its end');
+    $nginx->start;
+};
+
+subtest 'reloads, also to another number of workers' => sub {
+    my $stop = load();
+    for my $n ((1, 8, 3, 2), (2) x (($ENV{LINES_RELOADS} || 10) - 4)) {
+        $nginx->workers($n);
+        $nginx->reload;
+    }
+    unharmed($stop->(), 'meanwhile');
+};
+
+subtest 'with reuseport' => sub {
+    $nginx->quit;
+    $nginx->listen('reuseport');
+    $nginx->start;
+    my $stop = load();
+    $nginx->reload for 1 .. 3;
+    unharmed($stop->(), 'reloads');
+    $nginx->quit;
+    $nginx->listen('');
+    $nginx->start;
+};
+
+subtest 'SIGTERM' => sub {
+    my ($accounts, $tokens) = purchases(sub { $nginx->stop });
+    $nginx->start;
+    cmp_ok bought_once($accounts, $tokens, 'after it'), '<', 10 * $t->slow, '... within ten seconds';
+};
+
+subtest 'no descriptors are left' => sub {
+    my $mark = $nginx->log_mark;
+    $nginx->main($nginx->main . "\nworker_rlimit_nofile 60;\n");
+    $nginx->reload(wait_old => 1);
+
+    my $account = $shop->account('poor');
+    my $token   = $shop->token($account);
+    my $held    = Test::Lines::Client->new(host => '127.0.0.1', port => $nginx->port)->socket;
+    my @idle    = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $nginx->port, Timeout => 5) // () } 1 .. 150;
+
+    $nginx->wait_log(qr/accept4?\(\) failed \(24: Too many open files\)/, $mark);
+    pass 'the log says what is short';
+
+    close $_ for @idle;
+    wait_for(sub { $nginx->get("/api/line-requests/$known", $auth)->status == 200 }, 30, 'service');
+    bought_once([$account], [$token], 'once they are back');
+    $nginx->main($nginx->main =~ s/\nworker_rlimit_nofile.*\n//r);
+    $nginx->reload(wait_old => 1);
+};
+
+subtest 'master_process off' => sub {
+    my $account = $shop->account('alone');
+    $nginx->quit;
+    my $alone = $shop->t->nginx(redis => $shop->redis, workers => 0, plans => $shop->plans . $bulk, http => $shop->http, server => $shop->server,
+        main => 'master_process off;');
+    is $alone->post_json('/api/line-requests', \%ada, $auth)->status, 201, 'one process serves';
+    is $shop->confirm($account, $shop->token($account, $alone), nginx => $alone)->status, 200, 'and buys';
+    $alone->quit;
+    is $alone->process->status, 0, 'it ends when it is told to';
+    $nginx->start;
+};
+
+$shop->sandbox->wait_idle;
+$shop->agree;
+$t->done;
