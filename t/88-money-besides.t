@@ -145,4 +145,25 @@ promise 'a customer is deleted while it is not known whether he was charged: bil
       or diag join ' ', $s->money($made->{subscription});
 };
 
+promise 'billing refuses to list, and to tell of the customer: that is not taken for nobody' => sub {
+    $s->numbers(1);
+    my $account = $s->account('untold', customer => 'cus_card');
+    my $token   = $s->token($account);
+    my $id      = $s->operation_id($token);
+    my $step    = sub { $s->op('a:untold', $id)->{step} // '' };
+    $nginx->allow(qr/is stuck: charge_unlisted/);
+    $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => '500_stored', effect => Mojo::JSON->true, times => 1);
+    $sandbox->fault(path => '/v1/subscriptions', method => 'GET', kind => '400', times => 100_000);
+    $s->confirm($account, $token, key => 'k');
+    $sandbox->fault(path => '/v1/customers/:id', method => 'GET', kind => '400', times => 100_000);
+    my $looks = sub { scalar(() = $sandbox->requests(GET => '/v1/customers/cus_card')) };
+    my $then  = $looks->();
+    $s->soon(sub { $looks->() >= $then + 3 || $step->() ne 'charge' }, 'it is looked for, again and again', 60);
+    is $step->(), 'charge', 'it is not given up';
+    $sandbox->clear_faults;
+    $s->soon(sub { $step->() eq 'done' }, 'it goes on by itself', 60);
+    is +(my @made = $s->made_for('a:untold')), 1, 'charged once';
+    is $s->redis->line('a:untold', $id)->{status}, 'active', '... for a line';
+};
+
 $t->done;

@@ -19,7 +19,8 @@ my $shop = Test::Lines::Account->new(t => $t, webhooks => 1,
     operations => 'sweep=300ms retry=300ms due=2s lease=2s absent=1s walk=1s late=10s');
 my $bulk = "lines_plan bulk phone included=100000;\nlines_plan bulk email included=1;\n";
 
-my $nginx = $shop->nginx(workers => 2, plans => $shop->plans . $bulk);
+# what a sanitizer is told goes to the next binary, too
+my $nginx = $shop->nginx(workers => 2, plans => $shop->plans . $bulk, main => join '', map {"env $_;\n"} qw(LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS));
 my $file  = path($nginx->home, 'nginx.pid');
 my $key   = $nginx->workspace(bulk => {plan => 'bulk'});
 my $auth  = $nginx->bearer($key);

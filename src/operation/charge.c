@@ -182,12 +182,12 @@ charge_found(lines_op_t *op, lines_billing_result_t *result)
 static ngx_int_t
 charge_customer(lines_op_t *op, lines_billing_result_t *result)
 {
-    if (result->outcome == LINES_STRIPE_REFUSED) {
+    if (lines_billing_missing(result)) {
         return charge_absent(op);
     }
 
     if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_outcome(op, result, "");
+        return lines_op_outcome(op, result, "charge_unlisted");
     }
 
     return lines_op_stuck(op, result->customer->deleted ? "customer_deleted"
