@@ -27,7 +27,7 @@ sub begin (%more) {
     my $now   = ($redis->cli('TIME'))[0] * 1000;
     my $reply = run(line_begin => ['t', "line:$id", 'lines', 'pending', "op:$id", 'ops', 'idem:x', 'journal', 'declined', 'calls', "never:$id"],
         $more{not_after} // $now + 5000, $id, 'w:one', 'paid', $more{included} // 0, 'price_email', '', 'cus_1', $more{print} // '', 'the=body',
-        "lines:$id:sub:1", 20000, $more{provisioner} // '', $more{requests} // '', '', 0, '', 0, $more{before} // '', channel => 'email', type => '', first => 'A', last => 'B', email => 'a@example.com');
+        "lines:$id:sub:1", 20000, $more{provisioner} // '', $more{requests} // '', '', 0, '', 0, $more{before} // '', '', channel => 'email', type => '', first => 'A', last => 'B', email => 'a@example.com');
     return ($id, $reply);
 }
 

@@ -33,8 +33,8 @@
 --@arg within:int     -- of these ms
 --@arg interval?      -- µs in which it may ask billing once more; none: at will
 --@arg size:int       -- so often at once
---@arg trace?         -- its traceparent
 --@arg preview=<hash>
+--@arg trace?         -- its traceparent
 
 --@reply begun fence:int now:int record...
 --@reply refused status:int answer retry_after -- the token is used; s, or ""

@@ -160,7 +160,10 @@ sub line_key ($self, $tenant, $id) {
 
 sub line ($self, $tenant, $id) {
     my $key = $self->line_key($tenant, $id);
-    my %h   = @{scalar $self->cli(HGETALL => $key)};
+    my $all = eval { $self->cli(HGETALL => $key) };
+
+    # it has got the other layout since
+    my %h = @{$all // $self->cli(HGETALL => $key = $self->line_key($tenant, $id))};
 
     return \%h if $key !~ /:rec:/;
 
