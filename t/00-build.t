@@ -30,6 +30,7 @@ subtest 'scripts that may be sent again' => sub {
     my %again = (
         line_begin => 'it finds the line that its first run made, and replies the same',
         key_add    => 'the key is listed then as before',
+        due_put    => 'the same hint again, due a moment later',
         due_read   => 'what was late by a clock is late by it no more, what says nothing is gone, and the rest is told as before',
         audit_mark => 'what billing has shown is marked as shown then as before',
         audit_turn => 'whose turn it is by its first run, and where, it is and there by the second',
