@@ -29,14 +29,20 @@ subtest 'behind Sentinel' => sub {
 
 subtest 'without replicas= what was acknowledged is lost, and found' => sub {
     my %before = map { ($_->{line} => 1) } $lab->lost;
-    $lab->go_on(replicas => 0);
-    $lab->through('past');
-    $lab->close;
+    my @lost;
 
-    is_deeply [$lab->broken], [], 'what was paid for lines that were lost goes back';
+    # Sentinels that missed it at once promote one that has it all: nothing is lost then
+    for (1 .. 4) {
+        $lab->go_on(replicas => 0);
+        $lab->through('past');
+        $lab->close;
 
-    # not before: what was canceled, and is not any more, is canceled again as billing has it
-    my @lost = grep { !$before{$_->{line}} } $lab->lost;
+        is_deeply [$lab->broken], [], 'what was paid for lines that were lost goes back';
+
+        # not before: what was canceled, and is not any more, is canceled again as billing has it
+        last if @lost = grep { !$before{$_->{line}} } $lab->lost;
+    }
+
     cmp_ok scalar @lost, '>', 0, '... some were lost';
     $lab->replicas(1);
     is scalar(grep {/^lost: /} $lab->broken), scalar @lost, '... were they promised, the judge says so';
