@@ -6,9 +6,8 @@
 #            down; make run, ended by an interrupt
 #   package  make deb, and its life on another bare root: bare-package.sh
 #   test     make test
-#   release  all builds, and the tests of the release build alone, some of
-#            them with Redis of other kinds as well; but not what is the same
-#            on any system
+#   release  both compilers, and the tests of the release build, but not what
+#            is the same on any system
 #   valkey   those about the store once more, with Valkey as the store
 #
 # What is committed is tested.  A step that this root's release has passed with
@@ -149,8 +148,9 @@ run_tests() {
 }
 
 run_release() {
-    in_root sh -c 'cd /root/lines && make packages-test && make -j2 -O builds &&
-        make CC=clang SAN=1 smoke && LINES_ONE_SYSTEM=1 make CC=gcc SAN= prove prove-kinds'
+    in_root sh -c 'cd /root/lines && make packages-test &&
+        make -j2 -O build-gcc build-gcc-failpoints build-clang-san &&
+        make CC=clang SAN=1 smoke && LINES_ONE_SYSTEM=1 make CC=gcc SAN= prove'
 }
 
 valkey() {

@@ -5,7 +5,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 
-use Test::Lines::Once build => 'it builds what it looks at', store => 'any will do';
+use Test::Lines::Once build => 'it builds what it looks at', store => 'any will do', system => 'its configure is the same';
 
 use Mojo::File qw(path);
 use Test::Lines;
