@@ -1,1 +1,0 @@
-/tmp/me/bin-gawk/awk
