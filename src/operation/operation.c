@@ -309,9 +309,8 @@ op_looked(lines_op_t *op, lines_billing_result_t *result)
     ngx_str_t  invoice, *latest;
 
     if (result->outcome == LINES_STRIPE_REFUSED) {
-        op->seen.sub = lines_stripe_error_is(&result->error,
-                                             "resource_missing")
-                       ? LINES_SUB_MISSING : LINES_SUB_UNTOLD;
+        op->seen.sub = lines_billing_missing(result) ? LINES_SUB_MISSING
+                                                     : LINES_SUB_UNTOLD;
         op->seen.invoice = LINES_INVOICE_MISSING;
 
         return NGX_OK;

@@ -422,13 +422,17 @@ checkup_start(lines_check_t *check, ngx_str_t *document)
     checkup->tenant.data = ngx_pstrdup(carrier->pool, tenant);
     checkup->id.len = check->id.len;
     checkup->id.data = ngx_pstrdup(carrier->pool, &check->id);
+
     trace = lines_traceparent(check->ctx->request);
-    carrier->trace.len = trace.len;
-    carrier->trace.data = ngx_pstrdup(carrier->pool, &trace);
+
+    if (trace.len) {
+        carrier->trace.len = trace.len;
+        carrier->trace.data = ngx_pstrdup(carrier->pool, &trace);
+    }
 
     if (checkup->tenant.data
         && checkup->id.data
-        && carrier->trace.data
+        && (trace.len == 0 || carrier->trace.data)
         && checkup_call(checkup, document, &check->ctx->request_id)
            == NGX_AGAIN)
     {
