@@ -198,10 +198,10 @@ TESTS   = t/*.t
 JOBS   := $(shell expr 5 '*' $$(nproc) / 2)
 
 # what takes longest comes first: nothing has to wait for it in the end
-LONG    = $(patsubst %,t/%.t,01-source-tree 72-compose-run 95-package 07-module-without-ssl \
-          87-sim-engine 00-generator 38-lab 37-crash-matrix 17-long-lists 39-paid-prism \
+LONG    = $(patsubst %,t/%.t,01-source-tree 72-compose-run 95-package 87-sim-engine \
+          00-build 34-decide-logic 38-lab 14-answers 63-leases 37-crash-matrix 17-long-lists 39-paid-prism \
           35-paid-request 49-confirm-crashes 92-allocations 54-clerk-keys 59-fuzz-short \
-          14-answers 00-build)
+          89-audit-money 00-generator)
 ORDERED = $(filter $(wildcard $(TESTS)),$(LONG)) $(filter-out $(LONG),$(wildcard $(TESTS)))
 
 PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \

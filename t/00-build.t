@@ -86,10 +86,22 @@ subtest 'the module loads' => sub {
     isnt $code, 0, 'and an error is one';
 };
 
+# configure's part that is the module's
+
+sub config ($link, $vars, $path = $ENV{PATH}) {
+    my $objs   = path($t->dir, 'config-objs')->make_path;
+    my $script = $t->file('config.sh', <<"END");
+CC=gcc NGX_OBJS=$objs NGX_AUTOTEST=$objs/autotest NGX_AUTOCONF_ERR=$objs/autoconf.err NGX_AUTO_CONFIG_H=$objs/config.h
+NGX_ADDON_DEPS= DYNAMIC_MODULES= ngx_module_link=$link ngx_addon_dir=$root
+$vars
+. $root/config
+echo "libraries:" \$ngx_module_libs
+END
+    return run("cd $tree && PATH=$path sh $script");
+}
+
 subtest 'configure names what is missing' => sub {
     plan skip_all => 'nginx-dev is not installed' unless -e "$tree/conf_flags";
-
-    run("cp -R $tree nginx-tree");
 
     my %package = (
         'hiredis/async.h' => [qr/hiredis/,  'libhiredis-dev'],
@@ -110,9 +122,7 @@ exec gcc "\$@"
 END
         chmod 0755, $cc;
 
-        my ($code, $output) = run(
-            "cd nginx-tree && bash -c '. ./conf_flags; ./configure \"\${NGX_CONF_FLAGS[\@]}\" --with-cc=$cc --add-dynamic-module=$root'"
-        );
+        my ($code, $output) = config('DYNAMIC', "CC=$cc");
 
         isnt $code, 0, "no $header: configure ends";
         like $output, $what, 'says what it lacks';
@@ -123,20 +133,6 @@ END
     is $code, 1, 'an nginx without dynamic modules is refused';
     like $output, qr/needs nginx 1\.9\.11 or newer/, 'with a word';
 };
-
-# configure's part that is the module's
-
-sub config ($link, $vars, $path = $ENV{PATH}) {
-    my $objs   = path($t->dir, 'config-objs')->make_path;
-    my $script = $t->file('config.sh', <<"END");
-CC=gcc NGX_OBJS=$objs NGX_AUTOTEST=$objs/autotest NGX_AUTOCONF_ERR=$objs/autoconf.err NGX_AUTO_CONFIG_H=$objs/config.h
-NGX_ADDON_DEPS= DYNAMIC_MODULES= ngx_module_link=$link ngx_addon_dir=$root
-$vars
-. $root/config
-echo "libraries:" \$ngx_module_libs
-END
-    return run("cd $tree && PATH=$path sh $script");
-}
 
 subtest 'hiredis is linked from an archive' => sub {
     plan skip_all => 'nginx-dev is not installed' unless -e "$tree/conf_flags";
@@ -323,15 +319,17 @@ END
     $make->();
     ok $has->("return 'second'"), 'a changed script';
 
+    write_file("$project/src/store/new.c", "int  lines_new_symbol = \"no\";\n");
+    ($code, $output) = $make->();
+    isnt $code, 0, 'an error in a new source is one';
+
     write_file("$project/src/store/new.c", "int  lines_new_symbol = 1;\n");
     ($code, $output) = $make->();
     ok $has->('lines_new_symbol'), 'a new source' or diag $output;
 
-    write_file("$project/src/store/new.c", "int  lines_new_symbol = \"no\";\n");
-    ($code, $output) = $make->();
-    isnt $code, 0, 'an error is one';
     unlink "$project/src/store/new.c";
     is +($make->())[0], 0, 'a source that is gone';
+    ok !$has->('lines_new_symbol'), 'is gone from the module';
 
     my @strays = grep { !m{^(?:config|Makefile|conf/packages\.sh|src/)} } map { path($_)->to_rel($project) }
       path($project)->list_tree->grep(sub { !m{^\Q$project\E/build/} })->each;

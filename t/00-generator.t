@@ -8,7 +8,7 @@ use Test::More;
 
 use File::Temp qw(tempdir);
 use lib "$FindBin::Bin/lib";
-use Test::Lines::Once build => 'no module is in it', store => 'nothing is stored', system => 'nothing of the system is in it';
+use Test::Lines::Once build => 'no module is in it', store => 'nothing is stored';
 use Mojo::File qw(path);
 use Test::Lines::Util qw(write_file);
 

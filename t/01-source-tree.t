@@ -1,7 +1,8 @@
 # The module in a full source tree of nginx: --with-compat --add-dynamic-module,
 # and --add-module, both beside another module with a hiredis of its own.  The
 # tree is that of LINES_NGINX_SOURCE, a release or a checkout, else the source
-# package of the distribution's nginx.
+# package of the distribution's nginx, which then loads the module as well: it
+# was configured without TLS, and that nginx has it.
 
 use Mojo::Base -strict, -signatures;
 use FindBin;
@@ -54,7 +55,7 @@ sub tree ($name, $options) {
     return <<"END";
 mkdir $name && tar -C $source --exclude=./.git --exclude=./objs -cf - . | tar -C $name -xf - && cd $name &&
 configure=./configure && { test -f \$configure || configure=auto/configure; } &&
-{ \$configure --with-cc-opt=-O0 --with-compat --without-http_gzip_module $options > configure.log || { tail configure.log; exit 1; }; } &&
+{ \$configure --with-cc-opt='-O0 -g0' --with-compat --without-http_gzip_module $options > configure.log || { tail configure.log; exit 1; }; } &&
 make -s -j2
 END
 }
@@ -150,6 +151,9 @@ sub shown ($file) {
     return {map { (split ' ')[-1] => 1 } split /\n/, qx{nm -D --defined-only \Q$file\E}};
 }
 
+my $dynamic = $t->dir . '/dynamic';
+my $built   = "$dynamic/gcc-failpoints/ngx_http_lines_module.so";
+
 subtest 'make NGINX_SRC=CHECKOUT' => sub {
     my ($code, $output) = run(<<"END");
 mkdir checkout && tar -C $source --exclude=./.git --exclude=./objs -cf - . | tar -C checkout -xf - &&
@@ -158,13 +162,24 @@ echo 'ref: refs/heads/master' > checkout/.git/HEAD && chmod -R a-w checkout && f
 END
     is $code, 0, 'as git has it: configure in auto/' or return diag $output;
 
-    ($code, $output) = run("make -C @{[$t->root]} module CFLAGS=-O0 HARDENING= BUILD=@{[$t->dir]}/dynamic NGINX_SRC=@{[$t->dir]}/checkout");
+    ($code, $output) = run("make -C @{[$t->root]} module FAILPOINTS=1 CFLAGS=-O0 HARDENING= BUILD=$dynamic NGINX_SRC=@{[$t->dir]}/checkout");
     is $code, 0, 'the dynamic module is built' or diag substr $output, -2000;
     like $output, qr/for nginx \d+\.\d+\.\d+/, 'and says for which nginx';
 
     is +(run('find checkout | sort | diff before -'))[1], '', 'nothing is written to the checkout';
-    ok !-e $t->dir . '/dynamic/gcc/nginx/.git', 'its history is not copied';
+    ok !-e "$dynamic/gcc-failpoints/nginx/.git", 'its history is not copied';
+    unlike path("$dynamic/gcc-failpoints/nginx/objs/ngx_auto_config.h")->slurp, qr/NGX_HTTP_SSL/, 'and it is without a word of TLS';
     run('chmod -R u+w checkout');
+};
+
+subtest 'without TLS, in an nginx that has it: what is verified is verified' => sub {
+    plan skip_all => 'another nginx than the distribution\'s' if $ENV{LINES_NGINX_SOURCE} || $ENV{LINES_NGINX};
+
+    for my $test (qw(06-guarded-calls 34-billing-config 56-clerk-tls)) {
+        local @ENV{qw(LINES_MODULE LINES_MODULE_FAILPOINTS LINES_BUILD)} = ($built, $built, $dynamic);
+        my ($code, $output) = run("cd @{[quotemeta $t->root]} && $^X t/$test.t");
+        is $code, 0, "t/$test.t" or diag $output;
+    }
 };
 
 subtest 'configure --add-module' => sub {
@@ -193,7 +208,7 @@ subtest 'configure --add-dynamic-module' => sub {
     is_deeply [sort keys %{shown("$objs/ngx_http_lines_module.so")}], [qw(ngx_module_names ngx_module_order ngx_modules)],
       'the module shows what nginx takes of it, and no more';
 
-    for my $module ("$objs/ngx_http_lines_module.so", $t->dir . '/dynamic/gcc/ngx_http_lines_module.so') {
+    for my $module ("$objs/ngx_http_lines_module.so", $built) {
         serves(binary => "$objs/nginx", module => $module, main   => $other);
         serves(binary => "$objs/nginx", module => $module, before => $other);
     }

@@ -10,7 +10,6 @@ use Mojo::JSON qw(decode_json encode_json);
 use Mojo::JSON::Pointer;
 use Mojo::Util qw(decode);
 use Test::More;
-use Test::Lines::Once system => 'the documents are the same';
 use Test::Lines::Script;
 use Test::Lines qw(wait_for);
 use Test::Lines::Account;

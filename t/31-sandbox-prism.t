@@ -2,7 +2,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Test::Lines::Once build => 'no module is in it', store => 'nothing is stored', system => 'the sandbox is the same';
+use Test::Lines::Once build => 'no module is in it', store => 'nothing is stored';
 use Test::Lines qw(wait_for);
 use Test::Lines::Prism;
 

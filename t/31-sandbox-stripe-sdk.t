@@ -3,7 +3,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Mojo::JSON qw(encode_json decode_json);
 use Test::More;
-use Test::Lines::Once build => 'no module is in it', store => 'nothing is stored', system => 'the sandbox is the same';
+use Test::Lines::Once build => 'no module is in it', store => 'nothing is stored';
 use Test::Lines;
 use Test::Lines::Node qw(node_dir);
 

@@ -5,7 +5,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::Lines::Unit qw(make_unit root run_units);
 use Test::More;
-use Test::Lines::Once build => 'it builds what it runs, with sanitizers and without', store => 'nothing is stored', system => 'it is linked without nginx';
+use Test::Lines::Once build => 'it builds what it runs, with sanitizers and without', store => 'nothing is stored';
 
 subtest 'operation/README.md says what is decided' => sub {
     my $dir = make_unit('t/unit', 0);

@@ -6,7 +6,6 @@ use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(hmac_sha256_hex);
 use Mojo::JSON qw(encode_json false);
 use Test::More;
-use Test::Lines::Once system => 'its steps are the same';
 use Test::Lines qw(wait_for);
 use Test::Lines::Paid;
 

@@ -4,7 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::Lines::Prism;
 use Test::More;
-use Test::Lines::Once redis => 'it is t/35-paid-request for a store', system => 'the calls are the same';
+use Test::Lines::Once redis => 'it is t/35-paid-request for a store';
 
 my ($node, $why_not) = Test::Lines::Prism->available;
 plan skip_all => $why_not unless $node;

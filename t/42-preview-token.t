@@ -3,7 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
-use Test::Lines::Once build => 'it builds what it runs, with sanitizers and without', store => 'nothing is stored', system => 'it is linked without nginx';
+use Test::Lines::Once build => 'it builds what it runs, with sanitizers and without', store => 'nothing is stored';
 use Test::Lines::Unit qw(run_units);
 
 run_units(qw(preview_token));

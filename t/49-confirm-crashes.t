@@ -4,7 +4,6 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Test::Lines::Once system => 'its steps are the same';
 use Test::Lines qw(wait_for);
 use Test::Lines::Account;
 

@@ -7,7 +7,7 @@ use Mojo::File qw(path);
 use Mojo::JSON qw(decode_json);
 use Mojo::Util qw(url_escape);
 use Test::More;
-use Test::Lines::Once build => 'its metrics are the same', system => 'its metrics are the same';
+use Test::Lines::Once build => 'its metrics are the same';
 use Test::Lines qw(wait_for);
 use Test::Lines::Account;
 use Test::Lines::Clerk;

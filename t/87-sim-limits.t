@@ -3,7 +3,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Test::Lines::Once store => 'its Redis is in the process', system => 'nothing of the system is in it';
+use Test::Lines::Once store => 'its Redis is in the process';
 use Test::Lines::Unit qw(make_unit);
 
 # LINES_SIM_FLEETS=10000 for longer; LINES_SEED=7 for others

@@ -99,7 +99,7 @@ END
     }
     $redis->cli('DEL', map {"lines:{due:$_}"} 0 .. 15);
     $sandbox->clear_faults;
-    $s->soon(sub { !stuck($line->{tenant}) && metric('stuck') == 0 }, 'until it goes on');
+    $s->soon(sub { !stuck($line->{tenant}) && metric('stuck') == 0 }, 'until it goes on', 60);
     $s->soon(sub { !$redis->cli('EXISTS', 'lines:{stuck}') }, '... and the list is empty, though nobody reads it');
 };
 

@@ -10,7 +10,6 @@ use Digest::SHA qw(hmac_sha256_hex);
 use Mojo::File qw(path);
 use Mojo::JSON qw(encode_json false);
 use Test::More;
-use Test::Lines::Once system => 'its allocations are the same';
 use Test::Lines qw(wait_for);
 use Test::Lines::Account;
 

@@ -12,6 +12,17 @@
 
 #define WAYS  64
 
+/* sanitizers look at how it is answered, not at what: one of seven will do */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define STRIDE  7
+#endif
+#endif
+
+#ifndef STRIDE
+#define STRIDE  1
+#endif
+
 /* an end of a run: it rests, has ended, or is somebody else's */
 #define DONE  LINES_POINTS
 
@@ -517,6 +528,21 @@ following(state_t *s, unsigned from)
 }
 
 
+static int
+stepping(state_t *s)
+{
+    unsigned  i;
+
+    for (i = 0; i < STRIDE; i++) {
+        if (!following(s, 0)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 static void
 test_all(void)
 {
@@ -559,7 +585,7 @@ test_all(void)
             }
         }
 
-    } while (following(&s, 0));
+    } while (stepping(&s));
 
     ok(bad == 0, "an answer to each of %zu states", asked);
     ok(differ == 0, "the rest of %zu are answered as one of these", n);
@@ -618,7 +644,7 @@ bases(lines_action_e instead[LINES_BASES][LINES_ACTIONS])
             instead[b][fine] = now;
         }
 
-    } while (following(&s, 0));
+    } while (stepping(&s));
 
     return odd;
 }
@@ -879,7 +905,7 @@ test_rules(void)
             rest++;
         }
 
-    } while (following(&s, 0));
+    } while (stepping(&s));
 
     ok(paid == 0, "what is paid for is never given up");
     ok(open == 0, "nothing ends, or begins anew, that can still be paid");
@@ -935,7 +961,7 @@ test_said(void)
                     && d.action != LINES_DO_REFUSE;
         }
 
-    } while (following(&s, 0));
+    } while (stepping(&s));
 
     for (at = 0; at < LINES_POINTS; at++) {
         i = ways[at][LINES_WISH_SETTLED] + ways[at][LINES_WISH_GIVEN_UP];

@@ -14,7 +14,6 @@ Test::Lines::Once - a test that is the same in more than one run of all tests
     use Test::Lines::Once build => 'what is built has sanitizers of its own', store => 'nothing is stored';
     use Test::Lines::Once redis => 'it has a cluster of its own';
     use Test::Lines::Once cluster => 'a wire is before one Redis';
-    use Test::Lines::Once system => 'it is linked without nginx';
 
 =head1 DESCRIPTION
 
@@ -23,14 +22,12 @@ All tests run against the release build, and again against the sanitized one
 there, since nothing of the C<build> that is under test is loaded or nothing of
 the C<store> is used, is skipped there, with the reason. So is what has a
 C<redis> of its own where LINES_TEST_REDIS makes it one of another kind, or
-what cannot run with that one kind: C<cluster>, C<sentinel>, C<tls>; and what
-takes long and is the same on any C<system> where only the rest is to be run
-there (LINES_ONE_SYSTEM). C<make test> skips nothing of the release build with
-Redis.
+what cannot run with that one kind: C<cluster>, C<sentinel>, C<tls>.
+C<make test> skips nothing of the release build with Redis.
 
 =cut
 
-my %again = (build => 'LINES_PRELOAD', store => 'LINES_REDIS_SERVER', redis => 'LINES_TEST_REDIS', system => 'LINES_ONE_SYSTEM');
+my %again = (build => 'LINES_PRELOAD', store => 'LINES_REDIS_SERVER', redis => 'LINES_TEST_REDIS');
 
 sub import {
     my ($class, %why) = @_;
@@ -43,7 +40,7 @@ sub import {
 
     for my $what (sort keys %why) {
         my $set = $again{$what} ? length($ENV{$again{$what}} // '') : $kind eq $what;
-        Test::More::plan(skip_all => "$why{$what}: " . ($what eq 'system' ? 'run on another system' : 'run with the release build and Redis')) if $set;
+        Test::More::plan(skip_all => "$why{$what}: run with the release build and Redis") if $set;
     }
 }
 
