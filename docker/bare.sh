@@ -91,9 +91,10 @@ readme() {
          on { print; if ($0 !~ /\\$/) on = 0 }' README.md
 }
 
-# loopback is this machine's own: a port that nobody listens on
+# loopback is this machine's own, and another root's at the same time: a port
+# that nobody listens on, from a place of its own
 free_port() {
-    port=18080
+    port=$((18080 + $$ % 1000 * 10))
     while bash -c ": < /dev/tcp/127.0.0.1/$port" 2> /dev/null; do
         port=$((port + 1))
     done

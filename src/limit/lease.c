@@ -70,6 +70,16 @@ lines_lease_take(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant,
                                           &node->bucket, ngx_current_msec,
                                           gcra, &hurry);
 
+    /* Another worker told the bucket by a later clock than this one looked at
+       when its events began: that may be all that a fast rate is short of. */
+
+    if (rc == NGX_OK && !gcra->granted) {
+        ngx_time_update();
+
+        rc = lines_ledger_admit(&lines_keeper_area()->ledger, &node->bucket,
+                                ngx_current_msec, gcra, &hurry);
+    }
+
     /* a rate that decides something should be the latest */
 
     look = tenant->len
