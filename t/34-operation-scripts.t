@@ -671,6 +671,7 @@ subtest 'the journal' => sub {
     $redis->cli('EVAL', 'for i = 1, 10001 do redis.call("RPUSH", KEYS[1], string.format(\'{"id":%.0f}\', ARGV[1] - 20000 + i)) end', 1, key('journal'), $now);
     is $add->(72)->[0], 'added';
     is $redis->cli('LLEN', key('journal')), 10_000, 'no more than so many';
+    cmp_ok abs($redis->cli('PTTL', key('journal')) - 90 * $day), '<', 60_000, 'and none after 90 days: where its tenant is gone nobody else deletes it';
     @events = $redis->events('w:one');
     is $events[0]{id}, $now - 20_000 + 3, '... the latest';
     ok !exists $events[-1]{at}, 'as a rule the id is the instant';

@@ -84,6 +84,20 @@ promise 'a bank takes the card\'s part, the other was of the balance: it is ther
     is $sandbox->call(GET => "/v1/customers/$line->{customer}")->json('/balance'), -400, '... to the balance';
 };
 
+promise 'billing does not show of which invoice a dispute is: its event has to come again' => sub {
+    my $line = line('active');
+    my $dispute;
+    $sandbox->fault(path => '/v1/invoices/:id', method => 'GET', kind => '400', times => 100_000);
+    $s->unseen(sub { $dispute = $sandbox->dispute($line->{invoice}) });
+    my $answer = $s->event('charge.dispute.created', $dispute);
+    is $answer->status, 503, 'it is not taken' or diag $answer->to_string;
+    like $answer->header('Retry-After') // '', qr/^[1-9]\d*$/, 'with Retry-After';
+    ok $s->is_live($line), 'the line is there';
+    $sandbox->clear_faults;
+    is $s->event('charge.dispute.created', $dispute)->status, 200, 'it is taken';
+    $s->soon(sub { !$s->is_live($line) }, 'the line ends');
+};
+
 promise 'a line that ended because of a dispute that we win: it stays ended, and nothing is given back' => sub {
     my $line    = line('active');
     my $dispute = $sandbox->dispute($line->{invoice});

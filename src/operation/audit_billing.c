@@ -742,7 +742,7 @@ audit_paid(void *data, lines_billing_result_t *result)
     lines_stripe_entry_t  *entry;
 
     if (result->outcome != LINES_STRIPE_OK) {
-        lines_audit_run(result->outcome == LINES_STRIPE_REFUSED
+        lines_audit_run(lines_billing_missing(result)
                         ? NGX_OK : lines_audit_failed(result));
         return;
     }
@@ -779,7 +779,7 @@ audit_invoiced(void *data, lines_billing_result_t *result)
     lines_look_t  *look = &side.look;
 
     if (result->outcome != LINES_STRIPE_OK) {
-        lines_audit_run(result->outcome == LINES_STRIPE_REFUSED
+        lines_audit_run(lines_billing_missing(result)
                         ? NGX_OK : lines_audit_failed(result));
         return;
     }

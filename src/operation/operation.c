@@ -350,6 +350,11 @@ op_invoice(lines_op_t *op, lines_billing_result_t *result)
     if (result->outcome == LINES_STRIPE_REFUSED) {
         op->seen.invoice = LINES_INVOICE_MISSING;
 
+        if (!lines_billing_missing(result)) {
+            op->seen.sub = LINES_SUB_UNTOLD;
+            return NGX_OK;
+        }
+
     } else if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "");
 

@@ -108,8 +108,11 @@ event_invoice(void *data, lines_billing_result_t *result)
         rc = event_of(&ev->look, result->invoice);
 
     } else {
+
+        /* of no invoice; or it does not tell, and sends the event again */
+
         rc = result->outcome == LINES_STRIPE_OK
-             || result->outcome == LINES_STRIPE_REFUSED
+             || lines_billing_missing(result)
              ? NGX_OK : lines_unavailable(ctx->request, ctx, 1);
     }
 

@@ -71,6 +71,8 @@ local function take_events()
             redis.call('RPUSH', events_key, text)
         end
     end
+
+    redis.call('PEXPIRE', events_key, EVENTS_AGE)
 end
 
 

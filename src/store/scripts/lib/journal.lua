@@ -5,7 +5,8 @@
 -- with a number that grows, "id", and its "type".  The number is the instant
 -- (ms), or more, where that was taken or the clock was set back: then "at" is
 -- the instant.  What is empty is not there.  The list is bounded by length and
--- by age, but for its last entry, from which the next one's id follows.
+-- by age: all of it goes at the age of its last entry, also where its tenant was
+-- deleted before.
 
 local EVENTS_MOST = 10000
 local EVENTS_AGE = 90 * 86400000
@@ -52,4 +53,6 @@ local function event(events_key, now, name, ...)
         redis.call('LPOP', events_key)
         n = n - 1
     end
+
+    redis.call('PEXPIRE', events_key, EVENTS_AGE)
 end
