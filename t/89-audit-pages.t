@@ -62,6 +62,32 @@ promise 'another subscription names the line, under another deployment: the line
     $s->hears;
 };
 
+promise 'an account is lost, and the inventory is not: its number is nobody else\'s, and it is whole once the account is there again' => sub {
+    my $line = $s->bought_line;
+    my $of   = $s->account('ticketed');
+    $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $of->{headers});
+    my ($ticket) = map {/:ticket:(\d+)$/} $redis->client->keys('lines:{a:ticketed}:ticket:*');
+    is $nginx->admin(POST => "tickets/$ticket", {status => 'FULFILLED'})->status, 200, 'so has a ticket';
+    my $theirs = $redis->cli('HGET', "lines:{a:ticketed}:ticket:$ticket", 'number');
+    $s->rest($line->{tenant});
+    wait_for(sub { !$redis->cli('ZCARD', 'lines:{inv}:leases') }, 30, 'no number to be looked at');
+    $nginx->allow(qr/is known, and lost|lines audit: /);
+    my @keys = map { $redis->client->keys("lines:{$_}:*") } $line->{tenant}, 'a:ticketed';
+    $redis->cli('RENAME', $_, "lost:$_") for @keys;
+    one_pass();
+    $audit->shows(number => $_, 'shown', qr/^assigned to /, qr/^its tenant is lost$/) for $line->{number}, $theirs;
+
+    # nor when one looks at it
+    $redis->cli('ZADD', 'lines:{inv}:leases', 1, "$line->{tenant} $line->{line}");
+    wait_for(sub { $redis->cli('ZSCORE', 'lines:{inv}:leases', "$line->{tenant} $line->{line}") != 1 }, 10, 'a look');
+    one_pass();
+    like $redis->cli('HGET', 'lines:{inv}:numbers', $_), qr/^assigned/, 'it stays as it is' for $line->{number}, $theirs;
+    $redis->cli('RENAME', "lost:$_", $_) for @keys;
+    wait_for(sub { !$redis->cli('ZCARD', 'lines:{inv}:leases') }, 30, 'no number to be looked at');
+    one_pass();
+    ok !$audit->found(number => $_), 'then all agrees' for $line->{number}, $theirs;
+};
+
 promise 'a worker that stood still while others went on: its place is none of their pass' => sub {
     my $empty   = $t->redis;
     my $scripts = Test::Lines::Script->new(redis => $empty);
