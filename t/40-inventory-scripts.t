@@ -226,7 +226,8 @@ subtest 'what was seen of a lease is not done to another' => sub {
     $redis->cli(DEL => @of);
 
     is_deeply release($scripts, 'see', 0, '+19990000001'), ['none'], 'not another number than the one that is given back';
-    is_deeply release($scripts, 'see', 0, $number), ['released', $number], 'but that';
+    is_deeply release($scripts, 'see', 0, $number), ['none'], 'nor that, which is its own: it was lost, and leased anew';
+    is_deeply release($scripts, 'see'), ['released', $number], 'but what it holds';
     is counts($scripts)->[0], $free, 'as before';
     sound('in the end');
 };

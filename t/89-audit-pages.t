@@ -103,6 +103,16 @@ promise 'a worker that stood still while others went on: its place is none of th
     cmp_ok $second->{began}, '>', $first->{began}, 'another ends it, and begins the next one';
     $empty->cli('DEL', 'lines:{audit}:lease');
     is $turn->('one', 'tenants', '', '', '', $first->{began})->{phase}, 'subscriptions', 'the first one goes on where that is, not where it was itself';
+
+    # nor does it end what is not its own
+    my @keys = map { "lines:{audit}:$_" } qw(found order doubts);
+    $scripts->run(audit_found => \@keys, 'record', 'shown', 'w:x', 'one', '', 'a', 'b', 200, '1');
+    $empty->cli('ZADD', $keys[1], $first->{began}, $_) for @{$empty->cli('ZRANGE', $keys[1], 0, -1)};
+    $scripts->run(audit_end => ['lines:{audit}', @keys], 86_400_000, $first->{began});
+    is $empty->cli('HGET', 'lines:{audit}', 'phase'), 'subscriptions', 'and it ends none but its own';
+    is $empty->cli('HLEN', $keys[0]), 1, '... what was found is shown until the pass has not seen it';
+    $scripts->run(audit_end => ['lines:{audit}', @keys], 86_400_000, $second->{began});
+    is $empty->cli('HLEN', $keys[0]), 0, '... and no longer';
 };
 
 $t->done;
