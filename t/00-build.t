@@ -35,6 +35,7 @@ subtest 'scripts that may be sent again' => sub {
         audit_mark => 'what billing has shown is marked as shown then as before',
         audit_turn => 'whose turn it is by its first run, and where, it is and there by the second',
         database_check => 'what it wrote down it finds, and says the same',
+        inv_fate   => 'a ticket that was told hears it once more, and who read it before comes too late as before',
         inv_page   => 'what quarantine has passed is free then as before',
         bound_read => 'a bucket that was emptier than empty is as empty then as it was, and what lay ahead of the clock is gone',
         key_update => 'what is merged is merged then as before, and a key that is gone stays so',

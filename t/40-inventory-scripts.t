@@ -205,7 +205,11 @@ subtest 'what was seen of a lease is not done to another' => sub {
     $redis->cli(HSET => k('numbers'), $number, "assigned $worker see a:one");
     is $settle->(), 0, '... and no other';
 
-    my @of = map {"lines:{a:one}:$_"} qw(op:see line:see ticket:1);
+    my @of = map {"lines:{a:one}:$_"} qw(op:see line:see ticket:1 t deleted);
+    is $fate->(\@of, $number, 3_600_000), 'lost', 'of a tenant that is not here, and was not deleted, it is not known';
+    $redis->cli(SET => $of[4], 1);
+    is $fate->(\@of, $number, 3_600_000), 'gone', 'but of one that was';
+    $redis->cli(HSET => $of[3], made => 1);
     is $fate->(\@of, $number, 3_600_000), 'gone', 'what nobody names is nobody\'s';
     $redis->cli(HSET => $of[2], status => 'FULFILLED', number => '+19990000001');
     is $fate->(\@of, $number, 3_600_000), 'gone', 'also where a ticket names another';
@@ -222,7 +226,8 @@ subtest 'what was seen of a lease is not done to another' => sub {
     $redis->cli(DEL => @of);
 
     is_deeply release($scripts, 'see', 0, '+19990000001'), ['none'], 'not another number than the one that is given back';
-    is_deeply release($scripts, 'see', 0, $number), ['released', $number], 'but that';
+    is_deeply release($scripts, 'see', 0, $number), ['none'], 'nor that, which is its own: it was lost, and leased anew';
+    is_deeply release($scripts, 'see'), ['released', $number], 'but what it holds';
     is counts($scripts)->[0], $free, 'as before';
     sound('in the end');
 };

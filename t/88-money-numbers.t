@@ -149,6 +149,29 @@ promise 'a ticket that is moved after its lease of a number: refused, the number
       'one ticket has the number';
 };
 
+promise 'the clock of Redis goes back while a ticket is moved: its number is looked at sooner, and is not two\'s' => sub {
+    my $of = $s->account('back');
+    my ($number) = $s->numbers(2, 332);
+    my ($id, $other) = (ticket($of), ticket($s->account('forth')));
+
+    $wire->hold($wire->call('ticket_move'));
+    my $answer;
+    $slow->request_p(POST => "/_lines/admin/tickets/$id", {Authorization => 'Bearer ' . $t->admin_token, 'Content-Type' => 'application/json'},
+        Mojo::JSON::encode_json({status => 'FULFILLED', fulfilledNumber => $number}))->then(sub { $answer = shift });
+    $wire->reached('ticket_move');
+
+    # as far ahead as that no lease is
+    $redis->cli('ZINCRBY', 'lines:{inv}:leases', 1500, "a:back ticket.$id");
+    wait_for(sub { $redis->cli('HGET', 'lines:{inv}:numbers', $number) =~ /^free/ }, 30, 'its number to go back');
+    is fulfill($other, $number)->status, 200, 'it is handed out to another';
+    $wire->pass;
+    wait_for(sub { $answer }, 30, 'the answer');
+
+    isnt $answer->status, 200, 'who has lost it is refused';
+    is $redis->cli('HGET', "lines:{a:back}:ticket:$id", 'status'), 'OPEN', 'his ticket stays open';
+    is fulfill($id)->status, 200, '... and gets another number' if calm;
+};
+
 promise 'who has lost a purchase, and its number, does not take from it what it has by now' => sub {
     $s->numbers(9, 201);
     my $client = $redis->client;

@@ -11,7 +11,7 @@ use Test::Lines::Scenario qw(promise);
 
 my $t     = Test::Lines->new;
 my $redis = $t->redis(kind => 'cluster');
-my $s     = Test::Lines::Scenario->new(t => $t, redis => $redis, operations => Test::Lines::Scenario->new->operations . ' audit=10ms pass=200ms');
+my $s     = Test::Lines::Scenario->new(t => $t, redis => $redis, agent => 'daily=unlimited monthly=unlimited', operations => Test::Lines::Scenario->new->operations . ' audit=10ms pass=200ms');
 my $nginx = $s->nginx(server => 'location = /metrics { lines_metrics; }');
 $nginx->allow(qr/is known, and lost|lines audit: /);
 my $audit = Test::Lines::Audit->new(scenario => $s);
@@ -46,6 +46,8 @@ promise 'FLUSHALL of one primary: nothing is canceled or refunded, the auditor s
         is $status, 'active', "$line->{tenant}: it goes on";
         is $back, 0, '... and nothing was given back';
     }
+    like $redis->cli('HGET', 'lines:{inv}:numbers', $lines[0]{number}), qr/^assigned /, 'its number is nobody else\'s'
+      if at('lines:{inv}:numbers') != $free;
 
     # the operator's word: it is there again, without a line
     $s->account($account);

@@ -288,7 +288,7 @@ subtest 'what lies ahead of a clock that was set back' => sub {
 
     $scripts->run(audit_found => \@keys, 'record', $_, 'w:x', $_, '', 'a', 'b', 200, '1') for qw(shown repaired);
     $client->zadd('lines:{audit}:order', $now->() + $hour, $_) for @{$client->zrange('lines:{audit}:order', 0, -1)};
-    my $end = sub { $client->hset('lines:{audit}', began => $now->()); $scripts->run(audit_end => ['lines:{audit}', @keys], 86_400_000) };
+    my $end = sub { $client->hset('lines:{audit}', began => my $began = $now->()); $scripts->run(audit_end => ['lines:{audit}', @keys], 86_400_000, $began) };
     $end->();
     is $client->zcount('lines:{audit}:order', $now->() + 1000, '+inf'), 0, 'what was seen ahead was seen now, at the latest';
     wait_for(sub { $end->(); $client->zcard('lines:{audit}:order') == 1 }, 5, 'the next pass does not see it');

@@ -19,6 +19,7 @@ typedef struct {
     ngx_str_t    number;           /* fulfilledNumber; empty: any that fits */
     ngx_str_t    holder;           /* of a number, "ticket.ID" */
     int64_t      not_after;        /* it has a lease until then; 0: none */
+    ngx_str_t    looks;            /* at it, before that */
 } move_t;
 
 
@@ -85,6 +86,8 @@ lines_asks(lines_admin_read_ticket, move_t *move, ticket_state,
         return NGX_OK;
     }
 
+    move->looks = reply->looks;
+
     return lines_inv_lease(&ctx->caller, number_leased, ctx,
                      .operation = move->holder,
                      .tenant = ctx->identity.tenant,
@@ -121,7 +124,8 @@ lines_asks(lines_admin_move_ticket, move_t *move, ticket_move,
            .tenant = ctx->identity.tenant, .id = ctx->params[0],
            .status = move->status, .number = move->number,
            .not_after = move->not_after ? &move->not_after : NULL,
-           .most = 2 * lines_get_main_conf(r)->operation->lease)
+           .most = 2 * lines_get_main_conf(r)->operation->lease,
+           .looks = move->looks)
 {
     switch (reply->is) {
 

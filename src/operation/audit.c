@@ -469,5 +469,5 @@ audit_end(void)
     audit->next = audit_done;
 
     return lines_audit_end(&audit->caller, NULL, NULL,
-                           .keep = LINES_AUDIT_KEEP);
+                           .keep = LINES_AUDIT_KEEP, .began = audit->began);
 }

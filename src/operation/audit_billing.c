@@ -141,12 +141,6 @@ audit_listed(void *data, lines_billing_result_t *result)
         rc = result->after.len ? lines_audit_at(&result->after)
                                : lines_audit_onwards();
 
-        /* the same page, when it is read again */
-
-        if (!audit->again) {
-            audit->limit = ngx_min(audit->limit * 2, LINES_AUDIT_LIMIT);
-        }
-
         lines_audit_run(rc == NGX_DONE ? NGX_OK : rc);
         return;
     }
@@ -406,7 +400,9 @@ audit_judged(lines_look_t *look)
         return audit_flight(4);
     }
 
-    if (look->line.subscription.len == 0) {
+    /* another deployment's, that names our line, says nothing of it */
+
+    if (!lines_same(&look->line.subscription, &look->subscription)) {
         return NGX_OK;
     }
 

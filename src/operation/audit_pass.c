@@ -160,7 +160,8 @@ audit_tick(ngx_event_t *ev)
                                      .pass = audit->conf->pass,
                                      .servers = servers, .phase = phase,
                                      .cursor = cursor,
-                                     .skipped = audit->skipped));
+                                     .skipped = audit->skipped,
+                                     .began = audit->began));
 }
 
 
@@ -237,7 +238,10 @@ lines_audit_run(ngx_int_t rc)
     } else if (rc == NGX_DONE) {
         audit->again = audit->doubt && !audit->again;
 
+        /* until then its page is the same one, when it is read again */
+
         if (!audit->again) {
+            audit->limit = ngx_min(audit->limit * 2, LINES_AUDIT_LIMIT);
             skips.n = 0;
             skips.tries = 0;
         }

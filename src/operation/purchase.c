@@ -243,24 +243,19 @@ purchase_assigned(void *data, lines_inv_assign_reply_t *reply)
 ngx_int_t
 lines_purchase_drop(lines_op_t *op)
 {
-    int64_t    not_after, delay;
-    ngx_str_t  number;
+    ngx_str_t  lost;
 
-    not_after = op->now + (int64_t) op->conf->lease;
-    delay = 2 * (int64_t) op->conf->lease;
-    ngx_str_null(&number);
+    ngx_str_null(&lost);
 
     if (op->at != LINES_AT_UNLEASE) {
-        number = lines_op_get(op, "number");
+        lost = lines_op_get(op, "number");
     }
 
     /* by whoever goes on it may have been leased anew; none is after the end */
 
     return lines_then_inv_release(&op->caller, purchase_dropped, op,
                                   .operation = op->id, .tenant = op->tenant,
-                                  .number = number,
-                                  .not_after = number.len ? &not_after : NULL,
-                                  .most = number.len ? &delay : NULL);
+                                  .lost = lost);
 }
 
 

@@ -414,6 +414,9 @@ lease_fate(void *data, lines_inv_fate_reply_t *reply)
 
         break;
 
+    case LINES_INV_FATE_LOST:
+        break;
+
     case LINES_INV_FATE_HELD:
         (void) lines_forget_inv_keep(&sweeper.leases,
                                      .operation = look->operation,

@@ -48,6 +48,7 @@ struct request_s {
     ngx_str_t           operation;     /* that is begun; or a ticket's name */
     ngx_str_t           number;        /* of a ticket */
     int64_t             not_after;
+    ngx_str_t           looks;
     const char         *word;          /* a wish, a report */
     int                 report;        /* its place in the list + 1 */
     int                 tenant_at;
@@ -1030,6 +1031,8 @@ ticket_read(void *data, lines_ticket_state_reply_t *reply)
         return NGX_OK;
     }
 
+    q->looks = reply->looks;
+
     return lines_inv_lease(&q->ctx.caller, ticket_leased, q,
                            .operation = q->operation, .tenant = q->tenant,
                            .delay = 2 * q->node->op.lease,
@@ -1071,7 +1074,8 @@ ticket_move(request_t *q)
                              .status = lines_op_text(q->word),
                              .number = q->number,
                              .not_after = q->not_after ? &q->not_after : NULL,
-                             .most = 2 * q->node->op.lease);
+                             .most = 2 * q->node->op.lease,
+                             .looks = q->looks);
 }
 
 

@@ -8,12 +8,17 @@
 --@key audit_found
 --@key audit_order
 --@key audit_doubts
---@arg keep:int -- ms
+--@arg keep:int     -- ms
+--@arg began:digits -- which pass: others may have ended it
 
 --@value ended:int
 
 local now = now_ms()
-local began = tonumber(redis.call('HGET', audit_key, 'began') or 0)
+local at = redis.call('HMGET', audit_key, 'began', 'ended')
+
+if at[1] ~= began then
+    return tonumber(at[2] or 0)
+end
 
 for _, member in ipairs(redis.call('ZRANGE', audit_order_key, 0, -1)) do
     local seen = tonumber(redis.call('ZSCORE', audit_order_key, member))
@@ -23,7 +28,7 @@ for _, member in ipairs(redis.call('ZRANGE', audit_order_key, 0, -1)) do
     if seen > now then
         redis.call('ZADD', audit_order_key, int(now), member)
 
-    elseif seen < (repaired and now - keep or began) then
+    elseif seen < (repaired and now - keep or tonumber(began)) then
         redis.call('ZREM', audit_order_key, member)
         redis.call('HDEL', audit_found_key, member)
     end

@@ -6,12 +6,14 @@
 --@key op(operation)
 --@key line(operation)
 --@key ticket(ticket)?
+--@key tenant
+--@key deleted
 --@arg operation
 --@arg number
 
 --@row findings...
 -- kind, outcome, id, here, there; repaired is what nobody holds, or a line that
--- has ended
+-- has ended, but for a tenant that is not here, and was never deleted
 
 local step = redis.call('HGET', op_key, 'step')
 
@@ -37,6 +39,8 @@ if held == number then
 end
 
 local gone = not held or held == ''
+local lost = redis.call('EXISTS', tenant_key, deleted_key) == 0
 
-return { 'number', gone and 'repaired' or 'shown', number,
-         'assigned to ' .. operation, gone and 'nobody holds it' or held }
+return { 'number', gone and not lost and 'repaired' or 'shown', number,
+         'assigned to ' .. operation,
+         lost and 'its tenant is lost' or gone and 'nobody holds it' or held }

@@ -16,6 +16,7 @@
 --@arg cursor
 --@arg skipped:flag -- some of what is there was passed over
 --@arg servers?   -- which answer; nil: not known
+--@arg began:digits -- the pass that the place is of: others may have ended it
 
 --@reply mine now:int phase cursor began:int ended:int since:int
 -- since: what went back from then on no whole pass has seen, s
@@ -54,7 +55,7 @@ then
     redis.call('HSET', audit_key, 'skipped', 1)
 end
 
-if phase and at[1] then
+if phase and at[1] == began then
     redis.call('HSET', audit_key, 'phase', phase, 'cursor', cursor)
 
     -- all lists of what ended and went back have been read, and nothing passed

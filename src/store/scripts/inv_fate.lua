@@ -5,11 +5,15 @@
 -- What became of an operation that leased a number.
 --
 -- A number is leased only after its operation has begun: one that is not there
--- can begin no more by the time that anybody looks.
+-- can begin no more by the time that anybody looks.  A ticket that is open is
+-- told: whoever fulfills it just now has looked at it before (ticket_move.lua).
+-- Whose tenant is lost may yet be there again, with what names it.
 
 --@key op(operation)
 --@key line(operation)
 --@key ticket(ticket)?  -- that leased it
+--@key tenant
+--@key deleted
 --@arg number           -- held is what is named by who has it
 --@arg most:int         -- ms: no rest is longer
 
@@ -17,6 +21,7 @@
 --@reply rests          -- until then: a hint of its own tells when it is due
 --@reply held           -- by a line or a ticket
 --@reply released       -- by a line that has ended
+--@reply lost           -- no tenant of the name is here, nor was deleted
 --@reply gone
 
 local op = redis.call('HMGET', op_key, 'step', 'due')
@@ -38,6 +43,10 @@ if ticket_key then
     if ticket[1] == 'FULFILLED' and ticket[2] == number then
         return 'held'
     end
+
+    if ticket[1] == 'OPEN' then
+        redis.call('HINCRBY', ticket_key, 'looks', 1)
+    end
 end
 
-return 'gone'
+return redis.call('EXISTS', tenant_key, deleted_key) == 0 and 'lost' or 'gone'

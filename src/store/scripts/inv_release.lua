@@ -12,19 +12,19 @@
 --@arg operation
 --@arg tenant
 --@arg quarantine:int -- ms, 0 for none
---@arg number?        -- that very one: it may hold another by now
+--@arg lost?          -- that very one, which is another's: it may hold one by
+                      -- now that is its own, be it the same
 --@arg looked?        -- as inv_look.lua says: only what is still so
---@arg not_after:int? -- ms: whoever lost the operation meanwhile takes nothing,
---@arg most:int?      -- ms: which is no more than that away
 
 --@reply released number
 --@reply none
 
 local held = redis.call('HGET', operations_key, operation)
+local h = held and number_read(numbers_key, held)
+local own = h and h.operation == operation
 
-if (number and held ~= number)
+if (lost and (held ~= lost or own))
    or (looked and not unchanged(leases_key, tenant, operation, looked))
-   or (not_after and left(not_after, now_ms(), most) == 0)
 then
     return { 'none' }
 end
@@ -35,15 +35,13 @@ if not held then
     return { 'none' }
 end
 
-local h = number_read(numbers_key, held)
-
-if h and h.operation == operation and not number_of(h, tenant) then
+if own and not number_of(h, tenant) then
     return { 'none' }
 end
 
 redis.call('HDEL', operations_key, operation)
 
-if not h or h.operation ~= operation then
+if not own then
     return { 'none' }
 end
 

@@ -11,6 +11,7 @@
 --@arg number?
 --@arg not_after:int? -- ms: then its number may be another's
 --@arg most:int       -- ms: which is no more than that away
+--@arg looks?         -- as they were before it had a lease
 
 --@reply moved|same document?
 --@reply illegal status?
@@ -33,7 +34,11 @@ end
 
 local now = now_ms()
 
-if not_after and left(not_after, now, most) == 0 then
+-- or somebody has seen it open, and takes that number back: by a clock that was
+-- set back, or jumps, sooner than it seems
+if not_after
+   and (left(not_after, now, most) == 0 or (h.looks or '') ~= (looks or ''))
+then
     return { 'late' }
 end
 

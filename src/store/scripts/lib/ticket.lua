@@ -3,7 +3,8 @@
 --@include lib/journal.lua
 
 -- A ticket is a hash of fields: id status area created fulfilled number; json
--- is its public document.
+-- is its public document; looks: how often its number was found to be nobody's
+-- (inv_fate.lua).
 
 local function ticket_document(h)
     local doc = '{"id":' .. h.id .. ',"type":"PHONE","status":' .. js(h.status)
