@@ -6,8 +6,9 @@
 #            down; make run, ended by an interrupt
 #   package  make deb, and its life on another bare root: bare-package.sh
 #   test     make test
-#   release  both compilers, and those tests of the release build that meet what
-#            a system brings: nginx, Redis, OpenSSL, the libraries
+#   release  the pairs of compiler and kind that "make test" does not build, and
+#            those tests of gcc's release build that meet what a system brings:
+#            nginx, Redis, OpenSSL, the libraries
 #   valkey   those that show what a store does, with Valkey as the store
 #
 # What is committed is tested.  A step that this root's release has passed with
@@ -152,8 +153,8 @@ STORE='t/00-smoke.t t/13-redis-*.t t/34-op*.t t/35-*.t t/40-inv*.t t/41-*.t t/42
 
 run_release() {
     in_root sh -c 'cd /root/lines && make packages-test &&
-        make -j2 -O build-gcc build-gcc-failpoints build-clang-san &&
-        make CC=clang SAN=1 smoke && make CC=gcc SAN= prove TESTS="$0"' "$MEET"
+        make -j2 -O build-gcc build-gcc-failpoints build-clang build-gcc-san &&
+        make CC=clang smoke && make CC=gcc SAN=1 smoke && make CC=gcc prove TESTS="$0"' "$MEET"
 }
 
 valkey() {
