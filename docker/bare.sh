@@ -141,11 +141,11 @@ run_tests() {
     in_root sh -c 'cd /root/lines && make test'
 }
 
-MEET='t/00-build.t t/00-smoke.t t/02-*.t t/03-*.t t/06-*.t t/1[0-24-9]-*.t t/13-[rs]*.t t/13-cluster-[cu]*.t
-    t/2[1-7]-*.t t/33-*.t t/34-op*.t t/35-*.t t/36-*.t t/38-lab.t
-    t/40-inv*.t t/41-*.t t/42-confirm.t t/43-*.t t/47-*.t t/5[2-8]-*.t t/60-limit-scripts.t t/62-*.t t/63-*.t
+MEET='t/00-smoke.t t/02-*.t t/03-*.t t/06-*.t t/1[0-2458]-*.t t/13-[rs]*.t t/13-cluster-[cu]*.t
+    t/2[1-35-7]-*.t t/24-dir*.t t/33-*.t t/34-op*.t t/35-*.t t/38-lab.t
+    t/40-inv*.t t/41-*.t t/42-confirm.t t/43-*.t t/47-*.t t/5[2-8]-*.t t/60-limit-scripts.t t/62-*.t
     t/66-metrics.t t/66-survey*.t t/6[7-9]-*.t t/7[3-8]-*.t t/80-*.t t/83-*.t t/84-*.t t/87-sim-redis.t
-    t/88-money-disputes.t t/88-money-restore.t t/89-audit.t t/89-database-identity.t t/90-*.t t/92-fuzz-nginx.t
+    t/88-money-disputes.t t/88-money-restore.t t/89-database-identity.t t/90-*.t t/92-fuzz-nginx.t
     t/93-*.t t/95-addresses.t t/96-*.t'
 
 STORE='t/00-smoke.t t/13-redis-*.t t/34-op*.t t/35-*.t t/40-inv*.t t/41-*.t t/42-confirm.t t/60-limit-scripts.t t/62-*.t

@@ -11,8 +11,7 @@ my $steps = $ENV{LINES_SIM_STEPS} || 200_000;
 my $seed  = $ENV{LINES_SEED}      || 1;
 
 my $sanitized = $ENV{LINES_PRELOAD} && grep { -x "$_/clang" } split /:/, $ENV{PATH};
-my $fast      = make_unit('t/sim', 0) . '/engine';
-our $engine   = $sanitized ? make_unit('t/sim', 1) . '/engine' : $fast;
+my $engine    = make_unit('t/sim', $sanitized ? 1 : 0) . '/engine';
 
 # what it says, and what became of it
 sub engine (@args) {
@@ -48,7 +47,8 @@ subtest 'a seed is a world' => sub {
 my %near = (fence => 40_009, replays => 40_045, payments => 40_043, news => 40_145, held => 40_014, given => 40_147, settled => 40_011);
 
 subtest 'what is wrong is found' => sub {
-    local $engine = $fast;    # the world is the same
+    plan skip_all => 'the world is the same: run with the release build' if $sanitized;
+
     chomp(my @wrongs = qx{$engine --wrongs});
     cmp_ok @wrongs, '>=', 5, "@wrongs";
 
