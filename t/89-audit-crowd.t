@@ -3,7 +3,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Test::Lines qw(wait_for);
+use Test::Lines;
 use Test::Lines::Audit;
 use Test::Lines::Scenario qw(promise);
 
@@ -18,16 +18,6 @@ my $redis   = $s->redis;
 my $nginx   = $s->nginx(server => 'location = /metrics { lines_metrics; }', http => "lines_tenant_limits billing=unlimited;");
 my $audit   = Test::Lines::Audit->new(scenario => $s);
 
-# one pass, and no other after it
-sub one_pass () {
-    my $now = $redis->client->time;
-    is $nginx->admin(POST => 'audit', {})->status, 200, 'a pass is asked for';
-    wait_for(sub {
-        my $pass = $audit->pass;
-        return ($pass->{began} // 0) >= 1000 * $now->[0] + $now->[1] / 1000 && ($pass->{ended} // 0) >= $pass->{began};
-    }, 120, 'the pass');
-}
-
 promise "an account's lines end while billing's events are lost, more than are read in a step: one pass finds all" => sub {
     my $account = $s->account('crowd');
     $s->numbers(70);
@@ -35,7 +25,7 @@ promise "an account's lines end while billing's events are lost, more than are r
     $s->rest('a:crowd');
     $s->deaf;
     $s->hand(cancel => $_->{subscription}) for @lines;
-    one_pass();
+    $audit->one_pass;
     $s->soon(sub { !grep { $s->is_live($_) } @lines }, 'all of them have ended')
       or diag scalar(grep { $s->is_live($_) } @lines), ' are live';
     $s->hears;
@@ -46,7 +36,7 @@ promise 'more is wrong with a tenant than is kept in doubt at a time: it is foun
     my @ids = map { sprintf '%024x', $_ } 1 .. 2500;
     $redis->cli('ZADD', 'lines:{a:many}:lines', map { (1, $_) } splice @ids, 0, 500) while @ids;
     my $before = $audit->counted('record');
-    one_pass();
+    $audit->one_pass;
     cmp_ok $audit->counted('record') - $before, '>=', 1000, 'lines that are listed and not there';
     is scalar(grep { $_->{kind} eq 'record' } @{$audit->list}), 200, '... as many are listed as the list has room for';
     $redis->cli('DEL', 'lines:{a:many}:lines');

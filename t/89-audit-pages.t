@@ -23,16 +23,6 @@ my $audit   = Test::Lines::Audit->new(scenario => $s);
 # billing tells whole seconds: what is of the second in which the database was made may be older than it
 wait_for(sub { my $born = $redis->cli('HGET', 'lines:{database}', 'born'); $born && $redis->client->time->[0] > $born / 1000 }, 10, 'a later second');
 
-# one pass, and no other after it
-sub one_pass () {
-    my $now = $redis->client->time;
-    is $nginx->admin(POST => 'audit', {})->status, 200, 'a pass is asked for';
-    wait_for(sub {
-        my $pass = $audit->pass;
-        return ($pass->{began} // 0) >= 1000 * $now->[0] + $now->[1] / 1000 && ($pass->{ended} // 0) >= $pass->{began};
-    }, 120, 'the pass');
-}
-
 promise 'billing fails once while many are lost, and its page is smaller: one pass finds all' => sub {
     my $account = $s->account('many');
     $s->numbers(15);
@@ -44,7 +34,7 @@ promise 'billing fails once while many are lost, and its page is smaller: one pa
     $s->forget_since($then);
     $nginx->allow(qr/billing/);
     $sandbox->fault(path => '/v1/subscriptions', method => 'GET', kind => '500', times => 1);
-    one_pass();
+    $audit->one_pass;
     my $back = sub ($line) { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back };
     $s->soon(sub { !grep { !$back->($_) } @lines }, 'all of them were paid back') or diag scalar(grep { !$back->($_) } @lines), ' were not';
     ok scalar(grep { ($_->{fault} // '') eq '500' } $sandbox->requests('GET')), 'billing had failed';
@@ -57,7 +47,7 @@ promise 'another subscription names the line, under another deployment: the line
     $s->deaf;
     $sandbox->adopt(customer => 'cus_card', price => 'price_phone', metadata => {lines_deployment => 'another', tenant => $line->{tenant}, line_request => $line->{line}});
     $s->hand(cancel => $line->{subscription});
-    one_pass();
+    $audit->one_pass;
     $s->soon(sub { !$s->is_live($line) }, 'it has ended') or diag explain $s->now_of($line);
     $s->hears;
 };
@@ -74,17 +64,17 @@ promise 'an account is lost, and the inventory is not: its number is nobody else
     $nginx->allow(qr/is known, and lost|lines audit: /);
     my @keys = map { $redis->client->keys("lines:{$_}:*") } $line->{tenant}, 'a:ticketed';
     $redis->cli('RENAME', $_, "lost:$_") for @keys;
-    one_pass();
+    $audit->one_pass;
     $audit->shows(number => $_, 'shown', qr/^assigned to /, qr/^its tenant is lost$/) for $line->{number}, $theirs;
 
     # nor when one looks at it
     $redis->cli('ZADD', 'lines:{inv}:leases', 1, "$line->{tenant} $line->{line}");
     wait_for(sub { $redis->cli('ZSCORE', 'lines:{inv}:leases', "$line->{tenant} $line->{line}") != 1 }, 10, 'a look');
-    one_pass();
+    $audit->one_pass;
     like $redis->cli('HGET', 'lines:{inv}:numbers', $_), qr/^assigned/, 'it stays as it is' for $line->{number}, $theirs;
     $redis->cli('RENAME', "lost:$_", $_) for @keys;
     wait_for(sub { !$redis->cli('ZCARD', 'lines:{inv}:leases') }, 30, 'no number to be looked at');
-    one_pass();
+    $audit->one_pass;
     ok !$audit->found(number => $_), 'then all agrees' for $line->{number}, $theirs;
 };
 
