@@ -412,24 +412,26 @@ promise 'another database that has taken the place of ours is held for all' => s
     is $nginx->admin(POST => 'database/confirm')->json->{status}, 'ok', 'confirmed';
 };
 
-promise 'an anchor that cannot be read: charges wait, and readiness says why; all else is served' => sub {
-    $s->sandbox->customer('cus_away');
-    my $http = $s->http =~ s/(deployment=test)/$1 anchor=cus_away/r;
-    $s->sandbox->fault(path => '/v1/customers/:id', method => 'GET', kind => '500', times => 1000);
-    my $node = $t->nginx(redis => $redis, plans => $s->plans, http => $http, server => $s->server);
-    $node->allow(qr/billing/);
-    wait_state(untold => $node);
-    my $ready = $node->get('/_lines/ready');
-    is $ready->status, 200, 'it is ready: webhooks and all that costs nothing go on';
-    is $ready->json->{database}{reason}, 'anchor', '... and why nothing is charged is told';
-    is metric($node), 1, 'the metric, for an alert';
-    my $key = $s->workspace('untold');
-    is $s->request($key, nginx => $node)->status, 503, 'no charge';
-    $s->sandbox->clear_faults;
-    wait_state(ok => $node);
-    is metric($node), 0, 'until it has been read';
-    $node->quit;
-};
+for my $kind (qw(500 400)) {
+    promise "an anchor that cannot be read ($kind): charges wait, and readiness says why; all else is served" => sub {
+        $s->sandbox->customer('cus_away');
+        my $http = $s->http =~ s/(deployment=test)/$1 anchor=cus_away/r;
+        $s->sandbox->fault(path => '/v1/customers/:id', method => 'GET', kind => $kind, times => 1000);
+        my $node = $t->nginx(redis => $redis, plans => $s->plans, http => $http, server => $s->server);
+        $node->allow(qr/billing/);
+        wait_state(untold => $node);
+        my $ready = $node->get('/_lines/ready');
+        is $ready->status, 200, 'it is ready: webhooks and all that costs nothing go on';
+        is $ready->json->{database}{reason}, 'anchor', '... and why nothing is charged is told';
+        is metric($node), 1, 'the metric, for an alert';
+        my $key = $s->workspace("untold$kind");
+        is $s->request($key, nginx => $node)->status, 503, 'no charge';
+        $s->sandbox->clear_faults;
+        wait_state(ok => $node);
+        is metric($node), 0, 'until it has been read';
+        $node->quit;
+    };
+}
 
 promise 'an anchor at billing: a fleet that has forgotten all compares as well' => sub {
     my $http   = $s->http =~ s/(deployment=test)/$1 anchor=cus_anchor/r;

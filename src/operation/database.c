@@ -372,28 +372,18 @@ failed:
 static void
 database_told(void *data, lines_billing_result_t *result)
 {
-    switch (result->outcome) {
+    if (result->outcome == LINES_STRIPE_OK && !result->customer->deleted) {
+        database_remember(&result->customer->database);
 
-    case LINES_STRIPE_OK:
-
-        if (!result->customer->deleted) {
-            database_remember(&result->customer->database);
-            break;
-        }
-
-        /* fall through */
-
-    case LINES_STRIPE_REFUSED:
+    } else if (result->outcome == LINES_STRIPE_OK
+               || lines_billing_missing(result))
+    {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
                       "lines: \"anchor=%V\" of \"lines_billing\" is no "
                       "customer: a node that has forgotten its database "
                       "takes any", &watch.lmcf->billing->anchor);
 
         database_remember(NULL);
-        break;
-
-    default:
-        break;
     }
 
     lines_carrier_destroy(watch.carrier);
