@@ -1,4 +1,4 @@
-# Base plans that billing wrote and has no more: the auditor shows them, and touches nothing.
+# Base plans that billing wrote and has no more: the auditor shows them, and touches nothing; nor those that billing does not tell of.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -61,6 +61,17 @@ promise 'it is made another workspace\'s of the same customer: one of the two ha
     $sandbox->move($plan, metadata => {tenant => 'two'});
     is_now(two => 'growth active');
     shown('one');
+};
+
+promise 'billing refuses to list what the customer has: the plan stays' => sub {
+    bought('untold');
+    my $asked = sub { scalar grep { ($_->{query} // '') =~ /cus_untold/ } $sandbox->requests(GET => '/v1/subscriptions') };
+    my $until = $asked->() + 3;
+    $sandbox->fault(path => '/v1/subscriptions', method => 'GET', kind => '400', times => 100_000);
+    $s->soon(sub { $asked->() >= $until }, 'billing is asked for it', 30);
+    is_now(untold => 'growth active');
+    is scalar(() = found('w:untold')), 0, 'nothing is said of it';
+    $sandbox->clear_faults;
 };
 
 $t->done;

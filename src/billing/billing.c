@@ -483,11 +483,7 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
                                             result->should_retry,
                                             &result->error);
 
-    if (call->kind->gone
-        && result->outcome == LINES_STRIPE_REFUSED
-        && (result->status == 404
-            || lines_stripe_error_is(&result->error, "resource_missing")))
-    {
+    if (call->kind->gone && result->outcome == LINES_STRIPE_MISSING) {
         ngx_memzero(&result->error, sizeof(lines_stripe_error_t));
         result->outcome = LINES_STRIPE_OK;
         return NGX_OK;
@@ -838,6 +834,7 @@ billing_done(lines_billing_call_t *call)
     } outcomes[] = {
         { "ok", NGX_LOG_DEBUG },
         { "refused", NGX_LOG_INFO },
+        { "missing", NGX_LOG_INFO },
         { "alert", NGX_LOG_CRIT },
         { "retry", NGX_LOG_ERR },
         { "unknown", NGX_LOG_ERR },

@@ -73,12 +73,6 @@ typedef struct {
 } lines_billing_result_t;
 
 
-/* there is no such object; any other refusal proves nothing of it */
-#define lines_billing_missing(result)                                         \
-    ((result)->outcome == LINES_STRIPE_REFUSED                                \
-     && lines_stripe_error_is(&(result)->error, "resource_missing"))
-
-
 typedef void (*lines_billing_pt)(void *data, lines_billing_result_t *result);
 
 

@@ -499,7 +499,19 @@ lines_stripe_classify(ngx_uint_t status, json_t *body, ngx_int_t should_retry,
         return LINES_STRIPE_ALERT;
     }
 
+    if (lines_stripe_error_is(error, "resource_missing")) {
+        return LINES_STRIPE_MISSING;
+    }
+
     return error->type.len ? LINES_STRIPE_REFUSED : LINES_STRIPE_UNKNOWN;
+}
+
+
+ngx_uint_t
+lines_stripe_missing(lines_stripe_error_t *error, const char *param)
+{
+    return lines_stripe_error_is(error, "resource_missing")
+           && lines_is(&error->param, param);
 }
 
 

@@ -184,7 +184,10 @@ const char *lines_stripe_payment_param(ngx_str_t *payment);
 
 typedef enum {
     LINES_STRIPE_OK = 0,
-    LINES_STRIPE_REFUSED,     /* final for this key: no effect, ever */
+    LINES_STRIPE_REFUSED,     /* final for this key: no effect, ever; proves
+                                 nothing of what the call names */
+    LINES_STRIPE_MISSING,     /* as final: what error.param names, or the path,
+                                 is not there */
     LINES_STRIPE_ALERT,       /* a bad API key, another livemode: the
                                  operator's mistake; says nothing about
                                  earlier effects */
@@ -219,6 +222,13 @@ lines_stripe_outcome_e lines_stripe_classify(ngx_uint_t status, json_t *body,
 
 /* flag: error.code is what is said */
 #define lines_stripe_error_is(error, said)  lines_is(&(error)->code, said)
+
+/* flag: error is of one that is MISSING, and names it so */
+ngx_uint_t lines_stripe_missing(lines_stripe_error_t *error, const char *param);
+
+/* flag: neither this call nor its repetition can have an effect */
+#define lines_stripe_refused(outcome)                                         \
+    ((outcome) == LINES_STRIPE_REFUSED || (outcome) == LINES_STRIPE_MISSING)
 
 /*
  * The pause before try n (1, 2, …) of what Stripe asked to repeat, in

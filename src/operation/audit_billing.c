@@ -171,15 +171,14 @@ audit_listed(void *data, lines_billing_result_t *result)
 
     /* the page is too large; or where it begins is not known any more */
 
-    if (audit->limit > 1 && result->outcome != LINES_STRIPE_REFUSED) {
+    if (audit->limit > 1 && !lines_stripe_refused(result->outcome)) {
         audit->limit /= 2;
         audit->away = 1;
         lines_audit_run(NGX_ERROR);
         return;
     }
 
-    lines_audit_run(result->outcome == LINES_STRIPE_REFUSED
-                    && audit->cursor.len
+    lines_audit_run(lines_stripe_missing(&result->error, "starting_after")
                     ? lines_audit_at(&none) : lines_audit_failed(result));
 }
 
@@ -683,7 +682,7 @@ audit_got(void *data, lines_billing_result_t *result)
 
     /* what was there once is never gone: another account's key, perhaps */
 
-    if (result->outcome == LINES_STRIPE_REFUSED && result->status == 404) {
+    if (result->outcome == LINES_STRIPE_MISSING) {
         *found = (lines_audit_found_t) {
             .kind = LINES_AUDIT_unpaid, .tenant = read->tenant,
             .id = read->id, .subscription = read->subscription
@@ -738,7 +737,7 @@ audit_paid(void *data, lines_billing_result_t *result)
     lines_stripe_entry_t  *entry;
 
     if (result->outcome != LINES_STRIPE_OK) {
-        lines_audit_run(lines_billing_missing(result)
+        lines_audit_run(result->outcome == LINES_STRIPE_MISSING
                         ? NGX_OK : lines_audit_failed(result));
         return;
     }
@@ -775,7 +774,7 @@ audit_invoiced(void *data, lines_billing_result_t *result)
     lines_look_t  *look = &side.look;
 
     if (result->outcome != LINES_STRIPE_OK) {
-        lines_audit_run(lines_billing_missing(result)
+        lines_audit_run(result->outcome == LINES_STRIPE_MISSING
                         ? NGX_OK : lines_audit_failed(result));
         return;
     }
@@ -1109,7 +1108,7 @@ audit_priced(void *data, lines_billing_result_t *result)
 
     /* a customer that billing does not know has no plan, any more perhaps */
 
-    if (result->outcome == LINES_STRIPE_REFUSED) {
+    if (lines_stripe_missing(&result->error, "customer")) {
         side.plans.best = 0;
         side.plans.n = audit->lmcf->billing->plans.nelts;
         side.unlisted = 1;

@@ -434,7 +434,7 @@ lines_audit_put_down(void)
 ngx_int_t
 lines_audit_failed(lines_billing_result_t *result)
 {
-    audit->away = !(result->outcome == LINES_STRIPE_REFUSED
+    audit->away = !(lines_stripe_refused(result->outcome)
                     || (result->outcome == LINES_STRIPE_ALERT
                         && !audit->barred)
                     || (result->outcome == LINES_STRIPE_UNKNOWN

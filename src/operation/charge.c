@@ -154,23 +154,22 @@ charge_found(lines_op_t *op, lines_billing_result_t *result)
      */
 
     if (result->after.len
-        || (result->outcome == LINES_STRIPE_REFUSED
-            && lines_op_get(op, "after").len))
+        || lines_stripe_missing(&result->error, "starting_after"))
     {
         return lines_op_rest(op, op->conf->retry, { "after", result->after },
                              { "tries", ngx_null_string });
     }
 
-    /* refused: there is no such customer, or none any more */
+    /* the customer: never was, or is not any more */
 
-    if (result->outcome == LINES_STRIPE_REFUSED) {
+    if (result->outcome == LINES_STRIPE_MISSING) {
         return lines_op_bill(op, charge_customer,
                              .kind = LINES_BILLING_CUSTOMER,
                              .id = lines_op_get(op, "customer"));
     }
 
     return result->outcome == LINES_STRIPE_OK
-           ? charge_absent(op) : lines_op_outcome(op, result, "");
+           ? charge_absent(op) : lines_op_outcome(op, result, "charge_unlisted");
 }
 
 
@@ -182,7 +181,7 @@ charge_found(lines_op_t *op, lines_billing_result_t *result)
 static ngx_int_t
 charge_customer(lines_op_t *op, lines_billing_result_t *result)
 {
-    if (lines_billing_missing(result)) {
+    if (result->outcome == LINES_STRIPE_MISSING) {
         return charge_absent(op);
     }
 

@@ -376,7 +376,7 @@ database_told(void *data, lines_billing_result_t *result)
         database_remember(&result->customer->database);
 
     } else if (result->outcome == LINES_STRIPE_OK
-               || lines_billing_missing(result))
+               || result->outcome == LINES_STRIPE_MISSING)
     {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
                       "lines: \"anchor=%V\" of \"lines_billing\" is no "

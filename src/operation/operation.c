@@ -308,9 +308,9 @@ op_looked(lines_op_t *op, lines_billing_result_t *result)
 {
     ngx_str_t  invoice, *latest;
 
-    if (result->outcome == LINES_STRIPE_REFUSED) {
-        op->seen.sub = lines_billing_missing(result) ? LINES_SUB_MISSING
-                                                     : LINES_SUB_UNTOLD;
+    if (lines_stripe_refused(result->outcome)) {
+        op->seen.sub = result->outcome == LINES_STRIPE_MISSING
+                       ? LINES_SUB_MISSING : LINES_SUB_UNTOLD;
         op->seen.invoice = LINES_INVOICE_MISSING;
 
         return NGX_OK;
@@ -347,10 +347,10 @@ op_looked(lines_op_t *op, lines_billing_result_t *result)
 static ngx_int_t
 op_invoice(lines_op_t *op, lines_billing_result_t *result)
 {
-    if (result->outcome == LINES_STRIPE_REFUSED) {
+    if (lines_stripe_refused(result->outcome)) {
         op->seen.invoice = LINES_INVOICE_MISSING;
 
-        if (!lines_billing_missing(result)) {
+        if (result->outcome == LINES_STRIPE_REFUSED) {
             op->seen.sub = LINES_SUB_UNTOLD;
             return NGX_OK;
         }
@@ -616,7 +616,7 @@ ngx_int_t
 lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,
     const char *refused)
 {
-    return result->outcome == LINES_STRIPE_REFUSED ? lines_op_stuck(op, refused)
+    return lines_stripe_refused(result->outcome) ? lines_op_stuck(op, refused)
            : result->outcome == LINES_STRIPE_ALERT
            ? lines_op_stuck(op, "billing_alert") : lines_op_again(op);
 }
@@ -628,7 +628,7 @@ lines_op_post_failed(lines_op_t *op, lines_billing_result_t *result)
     ngx_uint_t             level;
     lines_stripe_error_t  *error = &result->error;
 
-    if (result->outcome == LINES_STRIPE_REFUSED) {
+    if (lines_stripe_refused(result->outcome)) {
         op->seen.call = LINES_CALL_REFUSED;
         op->seen.error = *error;
 

@@ -113,9 +113,7 @@ lines_payment_refuse(lines_op_t *op)
     if (card && error->message.len) {
         message = error->message;
 
-    } else if (lines_stripe_error_is(error, "resource_missing")
-               && lines_is(&error->param, "customer"))
-    {
+    } else if (lines_stripe_missing(error, "customer")) {
         ngx_str_set(&reason, "subscription_required");
         ngx_str_set(&message,
                     "Billing does not know the customer of this "
@@ -399,7 +397,7 @@ payment_voided(lines_op_t *op, lines_billing_result_t *result)
     }
 
     if (result->outcome != LINES_STRIPE_OK
-        && result->outcome != LINES_STRIPE_REFUSED)
+        && !lines_stripe_refused(result->outcome))
     {
         return lines_op_outcome(op, result, "");
     }

@@ -50,9 +50,9 @@ static ngx_int_t
 purchase_got_card(lines_op_t *op, lines_billing_result_t *result)
 {
     if (result->outcome != LINES_STRIPE_OK
-        && result->outcome != LINES_STRIPE_REFUSED)
+        && result->outcome != LINES_STRIPE_MISSING)
     {
-        return lines_op_outcome(op, result, "");
+        return lines_op_outcome(op, result, "card_refused");
     }
 
     if (result->outcome == LINES_STRIPE_OK
@@ -336,10 +336,9 @@ lines_purchase_refuse(lines_op_t *op)
                                  : lines_op_text("Your card was declined."));
         }
 
-        if (lines_stripe_error_is(error, "resource_missing")
-            && (error->param.len == 0
-                || lines_is(&error->param, "default_payment_method")
-                || lines_is(&error->param, "customer")))
+        if (lines_stripe_missing(error, "")
+            || lines_stripe_missing(error, "default_payment_method")
+            || lines_stripe_missing(error, "customer"))
         {
             return purchase_undo(op, 402, "no_card_on_file", no_card);
         }

@@ -60,8 +60,7 @@ refund_listed(lines_op_t *op, lines_billing_result_t *result)
     /* the rest of a long list, later; or all, after what is not known */
 
     if (result->after.len
-        || (result->outcome == LINES_STRIPE_REFUSED
-            && lines_op_get(op, "refund_after").len))
+        || lines_stripe_missing(&result->error, "starting_after"))
     {
         return lines_op_rest(op, op->conf->retry,
                              { "refund_after", result->after },

@@ -100,13 +100,13 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
     if (lines_plans_listed(op->lmcf->billing, plans, &op->tenant, result)
         != NGX_OK)
     {
-        if (result->outcome != LINES_STRIPE_REFUSED) {
-            return lines_op_outcome(op, result, "");
+        if (result->outcome != LINES_STRIPE_MISSING) {
+            return lines_op_outcome(op, result, "plan_refused");
         }
 
         /* it does not know what to go on after: anew */
 
-        if (plans->after.len) {
+        if (lines_stripe_missing(&result->error, "starting_after")) {
             return lines_op_rest(op, op->conf->retry,
                                  { "price", ngx_null_string });
         }
@@ -200,9 +200,7 @@ lines_plans_listed(lines_billing_conf_t *bcf, lines_plans_t *plans,
 
         plans->after = result->after;
 
-    } else if (result->outcome == LINES_STRIPE_REFUSED
-               && lines_is(&result->error.param, "price"))
-    {
+    } else if (lines_stripe_missing(&result->error, "price")) {
         /* a price that billing does not know is nobody's */
 
         ngx_str_null(&plans->after);

@@ -112,7 +112,7 @@ event_invoice(void *data, lines_billing_result_t *result)
         /* of no invoice; or it does not tell, and sends the event again */
 
         rc = result->outcome == LINES_STRIPE_OK
-             || lines_billing_missing(result)
+             || result->outcome == LINES_STRIPE_MISSING
              ? NGX_OK : lines_unavailable(ctx->request, ctx, 1);
     }
 

@@ -376,8 +376,8 @@ billing_debug_billing(void *data, lines_billing_result_t *result)
     lines_stripe_invoice_t       *invoice;
     lines_stripe_subscription_t  *subscription;
 
-    static const char  *outcomes[] = { "ok", "refused", "alert", "retry",
-                                       "unknown", "unsent" };
+    static const char  *outcomes[] = { "ok", "refused", "missing", "alert",
+                                       "retry", "unknown", "unsent" };
 
 #define lines_json_str(v) \
     json_stringn((v).len ? (char *) (v).data : "", (v).len)

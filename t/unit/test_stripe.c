@@ -396,7 +396,8 @@ test_errors(void)
         { 400, "{\"error\":{\"type\":\"idempotency_error\"}}", -1,
           LINES_STRIPE_UNKNOWN },
         { 400, "{\"error\":{\"type\":\"invalid_request_error\",\"code\":"
-               "\"resource_missing\"}}", -1, LINES_STRIPE_REFUSED },
+               "\"resource_missing\",\"param\":\"price\"}}", -1,
+          LINES_STRIPE_MISSING },
         { 400, "{\"error\":{\"type\":\"invalid_request_error\",\"code\":"
                "\"lock_timeout\"}}", -1, LINES_STRIPE_RETRY },
         { 400, "{\"error\":{\"type\":\"invalid_request_error\"}}", 1,
@@ -434,6 +435,10 @@ test_errors(void)
                && !lines_stripe_error_is(&error, "card"), "its code");
             is_str(&error.decline_code, "generic_decline", "and the bank's");
         }
+
+        ok(lines_stripe_missing(&error, "price")
+           == (cases[i].outcome == LINES_STRIPE_MISSING)
+           && !lines_stripe_missing(&error, "customer"), "what is missing");
 
         json_decref(json);
     }

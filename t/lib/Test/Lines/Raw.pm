@@ -34,6 +34,7 @@ by the last segment of its path that is known:
     bigN        a body of N bytes               chunkedbigN the same in chunks
     redirect    X-Accel-Redirect: /secret       unbuffered  X-Accel-Buffering: no
     statusN     an error of Stripe's with that status, Retry-After: 7
+    missingN    the same, of what is not there
     againN      409 until the Nth request of this path on any connection
     empty       200 without a body
 
@@ -147,7 +148,7 @@ sub _serve ($self, $socket, $n) {
         close $log;
 
         my ($path) = $head =~ /^\S+ ([^\s?]+)/;
-        my ($how) = grep {/^(?:ok|slow|reset|drop|hang|stall|trunc|chunked|cut|endless|big|redirect|unbuf|status|again|empty)/}
+        my ($how) = grep {/^(?:ok|slow|reset|drop|hang|stall|trunc|chunked|cut|endless|big|redirect|unbuf|status|missing|again|empty)/}
           reverse split /\//, $path;
         $how //= 'ok';
         my ($arg) = $how =~ /(\d+)/;
@@ -169,6 +170,7 @@ sub _serve ($self, $socket, $n) {
         elsif ($how eq 'unbuffered') { $answer->($OK, "X-Accel-Buffering: no\r\n") }
         elsif ($how eq 'empty')      { $answer->('') }
         elsif ($how =~ /^status/)    { $write->(_error($arg)) }
+        elsif ($how =~ /^missing/)   { $write->(_error($arg, '', 'resource_missing')) }
         elsif ($how =~ /^again/)     {
             my $seen = $self->count(qr/\Q$path\E[? ]/);
             $seen < $arg ? $write->(_error(409, '')) : $answer->($OK);
@@ -177,9 +179,9 @@ sub _serve ($self, $socket, $n) {
     }
 }
 
-sub _error ($status, $headers = "Retry-After: 7\r\n") {
+sub _error ($status, $headers = "Retry-After: 7\r\n", $code = "code_$status") {
     my %type = (402 => 'card_error', 400 => 'invalid_request_error', 404 => 'invalid_request_error');
-    my $body = $status == 204 ? '' : sprintf '{"error":{"type":"%s","code":"code_%d"}}', $type{$status} // 'api_error', $status;
+    my $body = $status == 204 ? '' : sprintf '{"error":{"type":"%s","code":"%s"}}', $type{$status} // 'api_error', $code;
     my $length = $status == 204 ? '' : 'Content-Length: ' . length($body) . "\r\n";
     return "HTTP/1.1 $status X\r\n${headers}${length}Request-Id: req_$status\r\n\r\n$body";
 }
