@@ -3,12 +3,14 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Audit;
 use Test::Lines::Scenario qw(promise);
 
 my $t       = Test::Lines->new;
 my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations . ' audit=10ms pass=200ms');
 my $sandbox = $s->sandbox;
 my $nginx   = $s->nginx;
+my $audit   = Test::Lines::Audit->new(scenario => $s);
 
 sub found ($tenant) { grep { $_->{kind} eq 'plan' && $_->{tenant} eq $tenant } @{$nginx->admin(GET => 'audit')->json('/disagreements')} }
 
@@ -72,6 +74,22 @@ promise 'billing refuses to list what the customer has: the plan stays' => sub {
     is_now(untold => 'growth active');
     is scalar(() = found('w:untold')), 0, 'nothing is said of it';
     $sandbox->clear_faults;
+};
+
+# the last: billing is another account by now
+promise 'billing does not know its customer, and the operator settles it: what is here is theirs' => sub {
+    bought('strange');
+    $nginx->allow(qr/is stuck: customer_missing/);
+    $sandbox->reset;
+    my $stuck = sub { grep { $_->{tenant} eq 'w:strange' } @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations')} };
+    $s->soon(sub { $stuck->() }, 'a person is asked to look', 30);
+    my ($op) = $stuck->();
+    is_deeply [@$op{qw(kind stuck)}], [qw(plan customer_missing)], '... at the plan';
+    $s->soon(sub { $nginx->admin(POST => "operations/$op->{id}/resolve", {as => 'settled', note => 'a contract'})->status == 200 }, 'it is settled');
+    $s->soon(sub { ($s->op('w:strange', $op->{id})->{step} // '') eq 'done' }, 'it ends');
+    $audit->whole_pass;
+    is scalar(my @again = $stuck->()), 0, 'nobody is asked again';
+    is_now(strange => 'growth active');
 };
 
 $t->done;

@@ -63,6 +63,15 @@ if state ~= '' and tenant_there(tenant_key) then
         event(events_key, now, 'workspace.subscription', 'from', old[1] or '',
               'to', state, 'plan', plan)
     end
+
+-- billing does not tell, and a person said that it is as it is here: theirs
+elseif state == ''
+       and redis.call('HGET', op_key, 'resolved_step') == step
+       and redis.call('HGET', tenant_key, 'plan_by') == 'billing'
+       and redis.call('HGET', tenant_key, 'customer')
+           == redis.call('HGET', op_key, 'customer')
+then
+    redis.call('HSET', tenant_key, 'plan_by', int(now))
 end
 
 if line ~= '' and (changed or state == 'canceled') then
