@@ -492,7 +492,7 @@ audit_disagrees(lines_look_t *look)
 
         found->repaired = lines_database_state(look->lmcf, &database)
                           == LINES_DATABASE_FINE
-                          && look->created * 1000 >= database.born
+                          && look->created * 1000 >= database.found.born
                           && !look->lost;
 
         if (look->lost) {
