@@ -178,9 +178,17 @@ audit_listed(void *data, lines_billing_result_t *result)
         return;
     }
 
-    lines_audit_run(result->outcome == LINES_STRIPE_REFUSED
-                    && audit->cursor.len
-                    ? lines_audit_at(&none) : lines_audit_failed(result));
+    /* not for ever: what is refused then, too, is a page that cannot be read */
+
+    if (result->outcome == LINES_STRIPE_REFUSED && audit->cursor.len
+        && !audit->anew)
+    {
+        audit->anew = 1;
+        lines_audit_run(lines_audit_at(&none));
+        return;
+    }
+
+    lines_audit_run(lines_audit_failed(result));
 }
 
 
