@@ -231,11 +231,14 @@ subtest 'which request a fault meets' => sub {
     $sandbox->fault(path => '/v1/subscriptions/:id', kind => '429', times => 2);
 
     is $sandbox->call(GET => '/v1/subscriptions')->status, 200, 'the path is exact';
+    $sandbox->fault(path => '/v1/subscriptions', kind => '400', param => 'starting_after');
+    is $sandbox->call(GET => '/v1/subscriptions?limit=1')->status, 200, '... and the parameter that it must have';
+    is $sandbox->call(GET => "/v1/subscriptions?starting_after=$id")->status, 400, '... is of the query';
     is $sandbox->call(DELETE => "/v1/subscriptions/$id")->status, 500, 'the first that fits';
     is $sandbox->call(GET => "/v1/subscriptions/$id")->status, 429, 'the method counts';
     is $sandbox->call(GET => '/v1/subscriptions/sub_x')->status, 429, 'any segment';
     is $sandbox->call(DELETE => "/v1/subscriptions/$id")->status, 200, 'until they are used up';
-    is_deeply [map { [@{$_}{qw(times seen)}] } @{$sandbox->control('faults')->{faults}}], [[0, 1], [0, 2]], 'which shows';
+    is_deeply [map { [@{$_}{qw(times seen)}] } @{$sandbox->control('faults')->{faults}}], [[0, 1], [0, 2], [0, 1]], 'which shows';
 
     add_fault('500', times => 1000);
     $sandbox->clear_faults;

@@ -59,12 +59,14 @@ subtest 'begin' => sub {
     ok !$redis->cli('EXISTS', key("op:$late"));
 
     my $gone = sprintf '%024x', ++$n;
-    is run(announced => ["line:$gone", "ticket:$gone", "never:$gone"]), 0, 'one whose hint goes, and which is not there';
+    is run(announced => ["line:$gone", "ticket:$gone", "never:$gone", 't', 'deleted'], 1), 0, 'one whose hint goes, and which is not there';
     is_deeply +(begin(id => $gone))[1], ['late'], '... begins no more, whatever the clock says';
     is_deeply +(begin(id => $gone))[1], ['late'], '... ever';
     cmp_ok $redis->cli('TTL', key("never:$gone")), '>', 86_000, '... which is known for a day';
-    is run(announced => ["line:$id", "ticket:$id", "never:$id"]), 1, 'one that is there stays';
+    is run(announced => ["line:$id", "ticket:$id", "never:$id", 't', 'deleted'], 1), 1, 'one that is there stays';
     is $redis->cli('EXISTS', key("never:$id")), 0, '... as it is';
+    is $scripts->run(announced => [map({ "lines:{w:lost}:$_" } "line:$gone", "ticket:$gone", "never:$gone", 't', 'deleted')], $_->[0]), $_->[1], $_->[2]
+      for [1, 1, 'of a tenant that is lost what may be charged is not known to be none'], ['', 0, '... but a ticket is nobody\'s'];
 
     # its reply was lost, and the sweeper has claimed what it made
     $redis->cli('HSET', key("op:$id"), fence => 2);

@@ -125,6 +125,23 @@ subtest 'quarantine' => sub {
     sound('thawed');
 };
 
+subtest 'more have rested than a call frees' => sub {
+    my @rested = map { sprintf '+1646555%04d', $_ } 1 .. 1200;
+
+    add($scripts, map { ($_ => 'w') } @rested);
+    $redis->cli(HSET => k('numbers'), map { ($_ => 'quarantined w') } @rested);
+    $redis->cli(ZREM => k('free'), @rested);
+    $redis->cli(ZADD => k('quarantined'), map { ($_ => $rested[$_ - 1]) } 1 .. @rested);
+
+    is_deeply lease($scripts, 'last', number => $rested[-1]), ['leased', $rested[-1], 'w'], 'the one that is wanted by its name is free';
+    is_deeply remove($scripts, $rested[-2]), ['deleted'], 'so is the one to take out';
+    sound('most of them freed');
+
+    release($scripts, 'last');
+    remove($scripts, $_) for @rested;
+    sound('and as before');
+};
+
 subtest 'whoever lost the operation gets nothing' => sub {
     my ($s, $us) = $redis->client->time;
     my $now = $s * 1000;

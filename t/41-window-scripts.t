@@ -78,7 +78,7 @@ subtest 'a token' => sub {
     is_deeply begin($scripts, 'one', customer => 'cus_other'), ['changed'], 'or another customer';
     like $redis->client->get(k 'tok:one'), qr/^valid/, 'none of these burns it';
 
-    is $scripts->run(announced => [k('line:op-one'), k('ticket:op-one'), k('never:op-one')]), 0, 'its hint goes meanwhile';
+    is $scripts->run(announced => [k('line:op-one'), k('ticket:op-one'), k('never:op-one'), k('t'), k('deleted')], 1), 0, 'its hint goes meanwhile';
     is_deeply begin($scripts, 'one'), ['late'], 'it is to be announced once more';
     is_deeply [@{begin($scripts, 'one')}[0, 1]], ['begun', 1], 'it begins a purchase';
     is $redis->client->get(k 'tok:one'), 'used op-one', 'and is used';
@@ -290,9 +290,9 @@ subtest 'tickets' => sub {
     is $doc->{desiredAreaCode}, undef, 'no wish is null';
     is decode_json($scripts->run(ticket_move => [k('ticket:9'), k('journal'), k('t'), k('tickets:open')], 'CANCELLED', '', '', 20_000)->[1])->{status}, 'CANCELLED', 'canceled';
 
-    is $scripts->run(announced => [k('line:12'), k('ticket:12'), k('never:12')]), 0, 'one that was announced, and whose hint goes';
+    is $scripts->run(announced => [k('line:12'), k('ticket:12'), k('never:12'), k('t'), k('deleted')], ''), 0, 'one that was announced, and whose hint goes';
     is $scripts->run(ticket_add => [k('ticket:12'), k('tickets'), k('journal'), k('t'), k('tickets:open'), k('never:12')], 12, ''), 'late', '... comes no more';
-    is $scripts->run(announced => [k('line:9'), k('ticket:9'), k('never:9')]), 1, 'one that is there stays';
+    is $scripts->run(announced => [k('line:9'), k('ticket:9'), k('never:9'), k('t'), k('deleted')], ''), 1, 'one that is there stays';
 
     $scripts->run(ticket_add => [k('ticket:10'), k('tickets'), k('journal'), k('t'), k('tickets:open'), k('never:10')], 10, '');
     my $events = $redis->client->llen(k 'journal');

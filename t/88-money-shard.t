@@ -75,6 +75,34 @@ promise 'the primary of the list of tenants comes back empty: whose line is in a
     is "$status $back", 'active 0', 'it goes on';
 };
 
+promise 'a tenant is lost while it is to pay, and the list of tenants with it: a day later it is known still whose that is' => sub {
+    my $soon = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations . ' hint=1s late=500ms audit=10ms pass=200ms');
+    my $its  = $soon->redis;
+    my $node = $soon->nginx;
+    $node->allow(qr/is known, and lost|lines audit: /);
+    wait_for(sub { my $born = $its->cli('HGET', 'lines:{database}', 'born'); $born && $its->client->time->[0] > $born / 1000 }, 10, 'a later second');
+    my $line = $soon->pending_line;
+    $soon->rest($line->{tenant});
+    my @keys = $its->client->keys("lines:{$line->{tenant}}:*");
+    $its->cli('RENAME', $_, "lost:$_") for @keys;
+    $its->cli('DEL', 'lines:{tenants}');
+    $soon->due($line->{tenant}, $line->{line}, 0);
+    wait_for(sub { !defined $soon->hint($line->{tenant}, $line->{line}) }, 30, 'its hint to go');
+
+    # what goes in a day goes now
+    my $ix = "lines:{ix:$line->{line}}";
+    $its->cli('DEL', $ix) if $its->cli('TTL', $ix) > 0;
+    $soon->sandbox->pay($line->{invoice});
+    $soon->sandbox->wait_idle;
+    Test::Lines::Audit->new(scenario => $soon)->whole_pass for 1 .. 2;
+    my (undef, $back, $status) = $soon->money($line->{subscription});
+    is "$status $back", 'active 0', 'what it has paid is not given back';
+
+    $its->cli('RENAME', "lost:$_", $_) for grep { $its->cli('EXISTS', "lost:$_") } @keys;
+    $its->cli('SADD', 'lines:{tenants}', $line->{tenant});
+    $soon->soon(sub { $soon->now_of($line)->{status} eq 'provisioning' }, 'and it has its line once it is there again', 20);
+};
+
 promise 'the list of tenants is lost: who has a line that is paid for is found, and listed again' => sub {
     $s->numbers(2);
     my $line = $s->bought_line;

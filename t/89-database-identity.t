@@ -22,7 +22,7 @@ $s->numbers(9);
 
 # by mistake, in what lines_redis says
 sub exchange ($node, $from, $to) {
-    my ($was, $is) = map { join ' ', $_->url, $_->options } $from, $to;
+    my ($was, $is) = map { ref ? join(' ', $_->url, $_->options) : $_ } $from, $to;
     my $conf = Mojo::File->new($node->conf_file);
     Test::Lines::Util::write_file($conf, $conf->slurp =~ s/\Q$was\E/$is/r);
 }
@@ -335,6 +335,57 @@ promise 'the wrong Redis, by mistake: only the node that has it is held' => sub 
     wait_state('held');
     is $nginx->admin(POST => 'database/confirm')->json->{status}, 'ok', 'and back';
     $stag->quit;
+};
+
+promise 'a reload to the wrong Redis: no worker takes anything in before it has looked, whatever others have found elsewhere' => sub {
+    my $stag = Test::Lines::Scenario->new(t => $t, deployment => 'staging', webhooks => 0);
+    my $mine = Test::Lines::Scenario->new(t => $t);
+    my ($its, $node) = ($stag->nginx(name => 'its'), $mine->nginx(name => 'mine'));
+    my $line = $mine->active_line;
+    $mine->rest($line->{tenant});
+    wait_state(ok => $_) for $its, $node;
+    $node->allow(qr/./);
+
+    # it cannot look yet: its connection is still being made
+    my $gone = sub { scalar(() = $node->error_log =~ /worker process \d+ exited/g) };
+    my $then = $gone->();
+    my $wire = $t->wire(redis => $stag->redis);
+    my $slow = 'timeout=20s connect_timeout=10s';
+    $wire->hold(qr/./s);
+    exchange($node, $mine->redis, $wire->url . " $slow");
+    kill HUP => $node->master;
+    wait_for(sub { $gone->() > $then }, 20, 'the former worker to be gone');
+    my $answer;
+    my ($path, $body, $headers) = $mine->_event('invoice.paid', $mine->sandbox->call(GET => "/v1/invoices/$line->{invoice}")->json);
+    my $told = $node->request_p(POST => $path, $headers, $body)->then(sub { $answer = shift });
+    wait_for(sub { ($node->get('/_lines/metrics')->body =~ /^lines_redis_in_flight(?:\{store=""\})? (\d+)/m)[0] }, 20, 'the event to be there');
+    $wire->pass;
+    wait_for(sub { $answer }, 30, 'its answer');
+    is $answer->status, 503, 'an event is to come again';
+    wait_state(held => $node);
+
+    # back, and once more, while a worker of before has yet to answer
+    my $back = $t->wire(redis => $mine->redis);
+    $then = $gone->();
+    exchange($node, $wire->url . " $slow", $back->url . " $slow");
+    kill HUP => $node->master;
+    wait_for(sub { $gone->() > $then }, 20, 'the former worker to be gone');
+    wait_state(ok => $node);
+    $back->hold($back->call('database_check'));
+    $back->reached('a look');
+    my $asked = $node->request_p(GET => '/api/lines/by-user', {Authorization => "Bearer $line->{key}"});
+    my ($shown, @seen);
+    $asked->then(sub { $shown = shift });
+    wait_for(sub { ($node->get('/_lines/metrics')->body =~ /^lines_redis_in_flight(?:\{store=""\})? (\d+)/m)[0] > 1 }, 20, 'the request to be there');
+    exchange($node, $back->url . " $slow", $stag->redis);
+    kill HUP => $node->master;
+    wait_state(held => $node);
+    $back->pass;
+    wait_for(sub { push @seen, seen($node)->{status}; $shown }, 30, 'the answer of the former worker');
+    is $shown->status, 200, 'who was there before is answered by the former one';
+    push @seen, seen($node)->{status} for 1 .. 20;
+    is_deeply [grep { $_ ne 'held' } @seen], [], 'what that has found says nothing of the new one';
+    $_->quit for $its, $node;
 };
 
 # each look of the auditor right after the other

@@ -166,7 +166,8 @@ typedef struct {
     lines_metrics_registry_t registries[LINES_METRICS_REGISTRIES];
     lines_metrics_survey_t  survey;
     ngx_atomic_t            audited;      /* s since the epoch: the last pass of
-                                             the auditor; 0: none yet */
+                                             the auditor; the first's begin;
+                                             0: none yet */
     lines_metrics_worker_t  workers[LINES_METRICS_WORKERS];
     lines_metrics_slot_t    slots[LINES_METRICS_SLOTS];
 } lines_metrics_area_t;

@@ -299,8 +299,8 @@ static const metrics_row_t  metrics_table[] = {
       .label = "kind=\"%V\"", .words = lines_audit_kinds,
       .nwords = LINES_AUDITS, in_slots(audit) },
     { "lines_audit_age_seconds", "gauge",
-      "Time since the auditor's last whole pass.", METRICS_AUDIT,
-      in_values(audit_age) },
+      "Time since the auditor's last whole pass, or since the first began.",
+      METRICS_AUDIT, in_values(audit_age) },
 
     { "lines_survey_age_seconds", "gauge",
       "Age of what was added up over all tenants: the families below.",

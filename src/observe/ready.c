@@ -114,7 +114,7 @@ ready_database(lines_json_t *json, lines_main_conf_t *lmcf)
 
     if (state >= LINES_DATABASE_UNTOLD) {
         lines_json_add(json, ",'reason':'%s'", state == LINES_DATABASE_HELD
-                                               ? (char *) known.reason
+                                               ? (char *) known.found.reason
                                                : "anchor");
     }
 

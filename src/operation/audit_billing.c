@@ -178,8 +178,17 @@ audit_listed(void *data, lines_billing_result_t *result)
         return;
     }
 
-    lines_audit_run(lines_stripe_missing(&result->error, "starting_after")
-                    ? lines_audit_at(&none) : lines_audit_failed(result));
+    /* not for ever: what is refused then, too, is a page that cannot be read */
+
+    if (lines_stripe_missing(&result->error, "starting_after")
+        && !audit->anew)
+    {
+        audit->anew = 1;
+        lines_audit_run(lines_audit_at(&none));
+        return;
+    }
+
+    lines_audit_run(lines_audit_failed(result));
 }
 
 
@@ -491,7 +500,7 @@ audit_disagrees(lines_look_t *look)
 
         found->repaired = lines_database_state(look->lmcf, &database)
                           == LINES_DATABASE_FINE
-                          && look->created * 1000 >= database.born
+                          && look->created * 1000 >= database.found.born
                           && !look->lost;
 
         if (look->lost) {

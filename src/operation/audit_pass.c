@@ -22,6 +22,7 @@ static ngx_int_t audit_turned(void *data, lines_audit_turn_reply_t *reply);
 static void audit_resume(lines_caller_t *caller, ngx_int_t rc);
 static void audit_stop(void);
 static ngx_int_t audit_stumble(void);
+static ngx_uint_t audit_skips(ngx_str_t *skip, ngx_str_t *name);
 static ngx_int_t audit_place(const char *phase, ngx_str_t *cursor);
 static ngx_int_t audit_told(void *data, lines_audit_found_reply_t *reply);
 static void audit_log(lines_audit_found_t *found);
@@ -295,7 +296,7 @@ audit_stumble(void)
 
     last = &skips.names[skips.n];
 
-    if (skips.tries == 0 || !lines_same(&audit->item, last)) {
+    if (skips.tries == 0 || !audit_skips(last, &audit->item)) {
         last->data = skips.text[skips.n];
         last->len = ngx_min(audit->item.len, LINES_AUDIT_NAME);
 
@@ -335,13 +336,27 @@ audit_stumble(void)
 }
 
 
+/* of one that is longer there is only what it begins with */
+
+static ngx_uint_t
+audit_skips(ngx_str_t *skip, ngx_str_t *name)
+{
+    ngx_str_t  begin;
+
+    begin.data = name->data;
+    begin.len = ngx_min(name->len, LINES_AUDIT_NAME);
+
+    return lines_same(&begin, skip);
+}
+
+
 ngx_uint_t
 lines_audit_item(ngx_str_t *name)
 {
     ngx_uint_t  i;
 
     for (i = 0; i < skips.n; i++) {
-        if (lines_same(name, &skips.names[i])) {
+        if (audit_skips(&skips.names[i], name)) {
             return 0;
         }
     }
@@ -373,6 +388,8 @@ ngx_int_t
 lines_audit_onwards(void)
 {
     ngx_str_t  none = ngx_null_string;
+
+    audit->anew = 0;
 
     return audit_place(audit->phases[audit->at + 1].name, &none);
 }

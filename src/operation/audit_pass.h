@@ -89,6 +89,8 @@ typedef struct {
     /* of the pass */
     int64_t                     began;       /* Redis' clock */
     int64_t                     since;       /* s: what went back since */
+    ngx_uint_t                  anew;        /* flag: the list of its phase was
+                                                begun anew */
 
     /* of a step */
     ngx_pool_t                 *pool;        /* NULL: at rest */

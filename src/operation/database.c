@@ -19,10 +19,12 @@ typedef struct {
     lines_caller_t      caller;
     ngx_event_t         timer;
     lines_carrier_t    *carrier;         /* a call about the anchor runs */
-    ngx_uint_t          looked;          /* flag: by this configuration */
+    uint32_t            of;              /* which Redis, and deployment */
+    ngx_uint_t          looked;          /* flag: this worker has */
 } database_watch_t;
 
 
+static lines_database_found_t *database_found(lines_database_area_t *area);
 static ngx_int_t database_asked(void *data,
     lines_database_check_reply_t *reply);
 static void database_tick(ngx_event_t *ev);
@@ -39,7 +41,7 @@ static database_watch_t  watch;
 
 
 #define database_area(lmcf)                                                   \
-    ((lines_database_t *) lines_zone_area(lmcf, LINES_ZONE_DATABASE))
+    ((lines_database_area_t *) lines_zone_area(lmcf, LINES_ZONE_DATABASE))
 
 #define database_lock(lmcf)    ngx_shmtx_lock(&lines_zone_pool(lmcf)->mutex)
 #define database_unlock(lmcf)  ngx_shmtx_unlock(&lines_zone_pool(lmcf)->mutex)
@@ -48,7 +50,7 @@ static database_watch_t  watch;
 void *
 lines_database_init_area(ngx_slab_pool_t *shpool)
 {
-    return ngx_slab_calloc(shpool, sizeof(lines_database_t));
+    return ngx_slab_calloc(shpool, sizeof(lines_database_area_t));
 }
 
 
@@ -60,6 +62,11 @@ lines_database_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     }
 
     watch.lmcf = lmcf;
+
+    watch.of = ngx_crc32_long(lmcf->redis_conf.name.data,
+                              lmcf->redis_conf.name.len)
+               ^ ngx_murmur_hash2(lmcf->billing->deployment.data,
+                                  lmcf->billing->deployment.len);
 
     lines_caller_init(&watch.caller, lmcf->redis, NULL, cycle->log);
 
@@ -92,30 +99,55 @@ lines_database_exit_process(lines_main_conf_t *lmcf)
 lines_database_e
 lines_database_state(lines_main_conf_t *lmcf, lines_database_t *known)
 {
-    lines_database_t  now;
+    lines_database_t         now;
+    lines_database_found_t  *found;
 
     if (lmcf->billing == NULL) {
         return LINES_DATABASE_FINE;
     }
 
     database_lock(lmcf);
-    now = *database_area(lmcf);
+
+    now = database_area(lmcf)->known;
+    found = database_found(database_area(lmcf));
+
+    if (found) {
+        now.found = *found;
+    }
+
     database_unlock(lmcf);
 
     if (known) {
         *known = now;
     }
 
-    if (now.reason[0]) {
+    if (now.found.reason[0]) {
         return LINES_DATABASE_HELD;
     }
 
-    if (now.looked) {
-        return LINES_DATABASE_FINE;
+    /* it may be that a reload came to it, after others had it */
+
+    if (now.found.looked) {
+        return watch.looked ? LINES_DATABASE_FINE : LINES_DATABASE_UNKNOWN;
     }
 
     return lmcf->billing->anchor.len && (now.len || !now.told)
            ? LINES_DATABASE_UNTOLD : LINES_DATABASE_UNKNOWN;
+}
+
+
+static lines_database_found_t *
+database_found(lines_database_area_t *area)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ngx_min(area->n, LINES_DATABASES); i++) {
+        if (area->found[i].of == watch.of) {
+            return &area->found[i];
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -133,7 +165,15 @@ lines_database_alone(lines_main_conf_t *lmcf)
     lines_database_t  known;
 
     return lines_database_state(lmcf, &known) == LINES_DATABASE_HELD
-           && known.alone;
+           && known.found.alone;
+}
+
+
+ngx_int_t
+lines_database_meet(lines_main_conf_t *lmcf, lines_caller_t *caller)
+{
+    return lines_database_state(lmcf, NULL) == LINES_DATABASE_UNKNOWN
+           ? lines_database_ask(lmcf, caller) : NGX_OK;
 }
 
 
@@ -188,43 +228,54 @@ void
 lines_database_saw(lines_main_conf_t *lmcf,
     lines_database_check_reply_t *reply)
 {
-    size_t             len;
-    ngx_uint_t         was, held;
-    lines_database_t  *area;
+    size_t                   len;
+    ngx_uint_t               was, held;
+    lines_database_t        *known;
+    lines_database_area_t   *area;
+    lines_database_found_t  *found;
 
     area = database_area(lmcf);
+    known = &area->known;
     held = (reply->is == LINES_DATABASE_CHECK_HELD);
 
     database_lock(lmcf);
 
-    was = (area->reason[0] != 0);
+    found = database_found(area);
 
-    area->alone = (held && reply->whose.len);
+    if (found == NULL) {
+        found = &area->found[area->n++ % LINES_DATABASES];
+        ngx_memzero(found, sizeof(lines_database_found_t));
+        found->of = watch.of;
+    }
+
+    was = (found->reason[0] != 0);
+
+    found->alone = (held && reply->whose.len);
 
     if (held) {
         len = ngx_min(reply->reason.len, LINES_DATABASE_REASON);
 
-        ngx_memcpy(area->reason, reply->reason.data, len);
-        area->reason[len] = '\0';
+        ngx_memcpy(found->reason, reply->reason.data, len);
+        found->reason[len] = '\0';
 
     } else if (reply->id.len == LINES_ID_LEN) {
 
         /* of replies that overtake each other the highest counts */
 
-        if (area->len == 0
-            || ngx_memcmp(area->id, reply->id.data, LINES_ID_LEN) != 0
-            || reply->watermark > area->watermark)
+        if (known->len == 0
+            || ngx_memcmp(known->id, reply->id.data, LINES_ID_LEN) != 0
+            || reply->watermark > known->watermark)
         {
-            ngx_memcpy(area->id, reply->id.data, LINES_ID_LEN);
+            ngx_memcpy(known->id, reply->id.data, LINES_ID_LEN);
 
-            area->len = LINES_ID_LEN;
-            area->watermark = reply->watermark;
-            area->rose = ngx_current_msec;
+            known->len = LINES_ID_LEN;
+            known->watermark = reply->watermark;
+            known->rose = ngx_current_msec;
         }
 
-        area->born = reply->born;
-        area->reason[0] = '\0';
-        area->looked = 1;
+        found->born = reply->born;
+        found->reason[0] = '\0';
+        found->looked = 1;
     }
 
     database_unlock(lmcf);
@@ -391,7 +442,7 @@ database_told(void *data, lines_billing_result_t *result)
 
     /* known now, if it is: nobody waits for the next look */
 
-    if (watch.timer.timer_set && database_area(watch.lmcf)->told) {
+    if (watch.timer.timer_set && database_area(watch.lmcf)->known.told) {
         ngx_del_timer(&watch.timer);
         ngx_add_timer(&watch.timer, 1);
     }
@@ -406,7 +457,7 @@ database_remember(ngx_str_t *text)
     off_t              watermark;
     lines_database_t  *area;
 
-    area = database_area(watch.lmcf);
+    area = &database_area(watch.lmcf)->known;
     watermark = NGX_ERROR;
 
     if (text

@@ -21,22 +21,21 @@
 
 
 #define LINES_DATABASE_REASON  8
+#define LINES_DATABASES        4
 
 
 typedef enum {
-    LINES_DATABASE_UNKNOWN = 0,   /* nobody has looked yet */
+    LINES_DATABASE_UNKNOWN = 0,   /* this worker has not looked yet */
     LINES_DATABASE_FINE,
     LINES_DATABASE_UNTOLD,        /* the anchor has not been read: as held */
     LINES_DATABASE_HELD
 } lines_database_e;
 
 
-/* what a node remembers */
+/* what Redis was found to be */
 
 typedef struct {
-    u_char      id[LINES_ID_LEN];
-    size_t      len;                               /* of id; 0: none */
-    int64_t     watermark;
+    uint32_t    of;                                /* which one, and whose */
     int64_t     born;                              /* older things it need not
                                                       know; ms, 0: all */
     u_char      reason[LINES_DATABASE_REASON + 1]; /* ends with a zero; empty:
@@ -45,10 +44,33 @@ typedef struct {
                                                       held: it is another
                                                       deployment's */
     ngx_uint_t  looked;                            /* flag: a worker has */
+} lines_database_found_t;
+
+
+/* what a node remembers, and what it has found by that */
+
+typedef struct {
+    u_char      id[LINES_ID_LEN];
+    size_t      len;                               /* of id; 0: none */
+    int64_t     watermark;
     ngx_uint_t  told;                              /* flag: the anchor was read,
                                                       or need not be */
     ngx_msec_t  rose;                              /* the watermark */
+
+    lines_database_found_t  found;                 /* by this worker's like */
 } lines_database_t;
+
+
+/*
+ * All workers compare with the same, but what they find is of the Redis that
+ * they have: after a reload those of two configurations run.
+ */
+
+typedef struct {
+    lines_database_t        known;
+    lines_database_found_t  found[LINES_DATABASES];
+    ngx_uint_t              n;                     /* that were ever found */
+} lines_database_area_t;
 
 
 /* the area LINES_ZONE_DATABASE */
@@ -58,7 +80,8 @@ ngx_int_t lines_database_init_process(ngx_cycle_t *cycle,
     lines_main_conf_t *lmcf);
 void lines_database_exit_process(lines_main_conf_t *lmcf);
 
-/* as it was found last, by any worker of the node; known may be NULL */
+/* as it was found last, by any worker of the node that has the same Redis; but
+   well only where this one has looked, too; known may be NULL */
 lines_database_e lines_database_state(lines_main_conf_t *lmcf,
     lines_database_t *known);
 
@@ -71,6 +94,9 @@ lines_database_e lines_database_state(lines_main_conf_t *lmcf,
  * not before this worker has looked, nor where this node is held alone.
  */
 ngx_uint_t lines_database_ours(lines_main_conf_t *lmcf);
+
+/* where this worker has not looked yet it does; NGX_OK: it knows */
+ngx_int_t lines_database_meet(lines_main_conf_t *lmcf, lines_caller_t *caller);
 
 /* this node is held alone: it takes in nothing that others would know of */
 ngx_uint_t lines_database_alone(lines_main_conf_t *lmcf);

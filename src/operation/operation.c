@@ -751,14 +751,15 @@ op_announced(void *data)
 {
     lines_op_t *op = data;
 
-    ngx_str_t  id, kind;
+    ngx_str_t   id, kind;
+    ngx_uint_t  ticket;
 
     id = op->id;
     kind = lines_split(&id, '.');
+    ticket = id.len && lines_is(&kind, "ticket");
 
     return lines_announced(&op->caller, op_dropped, op, .tenant = op->tenant,
-                           .id = id.len && lines_is(&kind, "ticket") ? id
-                                                                  : op->id);
+                           .id = ticket ? id : op->id, .charged = !ticket);
 }
 
 

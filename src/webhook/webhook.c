@@ -65,12 +65,6 @@ webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
         return webhook_refuse(r, ctx, lines_stripe_signature_reason(judged));
     }
 
-    /* billing sends it again: to another node, or once lines_redis is right */
-
-    if (lines_database_alone(lines_get_main_conf(r))) {
-        return lines_unavailable(r, ctx, 5);
-    }
-
     json = NULL;
     event = ngx_palloc(r->pool, sizeof(lines_stripe_event_t));
 
@@ -135,6 +129,15 @@ webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+/* what is taken in is nowhere else: not before it is known where that is */
+
+static ngx_int_t
+webhook_where(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_database_meet(lines_get_main_conf(r), &ctx->caller);
+}
+
+
 static ngx_int_t
 webhook_take(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
@@ -142,6 +145,12 @@ webhook_take(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_main_conf_t     *lmcf;
 
     lmcf = lines_get_main_conf(r);
+
+    /* billing sends it again: to another node, or once lines_redis is right */
+
+    if (lines_database_alone(lmcf)) {
+        return lines_unavailable(r, ctx, 5);
+    }
 
     if (lmcf->billing == NULL) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
@@ -180,7 +189,7 @@ static lines_route_t  webhook_routes[] = {
 
     { NGX_HTTP_POST, ngx_string(""), ngx_string("webhook"), { NULL },
       (lines_step_pt[]) {
-          webhook_read, webhook_take, webhook_received, NULL
+          webhook_read, webhook_where, webhook_take, webhook_received, NULL
       }, NULL },
 
     { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }

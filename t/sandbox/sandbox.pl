@@ -172,9 +172,10 @@ C<{"entries": [...]}>: each effect, in order. A credit note is a C<refund> for w
 Whatever ends a subscription is a C<cancel>, its expiry too. What was not charged to the card is C<balance> or C<out_of_band>; what a
 bank took back is a C<dispute>, and C<reinstated> once it was won; C<refund_failed> and C<refund_canceled> take a refund back.
 
-=item POST /_sandbox/faults {"path", "times", "kind", "ms", "method", "effect", "retry_after"}, GET, DELETE
+=item POST /_sandbox/faults {"path", "times", "kind", "ms", "method", "param", "effect", "retry_after"}, GET, DELETE
 
-For the next C<times> (default 1) requests for exactly this path; C<:id> in it stands for any one segment. Kinds: C<delay> (the effect at once, the
+For the next C<times> (default 1) requests for exactly this path; C<:id> in it stands for any one segment, and C<param> is one that the query
+must have. Kinds: C<delay> (the effect at once, the
 answer after C<ms>), C<drop_before>, C<drop_after>, C<400>, C<409>, C<429>, C<500>, C<500_stored> (kept under the key; C<effect> true lets the
 effect happen all the same).
 

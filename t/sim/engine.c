@@ -509,7 +509,7 @@ run(uint64_t seed, uint64_t length, unsigned may)
     for (i = 0; i < SIM_NODES; i++) {
         world.nodes[i].id = i;
         world.nodes[i].kills = 0;
-        ngx_memzero(&world.nodes[i].database, sizeof(lines_database_t));
+        ngx_memzero(&world.nodes[i].database, sizeof(lines_database_area_t));
         sim_node_boot(&world.nodes[i]);
     }
 

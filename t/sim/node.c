@@ -282,7 +282,7 @@ sim_node_kill(sim_node_t *node)
     /* its worker alone, or all of it: what it remembers is in its zone */
 
     if (sim_one_in(2)) {
-        ngx_memzero(&node->database, sizeof(lines_database_t));
+        ngx_memzero(&node->database, sizeof(lines_database_area_t));
     }
 
     sim_node_free(node);

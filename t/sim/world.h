@@ -102,7 +102,7 @@ struct sim_node_s {
     lines_zone_t        zone;        /* as it is after its boot */
     ngx_shm_zone_t      shm;
     ngx_slab_pool_t     slab;
-    lines_database_t    database;
+    lines_database_area_t  database;
     ngx_uint_t          sweep[2];    /* who looked at what is due */
 
     ngx_queue_t         pools;

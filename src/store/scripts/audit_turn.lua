@@ -19,8 +19,16 @@
 --@arg began:digits -- the pass that the place is of: others may have ended it
 
 --@reply mine now:int phase cursor began:int ended:int since:int
--- since: what went back from then on no whole pass has seen, s
+-- ended: the last whole pass; before the first, when that began; since: what went back from then on no whole pass has seen, s
 --@reply rests|theirs ended:int
+
+-- one that never ends is late as well
+local function whole()
+    local at = redis.call('HMGET', audit_key, 'ended', 'began')
+
+    return at[1] or at[2] or '0'
+end
+
 
 local now = now_ms()
 local holder = redis.call('GET', audit_lease_key)
@@ -29,7 +37,7 @@ local holder = redis.call('GET', audit_lease_key)
 local held = redis.call('PTTL', audit_lease_key)
 
 if holder and holder ~= me and held >= 0 and held <= lease then
-    return { 'theirs', redis.call('HGET', audit_key, 'ended') or '0' }
+    return { 'theirs', whole() }
 end
 
 redis.call('SET', audit_lease_key, me, 'PX', int(lease))
@@ -67,8 +75,8 @@ if phase and at[1] == began then
     end
 end
 
-local h = redis.call('HMGET', audit_key, 'phase', 'cursor', 'began', 'ended',
-                     'next', 'asked', 'money')
+local h = redis.call('HMGET', audit_key, 'phase', 'cursor', 'began', 'next',
+                     'asked', 'money')
 
 -- by a clock that has been set back: what the pass has marked says nothing
 if h[3] and tonumber(h[3]) > now then
@@ -77,7 +85,7 @@ if h[3] and tonumber(h[3]) > now then
 end
 
 if not h[1] or h[1] == '' or not h[3] then
-    local due = tonumber(h[5] or '')
+    local due = tonumber(h[4] or '')
 
     -- the first, or a clock that was set back
     if not due or due > now + pass then
@@ -85,8 +93,8 @@ if not h[1] or h[1] == '' or not h[3] then
         redis.call('HSET', audit_key, 'next', int(due))
     end
 
-    if now < due and not h[6] then
-        return { 'rests', h[4] or '0' }
+    if now < due and not h[5] then
+        return { 'rests', whole() }
     end
 
     h[1], h[2], h[3] = 'subscriptions', '', int(now)
@@ -97,9 +105,9 @@ end
 
 -- clocks differ; for the first time, where it lies ahead, and where some of it
 -- can never be read, as far back as billing tells events
-local money = tonumber(h[7] or '') or 0
+local money = tonumber(h[6] or '') or 0
 local since = math.max(money <= now and money - 600000 or 0,
                        h[3] - 30 * 86400000)
 
-return { 'mine', int(now), h[1], h[2] or '', h[3], h[4] or '0',
+return { 'mine', int(now), h[1], h[2] or '', h[3], whole(),
          int(math.max(since / 1000, 0)) }

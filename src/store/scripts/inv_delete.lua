@@ -12,7 +12,8 @@
 --@reply deleted|unknown
 --@reply held state
 
-thaw(inv_numbers_key, inv_free_key, inv_quarantined_key, now_ms(), 1000, rest)
+thaw(inv_numbers_key, inv_free_key, inv_quarantined_key, now_ms(), 1000, rest,
+     number)
 
 local h = number_read(inv_numbers_key, number)
 

@@ -50,7 +50,7 @@ if not in_time then
     return { 'late' }
 end
 
-thaw(numbers_key, free_key, quarantined_key, now, 100, rest)
+thaw(numbers_key, free_key, quarantined_key, now, 100, rest, wanted)
 
 local number = wanted
 

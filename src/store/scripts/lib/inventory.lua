@@ -76,8 +76,9 @@ end
 
 
 -- What quarantine has passed is free.  What is to rest for longer than any (rest,
--- ms) was written by a clock that has been set back: it rests from now on.
-local function thaw(numbers, free, quarantined, now, limit, rest)
+-- ms) was written by a clock that has been set back: it rests from now on.  The
+-- one that is asked for by its name, if any, does not wait for others' turn.
+local function thaw(numbers, free, quarantined, now, limit, rest, number)
     for _, number in ipairs(redis.call('ZRANGEBYSCORE', quarantined,
                                        '(' .. int(now + rest), '+inf', 'LIMIT',
                                        0, limit))
@@ -88,15 +89,19 @@ local function thaw(numbers, free, quarantined, now, limit, rest)
     local list = redis.call('ZRANGEBYSCORE', quarantined, '-inf', int(now),
                             'LIMIT', 0, limit)
 
-    for _, number in ipairs(list) do
-        local h = number_read(numbers, number)
+    local at = number and redis.call('ZSCORE', quarantined, number)
 
-        redis.call('HSET', numbers, number, 'free ' .. h.worker)
-        redis.call('ZREM', quarantined, number)
-        redis.call('ZADD', free, 0, number)
+    if at and tonumber(at) <= now then
+        list[#list + 1] = number
     end
 
-    return #list
+    for _, one in ipairs(list) do
+        local h = number_read(numbers, one)
+
+        redis.call('HSET', numbers, one, 'free ' .. h.worker)
+        redis.call('ZREM', quarantined, one)
+        redis.call('ZADD', free, 0, one)
+    end
 end
 
 

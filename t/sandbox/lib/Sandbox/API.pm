@@ -145,6 +145,7 @@ sub _params ($self) {
 
 sub _usable ($self, $fault, $key) {
     return 0 if defined $key && defined $fault->{except} && $key eq $fault->{except};
+    return 0 if defined $fault->{param} && !defined $self->req->url->query->param($fault->{param});
     return $fault->{kind} ne '500_stored' || !defined $key || !$self->app->idempotency->knows($key);
 }
 

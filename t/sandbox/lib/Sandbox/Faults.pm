@@ -29,6 +29,7 @@ sub add ($self, $args) {
         effect      => $args->{effect} ? true : false,
         retry_after => $args->{retry_after},
         except      => $args->{except},
+        param       => $args->{param},
         seen        => 0,
     };
 
