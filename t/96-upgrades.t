@@ -1,10 +1,12 @@
 # A new nginx in the place of the old one, and back; other numbers of workers; an nginx that is told to go; one that has no
-# descriptors left: under load, with purchases under way. Not a request is lost where nginx promises that, no money ever.
+# descriptors left; nodes of two versions on one Redis, whose lines get another layout meanwhile: under load, with purchases under
+# way. Not a request is lost where nginx promises that, no money ever.
 # LINES_RELOADS=100 for longer; docker/bare-package.sh is the upgrade of the package.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use IO::Socket::INET;
+use Digest::SHA qw(sha1_hex);
 use Mojo::File qw(path);
 use Mojo::JSON qw(decode_json encode_json);
 use Test::More;
@@ -29,10 +31,10 @@ my $known = $nginx->post_json('/api/line-requests', \%ada, $auth)->json('/line/_
 
 $shop->numbers(60);
 
-# clients until they are told to stop: what each was answered, and how many lines there are by that
-sub load () {
+# clients until they are told to stop, one for each of the nodes: what each was answered, and how many lines there are by that
+sub load ($nodes = [$nginx, $nginx], $who = $auth, $line = $known) {
     my @children = map {
-        my $who = $_;
+        my $node = $_;
         my $pid = open(my $said, '-|') // die "fork: $!";
 
         if (!$pid) {
@@ -40,7 +42,7 @@ sub load () {
             local $SIG{TERM} = sub { $stop = 1 };
 
             while (!$stop) {
-                my $answer = ++$n % 3 ? $nginx->get("/api/line-requests/$known", $auth) : $nginx->post_json('/api/line-requests', \%ada, $auth);
+                my $answer = ++$n % 3 ? $node->get("/api/line-requests/$line", $who) : $node->post_json('/api/line-requests', \%ada, $who);
                 $count{$answer->status || "no answer: " . ($answer->error // '')}++;
             }
 
@@ -50,7 +52,7 @@ sub load () {
         }
 
         [$pid, $said];
-    } 1 .. 2;
+    } @$nodes;
 
     return sub {
         my %all;
@@ -72,14 +74,16 @@ sub unharmed ($count, $what) {
 # purchases that are at billing while something happens; each is one line afterwards
 my $names = 0;
 
-sub purchases ($meanwhile) {
+sub purchases ($meanwhile, @nodes) {
+    @nodes = ($nginx) unless @nodes;
+
     my @accounts = map { $shop->account('buys' . ++$names) } 1 .. 3;
     my @tokens   = map { $shop->token($_) } @accounts;
 
     $shop->sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'delay', ms => 1500, times => scalar @tokens);
 
     my $asked = () = $shop->sandbox->requests(POST => '/v1/subscriptions');
-    my @promises = map { $shop->confirm_p($accounts[$_], $tokens[$_], key => 'once') } 0 .. $#tokens;
+    my @promises = map { $shop->confirm_p($accounts[$_], $tokens[$_], key => 'once', nginx => $nodes[$_ % @nodes]) } 0 .. $#tokens;
     $_->catch(sub { }) for @promises;
     wait_for(sub { my $n = () = $shop->sandbox->requests(POST => '/v1/subscriptions'); $n >= $asked + @tokens }, 30, 'billing to be asked');
 
@@ -96,18 +100,18 @@ sub purchases ($meanwhile) {
     return (\@accounts, \@tokens, \@answers);
 }
 
-sub bought_once ($accounts, $tokens, $what) {
+sub bought_once ($accounts, $tokens, $what, $node = $nginx) {
     my $began = time;
     my @wrong;
 
     for my $i (0 .. $#$accounts) {
         my $answer = wait_for(sub {
-            my $a = $shop->confirm($accounts->[$i], $tokens->[$i], key => 'once');
+            my $a = $shop->confirm($accounts->[$i], $tokens->[$i], key => 'once', nginx => $node);
             $a->status =~ /^(?:503|409)$/ ? undef : $a;    # later; still under way
         }, 30, 'the answer of a purchase');
         push @wrong, $answer->to_string unless $answer->status == 200;
         push @wrong, "$accounts->[$i]{id}: charged " . scalar $shop->bought($accounts->[$i]) unless 1 == $shop->bought($accounts->[$i]);
-        push @wrong, "$accounts->[$i]{id}: lines" unless 1 == $shop->lines($accounts->[$i]);
+        push @wrong, "$accounts->[$i]{id}: lines" unless 1 == $shop->lines($accounts->[$i], $node);
     }
 
     is_deeply \@wrong, [], "$what: each purchase is charged once, and one line";
@@ -219,6 +223,81 @@ subtest 'no descriptors are left' => sub {
     bought_once([$account], [$token], 'once they are back');
     $nginx->main($nginx->main =~ s/\nworker_rlimit_nofile.*\n//r);
     $nginx->reload(wait_old => 1);
+};
+
+# The module with other scripts: each does the same, and has another digest, as those of another version have.
+sub another_version () {
+    my @parts  = split /\0/, path($ENV{LINES_MODULE})->slurp, -1;
+    my %listed = map { $_ => 1 } grep {/^[0-9a-f]{40}\z/} @parts;
+    my %digest;
+
+    for (grep {/\n\z/} @parts) {
+        my $before = sha1_hex($_);
+        next unless $listed{$before};
+        s/\n\z/ /;
+        $digest{$before} = sha1_hex($_);
+    }
+
+    $_ = $digest{$_} // $_ for @parts;
+
+    return ($t->file('another.so', join "\0", @parts), %digest);
+}
+
+subtest 'two versions of the scripts and of the layout on one Redis' => sub {
+    my ($module, %digest) = another_version();
+    cmp_ok scalar(keys %digest), '>', 50, 'each script has another digest';
+
+    my $before = $shop->nginx(name => 'before', module => $module, redis_options => 'layout=1', plans => $nginx->plans, main => $nginx->main);
+    my @nodes  = ($before, $nginx);
+    $nginx->redis_options('layout=1');
+    $nginx->reload(wait_old => 1);
+
+    # what there is when nodes begin with the layout of now, made by both
+    my $own   = $before->bearer($before->workspace(mixed => {plan => 'bulk'}));
+    my @lines = map { $nodes[$_ % 2]->post_json('/api/line-requests', \%ada, $own)->json('/line/_id') } 0 .. 59;
+    my %buyer = map { $_ => $shop->workspace($_) } qw(early late);
+    my %open  = map { $_ => $shop->request($buyer{$_}, nginx => $before)->json } keys %buyer;
+    my $type  = sub ($tenant, $line) { scalar $shop->redis->cli(TYPE => "lines:{w:$tenant}:line:$line") };
+    is $type->(mixed => $_), 'hash', 'a line in the layout before' for $lines[0], $lines[1];
+
+    my $stop = load(\@nodes, $own, $lines[0]);
+
+    my ($accounts, $tokens, $answers) = purchases(sub {
+        $nginx->redis_options('');
+        $nginx->server($nginx->server . 'location = /_lines/survey { lines_metrics survey=100ms; }');
+        $nginx->reload;
+        $shop->sandbox->pay($open{early}{invoiceId});
+        wait_for(sub {
+            !grep { $type->(@$_) ne 'string' } (map { [mixed => $_] } @lines), map { [$_ => $open{$_}{line}{_id}] } keys %open;
+        }, 30, 'all lines to have the layout of now');
+    }, @nodes);
+
+    is_deeply [map { $_ ? $_->status : 'none' } @$answers], [(200) x 3], 'purchases of before and after are answered';
+    bought_once($accounts, $tokens, 'meanwhile');
+    $shop->sandbox->pay($open{late}{invoiceId});
+    $shop->wait_record($_, $open{$_}{line}{_id}, 'provisioning') for keys %open;
+    is_deeply [map { $shop->read($buyer{$_}, $open{$_}{line}{_id}, $before)->body } keys %open],
+      [map { $shop->read($buyer{$_}, $open{$_}{line}{_id}, $nginx)->body } keys %open], 'what was paid on either side of it is there, for both';
+
+    unharmed($stop->(), 'meanwhile');
+
+    my @used = map { [grep {$_} @{scalar $shop->redis->cli('SCRIPT', 'EXISTS', @$_)}] } [keys %digest], [values %digest];
+    cmp_ok scalar(@$_), '>', 10, 'each version has run scripts of its own' for @used;
+
+    # each takes over what the other left
+    for ([$before, $nginx], [$nginx, $before]) {
+        my ($dies, $lives) = @$_;
+        ($accounts, $tokens) = purchases(sub { $dies->crash }, $dies);
+        bought_once($accounts, $tokens, "$dies->{name} has died", $lives);
+        $dies->start;
+    }
+
+    $before->quit;
+    $before->module($ENV{LINES_MODULE});
+    $before->redis_options('');
+    $before->start;
+    is $before->get("/api/line-requests/$_", $own)->status, 200, 'the last is upgraded, and reads what it wrote' for $lines[0], $lines[1];
+    $before->quit;
 };
 
 # a file that may not grow is as good as a disk that is full: what nginx writes to fails
