@@ -41,7 +41,8 @@ sub load ($nodes = [$nginx, $nginx], $who = $auth, $line = $known) {
             my ($stop, %count, $n) = (0);
             local $SIG{TERM} = sub { $stop = 1 };
 
-            while (!$stop) {
+            # nor do they go on when the test has died
+            while (!$stop && getppid == $t->owner) {
                 my $answer = ++$n % 3 ? $node->get("/api/line-requests/$line", $who) : $node->post_json('/api/line-requests', \%ada, $who);
                 $count{$answer->status || "no answer: " . ($answer->error // '')}++;
             }
