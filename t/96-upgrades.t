@@ -1,17 +1,19 @@
 # A new nginx in the place of the old one, and back; other numbers of workers; an nginx that is told to go; one that has no
-# descriptors left; nodes of two versions on one Redis, whose lines get another layout meanwhile: under load, with purchases under
-# way. Not a request is lost where nginx promises that, no money ever.
+# descriptors left, or whose clock is wrong; nodes of two versions on one Redis, whose lines get another layout meanwhile: under
+# load, with purchases under way. Not a request is lost where nginx promises that, no money ever.
 # LINES_RELOADS=100 for longer; docker/bare-package.sh is the upgrade of the package.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use IO::Socket::INET;
-use Digest::SHA qw(sha1_hex);
+use Digest::SHA qw(sha1_hex sha256_hex);
+use Mojo::Date;
 use Mojo::File qw(path);
 use Mojo::JSON qw(decode_json encode_json);
 use Test::More;
 use Test::Lines qw(wait_for concurrently);
 use Test::Lines::Account;
+use Test::Lines::Clerk;
 use Test::Lines::Client;
 use Test::Lines::Util qw(write_file);
 use Time::HiRes qw(time);
@@ -35,7 +37,8 @@ $shop->numbers(60);
 sub load ($nodes = [$nginx, $nginx], $who = $auth, $line = $known) {
     my @children = map {
         my $node = $_;
-        my $pid = open(my $said, '-|') // die "fork: $!";
+        pipe my $said, my $says or die "pipe: $!";
+        my $pid = fork // die "fork: $!";
 
         if (!$pid) {
             my ($stop, %count, $n) = (0);
@@ -47,8 +50,7 @@ sub load ($nodes = [$nginx, $nginx], $who = $auth, $line = $known) {
                 $count{$answer->status || "no answer: " . ($answer->error // '')}++;
             }
 
-            print encode_json(\%count), "\n";
-            close STDOUT;
+            syswrite $says, encode_json(\%count) . "\n";
             POSIX::_exit(0);
         }
 
@@ -58,10 +60,11 @@ sub load ($nodes = [$nginx, $nginx], $who = $auth, $line = $known) {
     return sub {
         my %all;
         for (@children) {
-            kill TERM => $_->[0];
-            my $count = decode_json(readline $_->[1]);
+            my ($pid, $said) = @$_;
+            kill TERM => $pid;
+            my $count = decode_json(readline $said);
             $all{$_} += $count->{$_} for keys %$count;
-            close $_->[1];
+            waitpid $pid, 0;
         }
         return \%all;
     };
@@ -299,6 +302,59 @@ subtest 'two versions of the scripts and of the layout on one Redis' => sub {
     $before->start;
     is $before->get("/api/line-requests/$_", $own)->status, 200, 'the last is upgraded, and reads what it wrote' for $lines[0], $lines[1];
     $before->quit;
+};
+
+# A node's clock jumps, and is put right: what it decides by a clock of its own are session tokens and the age of events alone.
+subtest 'a clock that is an hour off' => sub {
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my $node  = $shop->nginx(name => 'clock', clock => $t->file('clock.off', pack 'q', 0), plans => $nginx->plans, main => $nginx->main,
+        http => 'lines_key_ttl 2s;', server => $clerk->location . $clerk->directive);
+    my @nodes = ($node, $nginx);
+    my $user  = $node->bearer($node->workspace(clocks => {plan => 'bulk'}));
+    my $stop  = load(\@nodes);
+    $shop->sandbox->webhooks(to => $node->url('/webhooks/stripe'));
+
+    for my $off (3600, -3600) {
+        my $what = $off > 0 ? 'ahead' : 'behind';
+        my $name = "clock-$what";
+        my $late = $shop->workspace($name);
+        my $open = $shop->request($late, nginx => $node)->json;
+
+        $node->ahead($off);
+        wait_for(sub { abs(Mojo::Date->new($node->get('/')->header('Date'))->epoch - time - $off) < 60 }, 10, 'its clock to jump');
+
+        my ($accounts, $tokens, $answers) = purchases(sub {
+            $shop->sandbox->pay($open->{invoiceId});
+        }, @nodes);
+        is_deeply [map { $_ ? $_->status : 'none' } @$answers], [(200) x 3], "$what: purchases go on";
+        bought_once($accounts, $tokens, $what);
+
+        # what a node remembers by its clock: a session, a key, whether billing is there
+        my $session = $node->bearer($clerk->token(org => 'clocks'));
+        is $node->get('/api/lines/by-user', $session)->status, 401, '... sessions of now are not' for 1 .. 2;
+        my $gone = $node->workspace("gone-$what");
+        is $node->get('/api/lines/by-user', $node->bearer($gone))->status, 200, '... keys are known';
+        $shop->sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'drop_before', times => 100);
+        my ($buyer) = $shop->account("away-$what");
+        my $token = $shop->token($buyer);
+        isnt $shop->confirm($buyer, $token, key => 'once', nginx => $node)->status, 200, '... and billing is away';
+        is $node->get('/_lines/ready')->json('/billing/status'), 'unreachable', '... which the node says';
+
+        my $began = time;
+        $node->ahead(0);
+        $shop->sandbox->clear_faults;
+        $shop->redis->cli(DEL => 'lines:{k:' . sha256_hex($gone) . '}');
+        wait_for(sub { $node->get('/api/lines/by-user', $session)->status == 200 }, 10, 'the session');
+        wait_for(sub { $node->get('/api/lines/by-user', $node->bearer($gone))->status == 401 }, 10, 'a key that nobody told of to be gone');
+        bought_once([$buyer], [$token], 'right again', $node);
+        wait_for(sub { $node->get('/_lines/ready')->json('/billing/status') eq 'ok' }, 10, 'billing');
+        $shop->wait_record($name, $open->{line}{_id}, 'provisioning');
+        cmp_ok time - $began, '<', 10 * $t->slow, '... all of it within ten seconds';
+    }
+
+    unharmed($stop->(), 'meanwhile');
+    $shop->sandbox->webhooks(to => $nginx->url('/webhooks/stripe'));
+    $node->quit;
 };
 
 # a file that may not grow is as good as a disk that is full: what nginx writes to fails
