@@ -372,6 +372,13 @@ bench-hostile: packages-test
 	@LINES_BUILD=$(abspath $(BUILD)) LINES_MODULE=$(abspath $(BUILD))/gcc/ngx_http_lines_module.so \
 	    perl t/bench/hostile.pl $(SECONDS)
 
+# the dashboard, drawn of what Prometheus recorded of a node under test: build/dashboard.svg; t/dashboard.pl draws that of yours
+
+.PHONY: dashboard
+dashboard: packages-test
+	@$(MAKE) --no-print-directory CC=gcc SAN= TESTS=t/66-dashboard.t prove
+	@echo $(abspath $(BUILD))/dashboard.svg
+
 image:
 	@sh docker/image.sh $(abspath $(BUILD))
 
@@ -436,6 +443,7 @@ help:
 	@echo 'make deb           libnginx-mod-http-lines for the Debian that this is, in build/deb'
 	@echo 'make bench         beside nginx alone, Lua and fastify: ten minutes; ROUNDS=3 SECONDS=1 ONLY=read (t/bench/README.md)'
 	@echo 'make bench-long    the rest: a million lines, ten million requests, more rounds'
+	@echo 'make dashboard     conf/grafana/lines.json drawn of what Prometheus recorded: build/dashboard.svg'
 	@echo 'make fuzz, chaos, image, test-debian12, test-debian13, prove-debian13, test-bare'
 	@echo 'make install-deps  install all that these need; clean  remove the build'
 	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080 LINES_NGINX=nginx'

@@ -1,6 +1,6 @@
 #!/bin/sh
-# image.sh BUILD: builds the images lines, lines-redis and lines-sandbox of
-# Dockerfile, and lays them out in BUILD/image for the tests:
+# image.sh BUILD: builds the images lines, lines-redis, lines-sandbox and
+# lines-prometheus of Dockerfile, and lays them out in BUILD/image for the tests:
 #
 #   NAME/root          the file system
 #   NAME/config.json   user, command, healthcheck and so on, as Docker has them
@@ -35,7 +35,7 @@ release=${LINES_BASE:-trixie}
 base=docker.io/library/debian:$release-slim
 out=$build/image
 [ "$release" = trixie ] || out=$out-$release
-targets='lines redis sandbox'
+targets='lines redis sandbox prometheus'
 
 name_of() {
     [ "$1" = lines ] && echo lines || echo "lines-$1"

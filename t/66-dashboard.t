@@ -1,8 +1,9 @@
-# The dashboard for Grafana: what its panels ask is asked of a real Prometheus, which looks at a real node.  How Grafana
-# draws it was not seen: it is not among Debian's packages.
+# The dashboard for Grafana: what its panels ask is asked of a real Prometheus, which looks at a real node, and drawn by
+# t/dashboard.pl: build/dashboard.svg.  How Grafana draws it was not seen: it is not among Debian's packages.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Mojo::DOM;
 use Mojo::File qw(path);
 use Mojo::JSON qw(decode_json);
 use Mojo::Util qw(url_escape);
@@ -86,5 +87,23 @@ my ($held) = ask((grep { $_->[0] eq 'Money' } @asked)[0][1]);
 is $held->{value}[1], 0, 'money goes on';
 my %limits = map { $_->{metric}{outcome} => 1 } ask((grep { $_->[0] eq 'By limit' } @asked)[0][1]);
 ok $limits{passed} && $limits{rejected}, 'what passed a limit, and what did not';
+
+subtest 'it is drawn' => sub {
+    my $svg  = path($t->build, 'dashboard.svg');
+    my $draw = $t->spawn(draw => [$^X, $t->root . '/t/dashboard.pl', "http://127.0.0.1:$port", $t->root . '/conf/grafana/lines.json', $svg, time - $^T + 5], env => {LD_PRELOAD => undef});
+    my $end  = $draw->wait_end(60 * $t->slow);
+    is $end, 0, 'each panel' or diag $draw->output;
+
+    my @parts = Mojo::DOM->new->xml(1)->parse(path($svg)->slurp)->find('svg > svg')->each;
+    my @drawn = grep { $_->{type} ne 'row' } @panels;
+    is_deeply [map { $_->at('.title')->text } @parts], [map { $_->{title} } @drawn], '... under its title';
+
+    for my $i (0 .. $#drawn) {
+        my ($title, $part) = ($drawn[$i]{title}, $parts[$i]);
+        my $shown = $drawn[$i]{type} eq 'stat' ? $part->find('.stat')->map('text') : $part->find('.legend tspan')->map('text')->grep(qr/\w/);
+        ok $shown->size && $part->all_text !~ /No data/, qq("$title": ) . $shown->join(', ');
+    }
+    is $parts[1]->at('.stat')->text, 'goes on', 'a number that has a name has it';
+};
 
 $t->done;

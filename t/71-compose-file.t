@@ -8,6 +8,7 @@ use Test::Lines::Once build => 'no module is in it', store => 'nothing is stored
 use Mojo::File qw(path tempdir);
 use Mojo::JSON qw(decode_json);
 use Test::Lines::Compose;
+use YAML::PP;
 
 my $root     = path($FindBin::Bin)->dirname;
 my $compose  = Test::Lines::Compose->new(file => "$root/docker/compose.yaml");
@@ -21,7 +22,7 @@ my %known = map { $_ => 1 } qw(build cap_drop command depends_on entrypoint extr
 
 subtest 'the whole' => sub {
     is_deeply [sort grep { !/^x-/ } keys %{$compose->data}], [qw(name networks services volumes)], 'its sections';
-    is_deeply [sort keys %$services], [sort qw(secrets redis limits replica sandbox players node1 node2 balancer demo)], 'its services';
+    is_deeply [sort keys %$services], [sort qw(secrets redis limits replica sandbox players node1 node2 balancer prometheus demo)], 'its services';
     is_deeply [sort keys %once], [qw(demo secrets)], 'two of them end by themselves';
 
     my %used = map { $_ => 1 } map { map { $_->[0] } @{{$compose->_volumes($_)}->{volumes}} } values %$services;
@@ -115,6 +116,15 @@ like path("$root/docker/node.conf")->slurp, qr{^lines_redis  limits redis://limi
 like $docker, qr{^COPY .*conf/redis-limits\.conf /usr/local/etc/redis-limits\.conf$}m, 'where nothing is kept';
 is_deeply $services->{limits}{entrypoint}, ['redis-server', '/usr/local/etc/redis-limits.conf'], '... by the settings for that';
 like $services->{replica}{command}, qr/--replicaof redis 6379/,              'it has a replica';
+
+subtest 'Prometheus' => sub {
+    my $conf = YAML::PP->new->load_file("$root/docker/prometheus.yml");
+    my ($scrape) = @{$conf->{scrape_configs}};
+    is $scrape->{job_name}, 'lines', 'its job is that of the rules and the dashboard';
+    is_deeply [sort map { s/:8081$//r } map { @{$_->{targets}} } @{$scrape->{static_configs}}], [qw(node1 node2)], 'it looks at each node';
+    like path("$root/docker/node.conf")->slurp, qr/^\s*location = \Q$scrape->{metrics_path}\E +\{ lines_metrics; \}$/m, '... where metrics are';
+    like $docker, qr{^COPY .*conf/prometheus/$_ .*/etc/prometheus/$}m, "$_ is in the image" for @{$conf->{rule_files}};
+};
 
 # Compose 2 needs no engine to read a file: as a plugin of docker's client, or as Debian 13 has it
 my ($cli) = grep { (qx($_ version 2> /dev/null) // '') =~ /version v?2\./ } 'docker compose', 'docker-compose';

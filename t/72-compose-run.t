@@ -88,6 +88,23 @@ subtest 'who else' => sub {
     like $operator->get('/_lines/metrics')->body, qr/^lines_/m, 'and has metrics';
 };
 
+subtest 'Prometheus looks at both nodes' => sub {
+    my $prometheus = Test::Lines::Client->new(host => $compose->address('prometheus'), port => 9090);
+    my $up = sub { map { $_->{value}[1] } @{$prometheus->get('/api/v1/query?query=up%7Bjob%3D%22lines%22%7D')->json('/data/result') // []} };
+    wait_for(sub { 2 == grep { $_ eq '1' } $up->() }, 60, 'both nodes');
+    pass 'both are up';
+
+    my @rules = wait_for(sub {
+        my @all = map { @{$_->{rules}} } @{$prometheus->get('/api/v1/rules')->json('/data/groups')};
+        return @all && !(grep { $_->{health} eq 'unknown' } @all) && \@all;
+    }, 60, 'the rules');
+    is_deeply [map { "$_->{name}: $_->{lastError}" } grep { $_->{health} ne 'ok' } @{$rules[0]}], [], 'each alert is looked at';
+
+    my $draw = $t->spawn(draw => [$^X, $t->root . '/t/dashboard.pl', 'http://' . $compose->address('prometheus') . ':9090', $t->root . '/conf/grafana/lines.json', $t->dir . '/board.svg', 120]);
+    $draw->wait_end(60 * $t->slow);
+    like $draw->output, qr/^Requests: [1-9]\d* series, [1-9]/m, 'its dashboard can be drawn' or diag $draw->output;
+};
+
 subtest 'a node leaves, and comes back' => sub {
     is $compose->container('node1')->stop(90), 0, 'gracefully, on SIGQUIT';
 

@@ -1,15 +1,19 @@
 # A new nginx in the place of the old one, and back; other numbers of workers; an nginx that is told to go; one that has no
-# descriptors left: under load, with purchases under way. Not a request is lost where nginx promises that, no money ever.
+# descriptors left, or whose clock is wrong; nodes of two versions on one Redis, whose lines get another layout meanwhile: under
+# load, with purchases under way. Not a request is lost where nginx promises that, no money ever.
 # LINES_RELOADS=100 for longer; docker/bare-package.sh is the upgrade of the package.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use IO::Socket::INET;
+use Digest::SHA qw(sha1_hex sha256_hex);
+use Mojo::Date;
 use Mojo::File qw(path);
 use Mojo::JSON qw(decode_json encode_json);
 use Test::More;
 use Test::Lines qw(wait_for concurrently);
 use Test::Lines::Account;
+use Test::Lines::Clerk;
 use Test::Lines::Client;
 use Test::Lines::Util qw(write_file);
 use Time::HiRes qw(time);
@@ -29,36 +33,38 @@ my $known = $nginx->post_json('/api/line-requests', \%ada, $auth)->json('/line/_
 
 $shop->numbers(60);
 
-# clients until they are told to stop: what each was answered, and how many lines there are by that
-sub load () {
+# clients until they are told to stop, one for each of the nodes: what each was answered, and how many lines there are by that
+sub load ($nodes = [$nginx, $nginx], $who = $auth, $line = $known) {
     my @children = map {
-        my $who = $_;
-        my $pid = open(my $said, '-|') // die "fork: $!";
+        my $node = $_;
+        pipe my $said, my $says or die "pipe: $!";
+        my $pid = fork // die "fork: $!";
 
         if (!$pid) {
             my ($stop, %count, $n) = (0);
             local $SIG{TERM} = sub { $stop = 1 };
 
-            while (!$stop) {
-                my $answer = ++$n % 3 ? $nginx->get("/api/line-requests/$known", $auth) : $nginx->post_json('/api/line-requests', \%ada, $auth);
+            # nor do they go on when the test has died
+            while (!$stop && getppid == $t->owner) {
+                my $answer = ++$n % 3 ? $node->get("/api/line-requests/$line", $who) : $node->post_json('/api/line-requests', \%ada, $who);
                 $count{$answer->status || "no answer: " . ($answer->error // '')}++;
             }
 
-            print encode_json(\%count), "\n";
-            close STDOUT;
+            syswrite $says, encode_json(\%count) . "\n";
             POSIX::_exit(0);
         }
 
         [$pid, $said];
-    } 1 .. 2;
+    } @$nodes;
 
     return sub {
         my %all;
         for (@children) {
-            kill TERM => $_->[0];
-            my $count = decode_json(readline $_->[1]);
+            my ($pid, $said) = @$_;
+            kill TERM => $pid;
+            my $count = decode_json(readline $said);
             $all{$_} += $count->{$_} for keys %$count;
-            close $_->[1];
+            waitpid $pid, 0;
         }
         return \%all;
     };
@@ -72,14 +78,16 @@ sub unharmed ($count, $what) {
 # purchases that are at billing while something happens; each is one line afterwards
 my $names = 0;
 
-sub purchases ($meanwhile) {
+sub purchases ($meanwhile, @nodes) {
+    @nodes = ($nginx) unless @nodes;
+
     my @accounts = map { $shop->account('buys' . ++$names) } 1 .. 3;
     my @tokens   = map { $shop->token($_) } @accounts;
 
     $shop->sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'delay', ms => 1500, times => scalar @tokens);
 
     my $asked = () = $shop->sandbox->requests(POST => '/v1/subscriptions');
-    my @promises = map { $shop->confirm_p($accounts[$_], $tokens[$_], key => 'once') } 0 .. $#tokens;
+    my @promises = map { $shop->confirm_p($accounts[$_], $tokens[$_], key => 'once', nginx => $nodes[$_ % @nodes]) } 0 .. $#tokens;
     $_->catch(sub { }) for @promises;
     wait_for(sub { my $n = () = $shop->sandbox->requests(POST => '/v1/subscriptions'); $n >= $asked + @tokens }, 30, 'billing to be asked');
 
@@ -96,18 +104,18 @@ sub purchases ($meanwhile) {
     return (\@accounts, \@tokens, \@answers);
 }
 
-sub bought_once ($accounts, $tokens, $what) {
+sub bought_once ($accounts, $tokens, $what, $node = $nginx) {
     my $began = time;
     my @wrong;
 
     for my $i (0 .. $#$accounts) {
         my $answer = wait_for(sub {
-            my $a = $shop->confirm($accounts->[$i], $tokens->[$i], key => 'once');
+            my $a = $shop->confirm($accounts->[$i], $tokens->[$i], key => 'once', nginx => $node);
             $a->status =~ /^(?:503|409)$/ ? undef : $a;    # later; still under way
         }, 30, 'the answer of a purchase');
         push @wrong, $answer->to_string unless $answer->status == 200;
         push @wrong, "$accounts->[$i]{id}: charged " . scalar $shop->bought($accounts->[$i]) unless 1 == $shop->bought($accounts->[$i]);
-        push @wrong, "$accounts->[$i]{id}: lines" unless 1 == $shop->lines($accounts->[$i]);
+        push @wrong, "$accounts->[$i]{id}: lines" unless 1 == $shop->lines($accounts->[$i], $node);
     }
 
     is_deeply \@wrong, [], "$what: each purchase is charged once, and one line";
@@ -219,6 +227,134 @@ subtest 'no descriptors are left' => sub {
     bought_once([$account], [$token], 'once they are back');
     $nginx->main($nginx->main =~ s/\nworker_rlimit_nofile.*\n//r);
     $nginx->reload(wait_old => 1);
+};
+
+# The module with other scripts: each does the same, and has another digest, as those of another version have.
+sub another_version () {
+    my @parts  = split /\0/, path($ENV{LINES_MODULE})->slurp, -1;
+    my %listed = map { $_ => 1 } grep {/^[0-9a-f]{40}\z/} @parts;
+    my %digest;
+
+    for (grep {/\n\z/} @parts) {
+        my $before = sha1_hex($_);
+        next unless $listed{$before};
+        s/\n\z/ /;
+        $digest{$before} = sha1_hex($_);
+    }
+
+    $_ = $digest{$_} // $_ for @parts;
+
+    return ($t->file('another.so', join "\0", @parts), %digest);
+}
+
+subtest 'two versions of the scripts and of the layout on one Redis' => sub {
+    my ($module, %digest) = another_version();
+    cmp_ok scalar(keys %digest), '>', 50, 'each script has another digest';
+
+    my $before = $shop->nginx(name => 'before', module => $module, redis_options => 'layout=1', plans => $nginx->plans, main => $nginx->main);
+    my @nodes  = ($before, $nginx);
+    $nginx->redis_options('layout=1');
+    $nginx->reload(wait_old => 1);
+
+    # what there is when nodes begin with the layout of now, made by both
+    my $own   = $before->bearer($before->workspace(mixed => {plan => 'bulk'}));
+    my @lines = map { $nodes[$_ % 2]->post_json('/api/line-requests', \%ada, $own)->json('/line/_id') } 0 .. 59;
+    my %buyer = map { $_ => $shop->workspace($_) } qw(early late);
+    my %open  = map { $_ => $shop->request($buyer{$_}, nginx => $before)->json } keys %buyer;
+    my $type  = sub ($tenant, $line) { scalar $shop->redis->cli(TYPE => "lines:{w:$tenant}:line:$line") };
+    is $type->(mixed => $_), 'hash', 'a line in the layout before' for $lines[0], $lines[1];
+
+    my $stop = load(\@nodes, $own, $lines[0]);
+
+    my ($accounts, $tokens, $answers) = purchases(sub {
+        $nginx->redis_options('');
+        $nginx->server($nginx->server . 'location = /_lines/survey { lines_metrics survey=100ms; }');
+        $nginx->reload;
+        $shop->sandbox->pay($open{early}{invoiceId});
+        wait_for(sub {
+            !grep { $type->(@$_) ne 'string' } (map { [mixed => $_] } @lines), map { [$_ => $open{$_}{line}{_id}] } keys %open;
+        }, 30, 'all lines to have the layout of now');
+    }, @nodes);
+
+    is_deeply [map { $_ ? $_->status : 'none' } @$answers], [(200) x 3], 'purchases of before and after are answered';
+    bought_once($accounts, $tokens, 'meanwhile');
+    $shop->sandbox->pay($open{late}{invoiceId});
+    $shop->wait_record($_, $open{$_}{line}{_id}, 'provisioning') for keys %open;
+    is_deeply [map { $shop->read($buyer{$_}, $open{$_}{line}{_id}, $before)->body } keys %open],
+      [map { $shop->read($buyer{$_}, $open{$_}{line}{_id}, $nginx)->body } keys %open], 'what was paid on either side of it is there, for both';
+
+    unharmed($stop->(), 'meanwhile');
+
+    my @used = map { [grep {$_} @{scalar $shop->redis->cli('SCRIPT', 'EXISTS', @$_)}] } [keys %digest], [values %digest];
+    cmp_ok scalar(@$_), '>', 10, 'each version has run scripts of its own' for @used;
+
+    # each takes over what the other left
+    for ([$before, $nginx], [$nginx, $before]) {
+        my ($dies, $lives) = @$_;
+        ($accounts, $tokens) = purchases(sub { $dies->crash }, $dies);
+        bought_once($accounts, $tokens, "$dies->{name} has died", $lives);
+        $dies->start;
+    }
+
+    $before->quit;
+    $before->module($ENV{LINES_MODULE});
+    $before->redis_options('');
+    $before->start;
+    is $before->get("/api/line-requests/$_", $own)->status, 200, 'the last is upgraded, and reads what it wrote' for $lines[0], $lines[1];
+    $before->quit;
+};
+
+# A node's clock jumps, and is put right: what it decides by a clock of its own are session tokens and the age of events alone.
+subtest 'a clock that is an hour off' => sub {
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my $node  = $shop->nginx(name => 'clock', clock => $t->file('clock.off', pack 'q', 0), plans => $nginx->plans, main => $nginx->main,
+        http => 'lines_key_ttl 2s;', server => $clerk->location . $clerk->directive);
+    my @nodes = ($node, $nginx);
+    my $user  = $node->bearer($node->workspace(clocks => {plan => 'bulk'}));
+    my $stop  = load(\@nodes);
+    $shop->sandbox->webhooks(to => $node->url('/webhooks/stripe'));
+
+    for my $off (3600, -3600) {
+        my $what = $off > 0 ? 'ahead' : 'behind';
+        my $name = "clock-$what";
+        my $late = $shop->workspace($name);
+        my $open = $shop->request($late, nginx => $node)->json;
+
+        $node->ahead($off);
+        wait_for(sub { abs(Mojo::Date->new($node->get('/')->header('Date'))->epoch - time - $off) < 60 }, 10, 'its clock to jump');
+
+        my ($accounts, $tokens, $answers) = purchases(sub {
+            $shop->sandbox->pay($open->{invoiceId});
+        }, @nodes);
+        is_deeply [map { $_ ? $_->status : 'none' } @$answers], [(200) x 3], "$what: purchases go on";
+        bought_once($accounts, $tokens, $what);
+
+        # what a node remembers by its clock: a session, a key, whether billing is there
+        my $session = $node->bearer($clerk->token(org => 'clocks'));
+        is $node->get('/api/lines/by-user', $session)->status, 401, '... sessions of now are not' for 1 .. 2;
+        my $gone = $node->workspace("gone-$what");
+        is $node->get('/api/lines/by-user', $node->bearer($gone))->status, 200, '... keys are known';
+        $shop->sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'drop_before', times => 100);
+        my ($buyer) = $shop->account("away-$what");
+        my $token = $shop->token($buyer);
+        isnt $shop->confirm($buyer, $token, key => 'once', nginx => $node)->status, 200, '... and billing is away';
+        is $node->get('/_lines/ready')->json('/billing/status'), 'unreachable', '... which the node says';
+
+        my $began = time;
+        $node->ahead(0);
+        $shop->sandbox->clear_faults;
+        $shop->redis->cli(DEL => 'lines:{k:' . sha256_hex($gone) . '}');
+        wait_for(sub { $node->get('/api/lines/by-user', $session)->status == 200 }, 10, 'the session');
+        wait_for(sub { $node->get('/api/lines/by-user', $node->bearer($gone))->status == 401 }, 10, 'a key that nobody told of to be gone');
+        bought_once([$buyer], [$token], 'right again', $node);
+        wait_for(sub { $node->get('/_lines/ready')->json('/billing/status') eq 'ok' }, 10, 'billing');
+        $shop->wait_record($name, $open->{line}{_id}, 'provisioning');
+        cmp_ok time - $began, '<', 10 * $t->slow, '... all of it within ten seconds';
+    }
+
+    unharmed($stop->(), 'meanwhile');
+    $shop->sandbox->webhooks(to => $nginx->url('/webhooks/stripe'));
+    $node->quit;
 };
 
 # a file that may not grow is as good as a disk that is full: what nginx writes to fails

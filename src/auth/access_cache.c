@@ -9,7 +9,7 @@
 
 
 /* seconds between two warnings of a worker about one location */
-#define LINES_ACCESS_CACHE_WARNING  60
+#define LINES_ACCESS_CACHE_WARNING  60000    /* ms */
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -121,12 +121,12 @@ access_unstored(ngx_http_request_t *r, const char *what)
     llcf = lines_get_loc_conf(r);
 
     if (llcf->cache_warned
-        && ngx_time() - llcf->cache_warned < LINES_ACCESS_CACHE_WARNING)
+        && ngx_current_msec - llcf->cache_warned < LINES_ACCESS_CACHE_WARNING)
     {
         return;
     }
 
-    llcf->cache_warned = ngx_time();
+    llcf->cache_warned = ngx_current_msec;
 
     module = &r->upstream->conf->module;
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);

@@ -387,7 +387,7 @@ key_take(lines_key_t *key, lines_key_read_reply_t *reply, ngx_log_t *log)
 
     ngx_memzero(key->secret, LINES_SHA256_LEN);
     key->tenant_len = 0;
-    key->asked = ngx_time();
+    key->asked = ngx_current_msec;
 
     used = ngx_atoi(reply->used.data, reply->used.len);
     key->used = (used > 0) ? (uint32_t) used : 0;
@@ -439,7 +439,8 @@ key_reply(void *data, lines_key_read_reply_t *reply)
     if (reply == NULL) {
 
         if (key->tenant_len == 0
-            || ngx_time() - key->asked >= ctx->identity.rules.stale)
+            || lines_zone_since(key->asked) / 1000
+               >= (ngx_msec_t) ctx->identity.rules.stale)
         {
             ngx_str_set(&ctx->identity.failure, "unavailable");
 
@@ -525,7 +526,7 @@ static ngx_int_t
 key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     ngx_str_t *secret, lines_auth_done_pt done)
 {
-    time_t               age;
+    ngx_msec_t           age;
     ngx_int_t            rc;
     lines_main_conf_t   *lmcf;
     lines_key_lookup_t  *lookup;
@@ -560,7 +561,7 @@ key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
 
     if (lines_key_cache_get(lmcf, &lookup->key) == NGX_OK
         && lookup->key.verified
-        && ngx_time() - lookup->key.asked < (time_t) (lmcf->key_ttl / 1000)
+        && lines_zone_since(lookup->key.asked) < lmcf->key_ttl
         && lmcf->subscriber
         && lines_subscriber_alive(lmcf->subscriber))
     {
@@ -568,11 +569,10 @@ key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
                        "lines key: cached");
         lines_metrics_inc(key_cache_hits);
 
-        age = ngx_time() - lookup->key.asked;
+        age = lines_zone_since(lookup->key.asked);
 
         if (lookup->key.tenant_len
-            && age > 0
-            && age * 4 >= (time_t) (lmcf->key_ttl / 1000) * 3)
+            && age * 4 >= lmcf->key_ttl * 3)
         {
             key_refresh(lookup);
         }

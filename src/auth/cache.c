@@ -320,6 +320,8 @@ lines_token_cache_get(lines_main_conf_t *lmcf, lines_token_t *token,
 
     if (node
         && (node->token.until <= now
+            || (node->token.reason
+                && node->token.until > now + LINES_TOKEN_REFUSED)
             || node->token.generation != token->generation))
     {
         cache_free(area, node);

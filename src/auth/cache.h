@@ -22,6 +22,10 @@
 #define LINES_TENANT_LEN  66    /* "w:" and 64 characters */
 #define LINES_USER_LEN    64    /* tokens of longer ones are not kept */
 
+/* ms that a refusal is remembered: one that would be for longer is of a clock
+   that has been set back since */
+#define LINES_TOKEN_REFUSED  60000
+
 
 typedef struct {
     u_char             digest[LINES_SHA256_LEN];    /* of the credential */
@@ -33,7 +37,7 @@ typedef struct {
     uint32_t           used;          /* the last day that is known, since the
                                          epoch; or 0 */
     int64_t            expires;       /* Unix time, ms; or 0 */
-    time_t             asked;         /* of Redis */
+    ngx_msec_t         asked;         /* of Redis: lines_zone_since() */
     ngx_uint_t         verified;      /* flag: nothing that could revoke it
                                          was missed since */
     ngx_atomic_uint_t  generation;    /* of revocations, at get() */
@@ -77,6 +81,7 @@ ngx_uint_t lines_key_cache_use(lines_main_conf_t *lmcf, const u_char *digest,
  * Given token->digest and token->generation, fills the rest.  NGX_DECLINED
  * where there is nothing that may be believed at now (Unix time, ms).
  */
+
 ngx_int_t lines_token_cache_get(lines_main_conf_t *lmcf, lines_token_t *token,
     int64_t now);
 void lines_token_cache_put(lines_main_conf_t *lmcf, lines_token_t *token,

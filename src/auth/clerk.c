@@ -6,8 +6,7 @@
 #include "http/steps.h"
 
 
-#define LINES_CLERK_REFUSED  60000    /* ms that a refusal is remembered */
-#define LINES_CLERK_WARNING  60       /* s between two warnings */
+#define LINES_CLERK_WARNING  60000    /* ms between two warnings */
 
 
 _Static_assert(LINES_JWT_MAX_TENANT + 2 <= LINES_TENANT_LEN,
@@ -103,13 +102,13 @@ clerk_refuse(lines_session_t *session, lines_jwt_reason_e reason)
 static void
 clerk_warn(ngx_http_request_t *r)
 {
-    static time_t  warned;
+    static ngx_msec_t  warned;
 
-    if (warned && ngx_time() - warned < LINES_CLERK_WARNING) {
+    if (warned && ngx_current_msec - warned < LINES_CLERK_WARNING) {
         return;
     }
 
-    warned = ngx_time();
+    warned = ngx_current_msec;
 
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "lines: too many session tokens of \"%V\" had a wrong "
@@ -293,7 +292,7 @@ clerk_judge(lines_session_t *session)
             /* for good: who has an old one has no more verified */
 
             token->reason = jwt->reason;
-            token->until = now + LINES_CLERK_REFUSED;
+            token->until = now + LINES_TOKEN_REFUSED;
 
             lines_token_cache_put(lines_get_main_conf(r), token, now);
         }

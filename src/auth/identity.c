@@ -28,8 +28,8 @@ typedef struct {
    and no header can have, and the name of a variable */
 #define LINES_KEY_MARK            "\0lines_"
 
-/* seconds between two warnings of a worker about one variable */
-#define LINES_VARIABLE_WARNING    60
+/* ms between two warnings of a worker about one variable */
+#define LINES_VARIABLE_WARNING    60000
 
 
 static ngx_int_t variable_identity(ngx_http_request_t *r,
@@ -60,7 +60,7 @@ static ngx_http_variable_t  variable_list[] = {
  * a try runs; the variables that auth_request sets where it runs, or NULL.
  */
 
-static time_t        variable_warned[sizeof(variable_list)
+static ngx_msec_t    variable_warned[sizeof(variable_list)
                                       / sizeof(ngx_http_variable_t)];
 static ngx_uint_t    variable_reads;
 static ngx_uint_t    variable_trying;
@@ -405,12 +405,12 @@ variable_early(ngx_http_request_t *r, ngx_uint_t n)
     }
 
     if (variable_warned[n]
-        && ngx_time() - variable_warned[n] < LINES_VARIABLE_WARNING)
+        && ngx_current_msec - variable_warned[n] < LINES_VARIABLE_WARNING)
     {
         return;
     }
 
-    variable_warned[n] = ngx_time();
+    variable_warned[n] = ngx_current_msec;
 
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "lines: \"$%V\" was read before authentication, when it is "

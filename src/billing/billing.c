@@ -847,10 +847,10 @@ billing_done(lines_billing_call_t *call)
     lines_histogram_add(&lines_metrics->billing_latency, elapsed);
 
     if (result->status) {
-        lines_metrics->billing_up = ngx_time();
+        lines_metrics->billing_up = ngx_current_msec;
 
     } else if (result->tries) {
-        lines_metrics->billing_down = ngx_time();
+        lines_metrics->billing_down = ngx_current_msec;
     }
 
     if (result->outcome == LINES_STRIPE_OK) {

@@ -119,7 +119,7 @@ typedef struct {
     lines_clerk_conf_t    *clerk;
     ngx_array_t           *limits;
     ngx_uint_t             limited;       /* flag: limits are its own */
-    time_t                 cache_warned;  /* of this worker */
+    ngx_msec_t             cache_warned;  /* of this worker */
     lines_cors_t          *cors;          /* NULL: nobody said anything */
     lines_deprecated_t    *deprecated;    /* endpoints; NULL: by default */
     lines_tenant_limits_t  *tenant_limits;  /* the same */

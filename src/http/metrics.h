@@ -120,7 +120,7 @@ typedef struct {
     ngx_atomic_t       budget_waits;      /* calls, for the fleet's budget, */
     ngx_atomic_t       budget_refused;    /* and in vain */
     ngx_atomic_t       billing_up;        /* when it last answered, */
-    ngx_atomic_t       billing_down;      /* and when it did not: s */
+    ngx_atomic_t       billing_down;      /* and when it did not: ms */
 
     ngx_atomic_t       malformed;         /* hints */
     ngx_atomic_t       audit[LINES_METRICS_AUDITS];

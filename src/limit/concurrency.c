@@ -14,7 +14,7 @@
 #define LINES_CONCURRENCY_SHARE    8       /* of the zone: an eighth */
 #define LINES_CONCURRENCY_EACH     8       /* requests to a tenant's place */
 #define LINES_CONCURRENCY_BURY     1000    /* ms between looks for the dead */
-#define LINES_CONCURRENCY_WARNING  10      /* s between two warnings */
+#define LINES_CONCURRENCY_WARNING  10000   /* ms between two warnings */
 #define LINES_CONCURRENCY_RETRY    1       /* s */
 
 /* "NAME TENANT" */
@@ -114,7 +114,7 @@ static struct {
     concurrency_area_t   *area;
     ngx_slab_pool_t      *shpool;
     concurrency_owner_t  *owner;
-    time_t                warned;
+    ngx_msec_t            warned;
 } keeper;
 
 
@@ -498,12 +498,12 @@ static ngx_uint_t
 concurrency_level(void)
 {
     if (keeper.warned
-        && ngx_time() - keeper.warned < LINES_CONCURRENCY_WARNING)
+        && ngx_current_msec - keeper.warned < LINES_CONCURRENCY_WARNING)
     {
         return NGX_LOG_INFO;
     }
 
-    keeper.warned = ngx_time();
+    keeper.warned = ngx_current_msec;
 
     return NGX_LOG_WARN;
 }

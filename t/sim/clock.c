@@ -1,9 +1,9 @@
 
 /*
- * Preloaded into a real Redis, so that it tells the time that a test says: the
- * microseconds since 1970 that are the first eight bytes of the file
+ * Preloaded into a real Redis or nginx, so that it tells the time that a test
+ * says: the microseconds since 1970 that are the first eight bytes of the file
  * LINES_SIM_CLOCK names; real time while these are 0, or LINES_SIM_AHEAD
- * seconds later.
+ * seconds later, and as many more as the first eight bytes of LINES_SIM_OFF say.
  */
 
 #include <fcntl.h>
@@ -17,30 +17,42 @@
 
 
 static volatile int64_t  *told;
+static volatile int64_t  *off;
 static int64_t            ahead;
 
 
-__attribute__((constructor)) static void
-clock_open(void)
+static volatile int64_t *
+clock_map(const char *variable)
 {
     int          fd;
     void        *p;
     const char  *name;
 
-    name = getenv("LINES_SIM_AHEAD");
-    ahead = name ? atoll(name) : 0;
-
-    name = getenv("LINES_SIM_CLOCK");
+    name = getenv(variable);
     fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
 
     if (fd == -1) {
-        return;
+        return NULL;
     }
 
     p = mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);
-    told = p == MAP_FAILED ? NULL : p;
 
     close(fd);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+
+__attribute__((constructor)) static void
+clock_open(void)
+{
+    const char  *name;
+
+    name = getenv("LINES_SIM_AHEAD");
+    ahead = name ? atoll(name) : 0;
+
+    told = clock_map("LINES_SIM_CLOCK");
+    off = clock_map("LINES_SIM_OFF");
 }
 
 
@@ -57,7 +69,9 @@ clock_gettime(clockid_t id, struct timespec *ts)
             return -1;
         }
 
-        ts->tv_sec += (id == CLOCK_REALTIME) ? ahead : 0;
+        if (id == CLOCK_REALTIME) {
+            ts->tv_sec += ahead + (off ? *off : 0);
+        }
 
         return 0;
     }

@@ -7,6 +7,7 @@ use List::Util qw(any);
 use Mojo::File qw(path);
 use Test::Lines::Port;
 use Test::Lines::Process;
+use Test::Lines::Unit;
 use Test::Lines::Util qw(write_file);
 use Time::HiRes ();
 
@@ -65,6 +66,11 @@ HTTP/2, C<h2_port>.
 Another nginx than LINES_NGINX; with C<< module => '' >> one that the module is
 built into.
 
+=item clock
+
+A file: its first eight bytes are the seconds by which the clock of this nginx
+is ahead, which C<< $nginx->ahead($seconds) >> sets, also while it runs.
+
 =item start
 
 0 to write the configuration without starting.
@@ -82,6 +88,7 @@ has killed      => sub { {} };
 has [qw(before main events http server redis)] => '';
 has [qw(redis_options limits limits_options listen api h2)] => ''; has debug => sub { $ENV{LINES_DEBUG} // '' };
 has binary  => \&_under_test;
+has clock   => '';
 has module  => sub { $ENV{LINES_MODULE} };
 has zone    => 'lines:4m';
 has concurrency => 'lines_concurrency tenant=10000;';
@@ -298,6 +305,11 @@ sub _env ($self) {
         $env{LD_PRELOAD}    = $preload;
     }
 
+    if (length $self->clock) {
+        $env{LINES_SIM_OFF} = $self->clock;
+        $env{LD_PRELOAD} = join ':', grep {length} $env{LD_PRELOAD} // '', Test::Lines::Unit::make_unit('t/sim', 0, 'clock') . '/clock.so';
+    }
+
     return \%env;
 }
 
@@ -325,6 +337,20 @@ sub test_config ($self, $option = '-t') {
     my $status = $run->start->wait_end(60 * $self->t->slow);
 
     return (defined $status ? $status >> 8 || $status & 127 : -1, $run->output);
+}
+
+=head2 ahead
+
+    $nginx->ahead(-3600);
+
+Sets the clock of an nginx that has a C<clock>. What maps a file sees what is written over it.
+
+=cut
+
+sub ahead ($self, $seconds) {
+    open my $file, -e $self->clock ? '+<' : '>', $self->clock or croak $self->clock . ": $!";
+    syswrite $file, pack 'q', $seconds;
+    return $self;
 }
 
 =head2 start, quit, stop, crash, alive
