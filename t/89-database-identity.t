@@ -377,8 +377,12 @@ promise 'a reload to the wrong Redis: no worker takes anything in before it has 
     my ($shown, @seen);
     $asked->then(sub { $shown = shift });
     wait_for(sub { ($node->get('/_lines/metrics')->body =~ /^lines_redis_in_flight(?:\{store=""\})? (\d+)/m)[0] > 1 }, 20, 'the request to be there');
+    my $leaving = sub { scalar(() = $node->error_log =~ /gracefully shutting down/g) };
+    $then = $leaving->();
     exchange($node, $back->url . " $slow", $stag->redis);
     kill HUP => $node->master;
+    # until then it accepts as well
+    wait_for(sub { $leaving->() > $then }, 20, 'the former worker to take nobody in');
     wait_state(held => $node);
     $back->pass;
     wait_for(sub { push @seen, seen($node)->{status}; $shown }, 30, 'the answer of the former worker');
