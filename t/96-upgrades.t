@@ -75,8 +75,9 @@ sub unharmed ($count, $what) {
     cmp_ok $count->{200} // 0, '>', 5, "... of $count->{200} reads and $count->{201} writes";
 }
 
-# purchases that are at billing while something happens; each is one line afterwards
+# purchases that are at billing while something happens, for so long (a client waits for three seconds); each is one line afterwards
 my $names = 0;
+our $held = 1500;
 
 sub purchases ($meanwhile, @nodes) {
     @nodes = ($nginx) unless @nodes;
@@ -84,7 +85,7 @@ sub purchases ($meanwhile, @nodes) {
     my @accounts = map { $shop->account('buys' . ++$names) } 1 .. 3;
     my @tokens   = map { $shop->token($_) } @accounts;
 
-    $shop->sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'delay', ms => 1500, times => scalar @tokens);
+    $shop->sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'delay', ms => $held, times => scalar @tokens);
 
     my $asked = () = $shop->sandbox->requests(POST => '/v1/subscriptions');
     my @promises = map { $shop->confirm_p($accounts[$_], $tokens[$_], key => 'once', nginx => $nodes[$_ % @nodes]) } 0 .. $#tokens;
@@ -248,12 +249,14 @@ sub another_version () {
 }
 
 subtest 'two versions of the scripts and of the layout on one Redis' => sub {
+    # two nodes, a migration and events besides are a lot for a busy machine
+    local $held = 500;
     my ($module, %digest) = another_version();
     cmp_ok scalar(keys %digest), '>', 50, 'each script has another digest';
 
-    my $before = $shop->nginx(name => 'before', module => $module, redis_options => 'layout=1', plans => $nginx->plans, main => $nginx->main);
+    my $before = $shop->nginx(name => 'before', module => $module, redis_options => 'layout=1 connect_timeout=5s', plans => $nginx->plans, main => $nginx->main);
     my @nodes  = ($before, $nginx);
-    $nginx->redis_options('layout=1');
+    $nginx->redis_options('layout=1 connect_timeout=5s');
     $nginx->reload(wait_old => 1);
 
     # what there is when nodes begin with the layout of now, made by both
@@ -267,7 +270,7 @@ subtest 'two versions of the scripts and of the layout on one Redis' => sub {
     my $stop = load(\@nodes, $own, $lines[0]);
 
     my ($accounts, $tokens, $answers) = purchases(sub {
-        $nginx->redis_options('');
+        $nginx->redis_options('connect_timeout=5s');
         $nginx->server($nginx->server . 'location = /_lines/survey { lines_metrics survey=100ms; }');
         $nginx->reload;
         $shop->sandbox->pay($open{early}{invoiceId});
@@ -306,6 +309,7 @@ subtest 'two versions of the scripts and of the layout on one Redis' => sub {
 
 # A node's clock jumps, and is put right: what it decides by a clock of its own are session tokens and the age of events alone.
 subtest 'a clock that is an hour off' => sub {
+    local $held = 500;
     my $clerk = Test::Lines::Clerk->new(t => $t);
     my $node  = $shop->nginx(name => 'clock', clock => $t->file('clock.off', pack 'q', 0), plans => $nginx->plans, main => $nginx->main,
         http => 'lines_key_ttl 2s;', server => $clerk->location . $clerk->directive);
