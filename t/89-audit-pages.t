@@ -78,6 +78,31 @@ promise 'an account is lost, and the inventory is not: its number is nobody else
     ok !$audit->found(number => $_), 'then all agrees' for $line->{number}, $theirs;
 };
 
+promise 'a tenant is deleted while the auditor lists it: its name does not stay' => sub {
+    my $world = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations . ' audit=off');
+    my $eyes  = Test::Lines::Scenario->new(t => $t, redis => $world->redis, sandbox => $world->sandbox, webhooks => 0,
+        operations => Test::Lines::Scenario->new->operations . ' audit=5ms pass=200ms');
+    my $node = $world->nginx(name => 'acts');
+    my $wire = $t->wire(redis => $world->redis);
+    my $line = $world->active_line;
+    my $of   = $line->{tenant} =~ s/^w://r;
+    my $list = sub { $world->redis->cli('SISMEMBER', 'lines:{tenants}', $line->{tenant}) };
+    $world->rest($line->{tenant});
+    $wire->hold(qr/SADD\r.*lines:\{tenants\}/s);
+    my $sees = $eyes->nginx(name => 'sees', redis => $wire->url, redis_options => 'timeout=60s connect_timeout=10s');
+    $wire->reached('the list');
+    $world->release($line);
+    wait_for(sub { $node->admin(DELETE => "workspaces/$of")->status == 200 }, 30, 'it to be deleted');
+    ok !$list->(), 'it is not listed';
+    $wire->pass;
+    Test::Lines::Audit->new(scenario => $eyes)->whole_pass for 1 .. 2;
+    ok !$list->(), '... nor later';
+    is $node->admin(PUT => "workspaces/$of", {plan => 'growth'})->status, 201, 'there is one of its name again';
+    Test::Lines::Audit->new(scenario => $eyes)->whole_pass;
+    ok $list->(), '... which is listed';
+    $_->quit for $sees, $node;
+};
+
 promise 'a worker that stood still while others went on: its place is none of their pass' => sub {
     my $empty   = $t->redis;
     my $scripts = Test::Lines::Script->new(redis => $empty);

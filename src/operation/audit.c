@@ -30,6 +30,8 @@ static ngx_int_t audit_scanned(void *data, lines_tenants_scan_reply_t *reply);
 static ngx_uint_t audit_reads(lines_audit_step_pt rest);
 static ngx_int_t audit_tenant(void);
 static ngx_int_t audit_counted(void *data, lines_audit_tenant_reply_t *reply);
+static ngx_int_t audit_gone(void *data, lines_tenants_rem_reply_t *reply);
+static ngx_int_t audit_known(void *data, lines_tenant_known_reply_t *reply);
 static ngx_int_t audit_page(void);
 static ngx_int_t audit_paged(void *data, lines_audit_page_reply_t *reply);
 static ngx_int_t audit_lines(void *data, lines_audit_lines_reply_t *reply);
@@ -182,6 +184,13 @@ audit_counted(void *data, lines_audit_tenant_reply_t *reply)
     if (reply->version.len == 0 || side.version.len) {
         audit->next = audit_tenant;
 
+        /* whoever listed it was late: it was deleted meanwhile */
+
+        if (reply->gone.len) {
+            return lines_tenants_rem(&audit->caller, audit_gone, NULL,
+                                     .tenant = side.tenant);
+        }
+
         return lines_audit_findings(&side.tenant, NULL, &reply->findings);
     }
 
@@ -196,6 +205,26 @@ audit_counted(void *data, lines_audit_tenant_reply_t *reply)
     audit->next = audit_page;
 
     return NGX_OK;
+}
+
+
+/* another of its name may have been made, and listed, just before */
+
+static ngx_int_t
+audit_gone(void *data, lines_tenants_rem_reply_t *reply)
+{
+    return lines_tenant_known(&audit->caller, audit_known, NULL,
+                              .tenant = side.tenant);
+}
+
+
+static ngx_int_t
+audit_known(void *data, lines_tenant_known_reply_t *reply)
+{
+    return reply->known
+           ? lines_tenants_add(&audit->caller, NULL, NULL,
+                               .tenant = side.tenant)
+           : NGX_OK;
 }
 
 

@@ -63,10 +63,12 @@ lines_database_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
     watch.lmcf = lmcf;
 
-    watch.of = ngx_crc32_long(lmcf->redis_conf.name.data,
-                              lmcf->redis_conf.name.len)
-               ^ ngx_murmur_hash2(lmcf->billing->deployment.data,
-                                  lmcf->billing->deployment.len);
+    ngx_crc32_init(watch.of);
+    ngx_crc32_update(&watch.of, lmcf->redis_conf.name.data,
+                     lmcf->redis_conf.name.len);
+    ngx_crc32_update(&watch.of, lmcf->billing->deployment.data,
+                     lmcf->billing->deployment.len);
+    ngx_crc32_final(watch.of);
 
     lines_caller_init(&watch.caller, lmcf->redis, NULL, cycle->log);
 

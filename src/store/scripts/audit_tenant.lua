@@ -9,13 +9,15 @@
 --@key tenant
 --@key pending
 --@key lines
+--@key deleted
 --@arg since:int  -- ms: a plan that billing has not listed since is to be read
 --@arg version?   -- before the lines were read; none: now they are
 --@list places    -- audit_lines.lua has made them
 
---@row version unlisted findings...
--- nothing where there is no such tenant, or it is being deleted; unlisted: 1,
--- a workspace's plan is to be read, before its lines are; findings: kind, outcome, id, here, there, …
+--@row version unlisted gone findings...
+-- nothing where there is no such tenant, or it is being deleted, but that it is
+-- gone: 1, it was deleted; unlisted: 1, a workspace's plan is to be read, before
+-- its lines are; findings: kind, outcome, id, here, there, …
 
 local NAMES = { 'phone_included', 'phone_paid', 'email_included', 'email_paid',
                 'account_lines' }
@@ -36,7 +38,8 @@ for i = 1, #list, 2 do
 end
 
 if #list == 0 or h.deleting then
-    return {}
+    return { '', '', #list == 0 and redis.call('EXISTS', deleted_key) == 1
+                     and '1' or '' }
 end
 
 local pending = redis.call('GET', pending_key) or ''
@@ -46,7 +49,7 @@ local unlisted = not version and lives and (h.customer or '') ~= ''
                  and string.find(tenant_key, '{w:', 1, true)
                  and (audited < since or audited > now_ms() + AHEAD)
 local reply = { sum .. ' ' .. redis.call('ZCARD', lines_key) .. ' ' .. pending,
-                unlisted and '1' or '' }
+                unlisted and '1' or '', '' }
 
 
 local function found(kind, id, here, there)
