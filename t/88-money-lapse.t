@@ -103,4 +103,53 @@ promise 'billing is not heard while a subscription ends: the line ends all the s
     $s->hears;
 };
 
+# what somebody pays for a line that he does not have any more; what he paid while he had it is kept
+my %ends = (
+    'is released' => sub ($line) { $s->release($line) },
+    'ends with its subscription' => sub ($line) { $s->hand(cancel => $line->{subscription}) },
+);
+
+for my $how (sort keys %ends) {
+    for my $whose (sort keys %lines) {
+        promise "$whose line $how while a renewal is open, which is paid then: that goes back" => sub {
+            my $line    = $lines{$whose}->();
+            my $invoice = $sandbox->renew($line->{subscription}, 'declined')->{id};
+            $s->soon(sub { $s->now_of($line)->{suspended} }, 'suspended');
+            $ends{$how}->($line);
+            $s->soon(sub { $s->now_of($line)->{ended} }, 'ended');
+            $s->rest($line->{tenant});
+            # an instant is told in seconds: what was paid lies behind the end
+            my $until = time + 1;
+            Test::Lines::wait_for(sub { time > $until }, 10, 'another second');
+            $sandbox->pay($invoice);
+            $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}, $invoice); $paid && $paid == $back }, 'it goes back');
+            $s->rest($line->{tenant});
+            is_deeply [($s->money($line->{subscription}, $line->{invoice}))[1, 2]], [0, 'canceled'], '... and no more';
+        };
+    }
+}
+
+promise 'released while billing is away, and renewed before it is canceled: the renewal goes back' => sub {
+    my $line = $s->active_line;
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'DELETE', kind => 'drop_before', times => 1000);
+    $s->release($line);
+    my $until = time + 1;
+    Test::Lines::wait_for(sub { time > $until }, 10, 'another second');
+    $sandbox->renew($line->{subscription});
+    $sandbox->clear_faults;
+    $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'it is canceled in the end', 20);
+    $s->soon(sub { ($s->money($line->{subscription}))[1] == 900 }, 'the renewal goes back');
+    $s->rest($line->{tenant});
+    is_deeply [$s->money($line->{subscription})], [1800, 900, 'canceled'], '... and no more';
+};
+
+promise 'the event of a payment comes late, once its line has ended: it is kept' => sub {
+    my $line = $s->active_line;
+    $s->release($line);
+    $s->rest($line->{tenant});
+    $s->told_again($line);
+    $s->rest($line->{tenant});
+    is_deeply [$s->money($line->{subscription})], [900, 0, 'canceled'], 'nothing goes back';
+};
+
 $t->done;

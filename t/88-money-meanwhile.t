@@ -51,4 +51,23 @@ promise 'paid, and ended before anybody looked, where nobody is told: all goes b
     is_deeply [$alone->money($line->{subscription})], [900, 900, 'canceled'], '... at billing, too';
 };
 
+# what billing says of a line's subscription, though it tells nobody by itself
+sub tells ($s, $type, $line) { $s->event($type, $s->sandbox->call(GET => "/v1/subscriptions/$line->{subscription}")->json) }
+
+promise 'paid, and ended before it is ready, where nobody is told: all goes back, and nobody has to say that it failed' => sub {
+    my $line = $alone->pending_line(name => 'unready');
+    $alone->sandbox->pay($line->{invoice});
+    $alone->told_again($line);
+    $alone->soon(sub { ($alone->op($line->{tenant}, $line->{line})->{step} // '') eq 'done' }, 'it is to be made ready');
+    is $alone->now_of($line)->{status}, 'provisioning', '... by people';
+    $alone->hand(cancel => $line->{subscription});
+    tells($alone, 'customer.subscription.deleted', $line);
+    $alone->soon(sub { $alone->now_of($line)->{payment} eq 'refunded' }, 'what was paid went back', 15);
+    is_deeply [$alone->money($line->{subscription})], [900, 900, 'canceled'], '... at billing, too';
+    is_deeply [@{$alone->shown($line)->{line}}{qw(provisioningStatus reason)}], ['canceled', 'subscription_ended'], 'its client reads why';
+    $alone->report($line, 'failed');
+    $alone->rest($line->{tenant});
+    is_deeply [$alone->money($line->{subscription})], [900, 900, 'canceled'], 'who says so all the same gives nothing back twice';
+};
+
 $t->done;

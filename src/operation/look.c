@@ -197,6 +197,11 @@ look_line(void *data, lines_line_billed_reply_t *reply)
     } else if (reply->released.len && (fine || due)) {
         look->follows = LINES_FOLLOWS_RELEASE;
 
+    /* nobody's is what came in since it ended, and should that not go back */
+
+    } else if (look->heard && look->paid && reply->ended.len) {
+        look->follows = LINES_FOLLOWS_ORPHAN;
+
     /* that all is well is news where it was not, or may be known not to be */
 
     } else if (doubt

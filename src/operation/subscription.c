@@ -18,8 +18,9 @@ static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op, ngx_str_t *pending);
 static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
 static ngx_int_t lapse_held(void *data, lines_line_billed_reply_t *reply);
+static ngx_int_t lapse_unready(void *data);
 static ngx_int_t lapse_end(void *data);
-static ngx_int_t lapse_ended(void *data);
+static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
 
 
 /* whatever billing has of it, which it does not tell */
@@ -339,6 +340,9 @@ lapse_held(void *data, lines_line_billed_reply_t *reply)
     subscription = lines_op_get(op, "subscription");
     status = lines_status(&reply->status);
 
+    /* what it cost goes back if it ends: nobody has had it */
+    op->data = status == LINES_PROVISIONING ? op : NULL;
+
     if (lines_same(&reply->subscription, &subscription)
         && (status == LINES_ACTIVE || status == LINES_PROVISIONING)
         && reply->released.len == 0
@@ -351,11 +355,35 @@ lapse_held(void *data, lines_line_billed_reply_t *reply)
 }
 
 
-/* the number of an account's line that ends will be looked at, and goes back */
+static ngx_int_t
+lapse_refund(lines_op_t *op, ngx_str_t *id)
+{
+    ngx_str_t  line;
+
+    line = lines_op_get(op, "line");
+
+    return lines_refund_id(op->pool, &line, id);
+}
+
+
+/*
+ * The number of an account's line that ends will be looked at, and goes back;
+ * so does what a line cost that was not ready yet: its refund's index, then its
+ * hint, before what they point at.
+ */
 
 ngx_int_t
 lines_lapse_judge(lines_op_t *op)
 {
+    ngx_str_t  refund;
+
+    if (op->seen.sub == LINES_SUB_ENDED && op->data) {
+        return lapse_refund(op, &refund) == NGX_OK
+               ? lines_then_ix_put(&op->caller, lapse_unready, op,
+                                   .tenant = op->tenant, .id = refund)
+               : NGX_ERROR;
+    }
+
     if (op->tenant.data[0] == 'a' && op->seen.sub == LINES_SUB_ENDED) {
         return lines_then_inv_watch(&op->caller, lapse_end, op,
                                     .tenant = op->tenant,
@@ -367,12 +395,30 @@ lines_lapse_judge(lines_op_t *op)
 }
 
 
+static ngx_int_t
+lapse_unready(void *data)
+{
+    lines_op_t  *op = data;
+
+    ngx_str_t  refund;
+
+    return lapse_refund(op, &refund) == NGX_OK
+           ? lines_then_due_add(&op->caller, lapse_end, op,
+                                .shard = lines_due_shard(&refund),
+                                .tenant = op->tenant, .delay = op->conf->due,
+                                .id = refund)
+           : NGX_ERROR;
+}
+
+
 /* what never comes back has ended; of what is not known nothing follows */
 
 static ngx_int_t
 lapse_end(void *data)
 {
     lines_op_t *op = data;
+
+    ngx_str_t  refund;
 
     static const char  *verdicts[LINES_SUBS] = {
         [LINES_SUB_NONE] = "",
@@ -384,20 +430,31 @@ lapse_end(void *data)
         [LINES_SUB_UNTOLD] = ""
     };
 
-    return lines_then_lapse_end(&op->caller, lapse_ended, op,
-                                lines_op_held(op),
-                                .line = lines_op_get(op, "line"),
-                                .verdict = lines_op_text(
-                                               verdicts[op->seen.sub]),
-                                .subscription = lines_op_get(op,
-                                                             "subscription"));
+    ngx_str_null(&refund);
+
+    if (op->data && lapse_refund(op, &refund) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_lapse_end(&op->caller, lapse_ended, op, lines_op_held(op),
+                           .line = lines_op_get(op, "line"),
+                           .verdict = lines_op_text(verdicts[op->seen.sub]),
+                           .subscription = lines_op_get(op, "subscription"),
+                           .refund = refund);
 }
 
 
 static ngx_int_t
-lapse_ended(void *data)
+lapse_ended(void *data, lines_lapse_end_reply_t *reply)
 {
     lines_op_t *op = data;
+
+    if (reply->begun.len) {
+        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->begun);
+
+        (void) lines_forget_prov_rem(&op->caller, .tenant = op->tenant,
+                                     .id = lines_op_get(op, "line"));
+    }
 
     /* else only once its lease is over */
 

@@ -3,13 +3,15 @@
 
 -- The add-on was read.  Ended: its line ends, and its place is free.  Suspended:
 -- the line is not active until the add-on is.  One that lapsed, and nobody knew
--- whether for good, takes its place again where it was not.
+-- whether for good, takes its place again where it was not.  Who never had it
+-- gets back what it cost: nobody else will say that it failed.
 
 --@key op(id)
 --@key ops
 --@key line(line)
 --@key tenant
 --@key events
+--@key op(refund)? as refund -- of one that may not be ready yet
 --@arg step
 --@arg attempt:digits
 --@arg fence:digits
@@ -18,8 +20,9 @@
                     -- billing's answer decides nothing, and readers do not ask
                     -- again for a while
 --@arg subscription
+--@arg refund?      -- its operation
 
---@reply ok
+--@reply ok begun -- refund, or ""
 --@reply woken         -- it is to be read once more, or another invoice
 --@reply lost step attempt fence
 
@@ -43,6 +46,7 @@ end
 
 local now = now_ms()
 local h = line_hash(line_key)
+local begun = ''
 
 if h then
     redis.call('HDEL', line_at(line_key), 'reading', 'asked')
@@ -57,8 +61,17 @@ if h and h.subscription == subscription
    and (h.status == 'active' or h.status == 'provisioning')
 then
     if verdict == 'ended' then
-        line_end({ line = line_key, tenant = tenant_key,
-                   events = events_key }, h, 'subscription_ended', now)
+        local keys = { line = line_key, tenant = tenant_key,
+                       events = events_key }
+
+        line_end(keys, h, 'subscription_ended', now)
+
+        if refund and line_move(keys, h, 'failed', {}, now) then
+            op_begin(refund_key, ops_key, refund, 'refund', 'cancel', 0, now,
+                     'line', h.id, 'subscription', h.subscription,
+                     'invoice', h.invoice or '')
+            begun = refund
+        end
 
     elseif verdict == 'suspended' and not filled(h.suspended) then
         local changes = {}
@@ -78,4 +91,4 @@ end
 
 op_end(op_key, ops_key, id, nil, now)
 
-return { 'ok' }
+return { 'ok', begun }

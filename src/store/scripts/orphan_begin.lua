@@ -3,7 +3,8 @@
 
 -- Billing has an object of ours that no line holds, or a line that failed: it
 -- is refunded.  A record that is gone is not made up again.  Of a tenant that
--- was deleted only what was paid since goes back, and what had to before.
+-- was deleted only what was paid since goes back, and what had to before; of a
+-- line that has ended what was paid since.
 
 --@key op(id)
 --@key ops
@@ -49,7 +50,10 @@ then
     return 'held'
 end
 
-if h.subscription == subscription and h.status ~= 'canceled' and not failed then
+local ended = h.subscription == subscription and h.status ~= 'canceled'
+              and not failed
+
+if ended and not filled(h.ended) then
     return 'held'
 end
 
@@ -66,7 +70,8 @@ if at and billed ~= '' and billed ~= subscription then
     at = 0
 end
 
-local since = tonumber(redis.call('GET', owed_key)) or tonumber(at)
+local since = ended and math.floor(tonumber(h.ended) / 1000)
+              or tonumber(redis.call('GET', owed_key)) or tonumber(at)
               or math.floor((tonumber(redis.call('GET', deleted_key)) or 0)
                             / 1000)
 
@@ -81,6 +86,6 @@ redis.call('HDEL', op_key, 'refund_body', 'refund_after', 'again',
            'absent_at')
 op_begin(op_key, ops_key, id, failed and 'refund' or 'orphan', 'cancel', 0, now,
          'line', failed and h.id or '', 'subscription', subscription,
-         'invoice', invoice, 'since', int(since))
+         'invoice', ended and '' or invoice, 'since', int(since))
 
 return 'begun'
