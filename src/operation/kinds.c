@@ -54,7 +54,7 @@ const lines_op_kind_t  lines_op_kinds[] = {
         [LINES_DO_END] = lines_purchase_end }, 0 },
 
     { "refund", { COMMON, [LINES_DO_END] = lines_refund_finish }, 1 },
-    { "release", { COMMON, [LINES_DO_END] = lines_refund_finish }, 0 },
+    { "release", { COMMON, [LINES_DO_END] = lines_refund_finish }, 1 },
     { "orphan", { COMMON, [LINES_DO_END] = lines_refund_finish }, 1 },
 
     { "plan", { [LINES_DO_PLAN] = lines_plan_read,
