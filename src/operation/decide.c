@@ -89,8 +89,21 @@ owed(const lines_view_t *view)
         [LINES_CALL_THERE] = { LINES_DO_WAIT, NULL }
     };
 
-    return view->money == LINES_MONEY_DUE ? due[view->call]
-                                          : money[view->money];
+    if (view->money == LINES_MONEY_DUE) {
+        return due[view->call];
+    }
+
+    /* what may be on its way is none of what people are asked to give back */
+
+    if ((view->money == LINES_MONEY_FAILED
+         || view->money == LINES_MONEY_UNCLEAR)
+        && due[view->call].action != LINES_DO_CREDIT
+        && view->call != LINES_CALL_REFUSED)
+    {
+        return decision(WAIT, NULL);
+    }
+
+    return money[view->money];
 }
 
 

@@ -25,7 +25,7 @@ Where one key was told two things.
 
 =head2 silent
 
-Asks with each key once more, and says which was not told what became of it.
+Asks with each key once more, and says which is not told before long what became of it.
 
 =cut
 
@@ -56,9 +56,17 @@ sub silent ($self) {
     for my $account (grep { !$seen{$_}++ } @{$self->{accounts}}) {
         for my $sent (@{$account->{sent} // []}) {
             my ($token, $key) = @$sent;
-            my $answer = $self->note(last => $self->shop->confirm($account, $token, key => $key));
+            my ($answer, $pending);
+
+            # it may be the first time that billing hears of it
+            my $until = time + 30;
+            do {
+                $answer  = $self->note(last => $self->shop->confirm($account, $token, key => $key));
+                $pending = ($answer->json('/error') // '') eq 'provisioning_pending';
+            } while $pending && time < $until;
+
             $self->_final($account, $token, $key, $answer);
-            push @silent, $answer->to_string if $answer->status !~ /^(?:200|402|410|429|500|503)$/ || ($answer->json('/error') // '') eq 'provisioning_pending';
+            push @silent, $answer->to_string if $pending || $answer->status !~ /^(?:200|402|410|429|500|503)$/;
         }
     }
 
