@@ -157,7 +157,7 @@ promise 'billing refuses to list, and to tell of the customer: that is not taken
     $sandbox->fault(path => '/v1/subscriptions', method => 'GET', kind => '400', times => 100_000);
     $s->confirm($account, $token, key => 'k');
     $sandbox->fault(path => '/v1/customers/:id', method => 'GET', kind => '400', times => 100_000);
-    my $looks = sub { scalar(() = $sandbox->requests(GET => '/v1/customers/cus_card')) };
+    my $looks = sub { scalar(() = $sandbox->requests(GET => '/v1/subscriptions')) };
     my $then  = $looks->();
     $s->soon(sub { $looks->() >= $then + 3 || $step->() ne 'charge' }, 'it is looked for, again and again', 60);
     is $step->(), 'charge', 'it is not given up';
