@@ -120,7 +120,8 @@ ngx_int_t lines_op_again(lines_op_t *op);
 /* for people to look at: an alert, "stuck" in the record, a rest */
 ngx_int_t lines_op_stuck(lines_op_t *op, const char *reason);
 
-/* what is not OK: REFUSED is stuck by that reason, so is ALERT; else again */
+/* what is not OK: REFUSED and MISSING are stuck by that reason, ALERT by its
+   own; else again */
 ngx_int_t lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,
     const char *refused);
 
