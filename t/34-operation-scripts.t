@@ -496,18 +496,20 @@ subtest 'hints' => sub {
     $redis->cli('DEL', $due[0]);
 };
 
-# what was to cancel a released line's subscription is gone, and it lives
+# what was to cancel a released line's subscription is gone, and it lives; or it was paid for since
 subtest 'a release begins again' => sub {
     my ($id) = begin();
-    my $again = sub ($subscription = "sub_$id") { run(release_again => ["op:end$id", 'ops', "line:$id"], "end$id", $id, $subscription) };
-    is $again->(), 0, 'of a line that waits for its payment nothing';
+    my $again = sub ($subscription = "sub_$id") {
+        run(orphan_begin => ["op:end$id", 'ops', "line:$id", "op:$id", 'deleted', "owed:$subscription", "owed:$id", 't'], "end$id", $subscription, "in_$id", 1);
+    };
+    is $again->(), 'held', 'of a line that waits for its payment nothing';
     sent($id);
     settle($id);
     $redis->cli('HSET', key("rec:$id"), status => 'active', place => '');
-    is $again->(), 0, 'nor of one that nobody released';
+    is $again->(), 'held', 'nor of one that nobody released';
     is run(line_release => ["line:$id", 't', 'journal', "op:end$id", 'ops', 'pending'], "end$id")->[0], 'released', 'released';
 
-    is $again->(), 0, 'its operation is under way';
+    is $again->(), 'same', 'its operation is under way';
     is h("op:end$id")->{woken}, 1, '... and hears of it';
     is $redis->cli('SISMEMBER', key('ops'), "end$id"), 1;
 
@@ -517,19 +519,25 @@ subtest 'a release begins again' => sub {
     is run(refund_end => ["op:end$id", 'ops', "line:$id", 'journal'], 'cancel', 1, 1, "end$id", '', "sub_$id", 'line.unsubscribed')->[0], 'ok', 'it ended';
     is $redis->cli('SISMEMBER', key('ops'), "end$id"), 0;
 
-    is $again->('sub_other'), 0, 'another subscription is not the line\'s';
-    is $again->(), 1, 'its own lives: once more';
-    is_deeply {%{h("op:end$id")}{qw(kind step line subscription invoice fence)}},
-      {kind => 'release', step => 'cancel', line => $id, subscription => "sub_$id", invoice => "in_$id", fence => 1}, 'as it began, and nobody holds it';
+    $redis->cli('HSET', key("op:end$id"), refund_after => 'in_9', refund_body => 'invoice=in_9', refunds => 2);
+    is $again->(), 'begun', 'its subscription lives: once more';
+    my $ended = h("rec:$id")->{ended};
+    is_deeply {%{h("op:end$id")}{qw(kind step line subscription invoice fence since)}},
+      {kind => 'release', step => 'cancel', line => $id, subscription => "sub_$id", invoice => '', fence => 1, since => int($ended / 1000)},
+      'as it began: what was paid since the line ended goes back; and nobody holds it';
+    is_deeply {%{h("op:end$id")}{qw(refund_after refund_body refunds)}}, {refund_after => undef, refund_body => undef, refunds => 2}, '... from the newest invoice on, each by a key of its own';
     is $redis->cli('SISMEMBER', key('ops'), "end$id"), 1, 'unfinished';
     is $redis->cli('TTL', key("op:end$id")), -1, 'and kept';
-    is $again->(), 0, 'asked for twice it begins once';
+    is $again->(), 'same', 'asked for twice it begins once';
 
     $redis->cli('DEL', key("op:end$id"));
-    is $again->(), 1, 'also where the operation is lost, or a day has passed';
+    $redis->cli('HSET', key("rec:$id"), ended => ($redis->cli('TIME'))[0] * 1000 + 600_000);
+    is $again->(), 'begun', 'also where the operation is lost, or a day has passed';
+    cmp_ok abs(($redis->cli('TIME'))[0] - 10 - h("op:end$id")->{since}), '<', 3, '... by a clock that was set back since: a moment ago';
     $redis->cli('DEL', key("line:$id"), key("rec:$id"), key("op:end$id"));
-    is $again->(), 0, 'without its line nothing';
-    $redis->cli('DEL', key('ops'));
+    is $again->(), 'begun', 'without its line it is an orphan';
+    is h("op:end$id")->{kind}, 'orphan', '... of which all goes back';
+    $redis->cli('DEL', key('ops'), key("op:end$id"));
 };
 
 subtest 'a person\'s word' => sub {
@@ -566,9 +574,9 @@ subtest 'a person\'s word' => sub {
     is_deeply h('settled'), {}, 'nobody knows of what';
 
     # of all that was paid for a subscription by then
-    for my $case ([kind => 'refund', 1], [kind => 'orphan', 1], [step => 'undo:charge', 1], [kind => 'release', 0], [kind => 'lapse', 0]) {
+    for my $case ([kind => 'refund', 1], [kind => 'orphan', 1], [step => 'undo:charge', 1], [kind => 'release', 1], [step => 'read', 0]) {
         my ($field, $of, $counts) = @$case;
-        $stands->(stuck => 'billing_alert', subscription => 'sub_1', kind => 'purchase', $field => $of);
+        $stands->(stuck => 'billing_alert', subscription => 'sub_1', $field => $of);
         is $resolve->('settled')->[0], 'resolved', $of;
         my $until = h('settled')->{sub_1} // 0;
         $counts ? cmp_ok($until, '>', $now->() / 1000 - 9, '... whoever counts it later knows until when') : is($until, 0, '... gives nothing back anyway');
@@ -633,7 +641,7 @@ subtest 'a person\'s word' => sub {
     $resolve->('settled');
     $redis->cli('HSET', key("op:$op"), step => 'done', resolved_at => $now->() + 3600_000, settle_invoice => 'in_1', settle_due => 700);
     $redis->cli('HSET', key('line:x'), subscription => 'sub_1', released => 1, invoice => 'in_1');
-    is run(release_again => ["op:$op", 'ops', 'line:x'], $op, 'x', 'sub_1'), 1, 'another one by its id';
+    is run(orphan_begin => ["op:$op", 'ops', 'line:x', 'op:x', 'deleted', 'owed:sub_1', 'owed:x', 't'], $op, 'sub_1', 'in_1', 1), 'begun', 'another one by its id';
     is_deeply {%{h("op:$op")}{qw(resolved_step settle_invoice settle_due)}}, {resolved_step => undef, settle_invoice => undef, settle_due => undef}, 'of which nobody has said anything';
 
     # said by a clock that has been set back since it began: of that it is said all the same

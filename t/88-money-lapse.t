@@ -3,6 +3,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Digest::SHA;
 use Test::More;
 use Test::Lines;
 use Test::Lines::Scenario qw(promise);
@@ -12,7 +13,8 @@ my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Sce
 my $sandbox = $s->sandbox;
 my $nginx   = $s->nginx;
 
-$s->numbers(5);
+$s->numbers(12);
+$nginx->allow(qr/\[alert\].*is stuck: invoices_refused/);
 
 sub is_active ($line) { $s->now_of($line)->{active} eq '1' && !$s->now_of($line)->{suspended} }
 
@@ -109,22 +111,43 @@ my %ends = (
     'ends with its subscription' => sub ($line) { $s->hand(cancel => $line->{subscription}) },
 );
 
+# an instant is told in seconds: what was paid lies behind the end
+sub another_second () {
+    my $until = time + 1;
+    Test::Lines::wait_for(sub { time > $until }, 10, 'another second');
+}
+
+sub goes_back ($line, $invoice) {
+    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}, $invoice); $paid && $paid == $back }, 'it goes back');
+    $s->rest($line->{tenant});
+    is_deeply [($s->money($line->{subscription}, $line->{invoice}))[1, 2]], [0, 'canceled'], '... and no more';
+}
+
 for my $how (sort keys %ends) {
     for my $whose (sort keys %lines) {
-        promise "$whose line $how while a renewal is open, which is paid then: that goes back" => sub {
+        promise "$whose line $how while a renewal is open: nobody can pay that any more" => sub {
             my $line    = $lines{$whose}->();
             my $invoice = $sandbox->renew($line->{subscription}, 'declined')->{id};
             $s->soon(sub { $s->now_of($line)->{suspended} }, 'suspended');
             $ends{$how}->($line);
+            $s->soon(sub { $sandbox->call(GET => "/v1/invoices/$invoice")->json('/status') eq 'void' }, 'it is void');
+            $s->rest($line->{tenant});
+            is_deeply [($s->money($line->{subscription}))[1, 2]], [0, 'canceled'], 'nothing goes back';
+        };
+
+        promise "$whose line $how, and an open renewal is paid before it is void, which nobody tells: that goes back" => sub {
+            my $line    = $lines{$whose}->();
+            my $invoice = $sandbox->renew($line->{subscription}, 'declined')->{id};
+            $s->soon(sub { $s->now_of($line)->{suspended} }, 'suspended');
+            $sandbox->fault(path => '/v1/invoices/:id/void', method => 'POST', kind => 'drop_before', times => 1000);
+            $ends{$how}->($line);
             $s->soon(sub { $s->now_of($line)->{ended} }, 'ended');
-            $s->rest($line->{tenant});
-            # an instant is told in seconds: what was paid lies behind the end
-            my $until = time + 1;
-            Test::Lines::wait_for(sub { time > $until }, 10, 'another second');
+            $s->deaf;
+            another_second();
             $sandbox->pay($invoice);
-            $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}, $invoice); $paid && $paid == $back }, 'it goes back');
-            $s->rest($line->{tenant});
-            is_deeply [($s->money($line->{subscription}, $line->{invoice}))[1, 2]], [0, 'canceled'], '... and no more';
+            $sandbox->clear_faults;
+            goes_back($line, $invoice);
+            $s->hears;
         };
     }
 }
@@ -133,14 +156,28 @@ promise 'released while billing is away, and renewed before it is canceled: the 
     my $line = $s->active_line;
     $sandbox->fault(path => '/v1/subscriptions/:id', method => 'DELETE', kind => 'drop_before', times => 1000);
     $s->release($line);
-    my $until = time + 1;
-    Test::Lines::wait_for(sub { time > $until }, 10, 'another second');
+    another_second();
     $sandbox->renew($line->{subscription});
     $sandbox->clear_faults;
     $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'it is canceled in the end', 20);
     $s->soon(sub { ($s->money($line->{subscription}))[1] == 900 }, 'the renewal goes back');
     $s->rest($line->{tenant});
     is_deeply [$s->money($line->{subscription})], [1800, 900, 'canceled'], '... and no more';
+};
+
+promise 'a person said that all was settled of a release, and an invoice is paid later: that goes back' => sub {
+    my $line    = $s->active_line;
+    my $invoice = $sandbox->control("subscriptions/$line->{subscription}/bill" => {})->{id};
+    $sandbox->fault(path => '/v1/invoices', method => 'GET', kind => '400', times => 1000);
+    $s->release($line);
+    my $id = substr Digest::SHA::sha256_hex("refund:$line->{line}"), 0, 24;
+    $s->soon(sub { ($s->op($line->{tenant}, $id)->{stuck} // '') eq 'invoices_refused' }, 'its invoices cannot be read: it is stuck') or diag explain $s->op($line->{tenant}, $id);
+    $s->soon(sub { $nginx->admin(POST => "operations/$id/resolve", {as => 'settled', note => 'we have looked'})->status == 200 }, 'settled');
+    $s->rest($line->{tenant});
+    $sandbox->clear_faults;
+    another_second();
+    $sandbox->pay($invoice);
+    goes_back($line, $invoice);
 };
 
 promise 'the event of a payment comes late, once its line has ended: it is kept' => sub {

@@ -23,6 +23,7 @@ my %customers = (
     some  => {count => 40,   price => 'price_email'},
     many  => {count => 1010, price => 'price_email'},
     again => {count => 520,  price => 'price_growth', status => 'canceled'},
+    lost  => {count => 520,  price => 'price_growth', status => 'canceled'},
 );
 my %base;
 
@@ -80,6 +81,17 @@ promise 'it had the plan 520 times: more than are read at a time, and it goes on
     } $sandbox->requests(GET => '/v1/subscriptions');
     my @told = grep { $_->{type} =~ /^customer\.subscription/ } @{$sandbox->webhooks->{deliveries}};
     cmp_ok scalar @firsts, '<=', scalar @told, '... and begins anew for news alone';
+};
+
+promise 'billing refuses what follows the first of them, each time: that is not tried for ever in silence' => sub {
+    $nginx->allow(qr/is stuck: plan_refused/);
+    $sandbox->fault(path => '/v1/subscriptions', method => 'GET', kind => '400', times => 100_000, param => 'starting_after');
+    $sandbox->move($base{lost}, status => 'past_due');
+    my $stuck = sub { grep { $_->{stuck} eq 'plan_refused' } @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations') // []} };
+    $s->soon($stuck, 'a person is asked to look', 55);
+    is state_of('lost'), 'active', 'nothing is known yet';
+    $sandbox->clear_faults;
+    $s->soon(sub { state_of('lost') eq 'past_due' }, 'it goes on by itself', 80);
 };
 
 $t->done;

@@ -2,6 +2,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Digest::SHA;
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(calm once promise);
@@ -11,7 +12,7 @@ my $s       = Test::Lines::Scenario->new(t => $t);
 my $sandbox = $s->sandbox;
 my $nginx   = $s->nginx;
 
-$nginx->allow(qr/is stuck: (?:subscription|card)_refused/);
+$nginx->allow(qr/is stuck: (?:subscription|card|invoices)_refused/);
 
 $s->numbers(5);
 
@@ -51,6 +52,18 @@ promise 'a customer who is not shown: a purchase is not told that there is no ca
     my $answer;
     $s->soon(sub { ($answer = $s->confirm($account, $token, key => 'k'))->status == 200 }, 'once he is shown the line is bought', 20);
     is scalar(() = $s->made_for('a:unshown')), 1, '... once';
+};
+
+promise 'what follows an invoice in a list, refused each time: what goes back waits, and a person is asked to look' => sub {
+    my $line = $s->paid_line;
+    my $id   = substr Digest::SHA::sha256_hex("refund:$line->{line}"), 0, 24;
+    $sandbox->fault(path => '/v1/invoices', method => 'GET', kind => '400', times => 100_000, param => 'starting_after');
+    $s->report($line, 'failed');
+    $s->soon(sub { stuck($line->{tenant}, $id) eq 'invoices_refused' }, 'stuck', 20) or diag explain $s->op($line->{tenant}, $id);
+    is +($s->op($line->{tenant}, $id))->{step}, 'cancel', '... and not over: more may be due';
+    $sandbox->clear_faults;
+    $s->soon(sub { ($s->op($line->{tenant}, $id)->{step} // '') eq 'done' }, 'it goes on by itself', 20);
+    is_deeply [$s->money($line->{subscription})], [900, 900, 'canceled'], '... all went back, once';
 };
 
 $t->done;

@@ -177,6 +177,9 @@ promise 'what gives money back, or ends' => sub {
       [status => 'active', payment => 'paid', required => 0, active => 0, place => '', released => ms, ended => ms, reason => 'released'],
       [status => 'active', payment => 'paid', required => 0, active => 1];
 
+    # it was paid for while it was there
+    $redis->cli('HSET', $redis->line_key(@$release{qw(tenant line)}), released => ms(0), ended => ms(0));
+
     my $id = sub ($one) { substr Digest::SHA::sha256_hex("end:$one->{line}"), 0, 24 };
     my @of = map { [line => $_->{line}, subscription => $_->{subscription}, invoice => $_->{invoice}] } $refund, $known, $release;
     left($refund, id => $id->($refund), kind => 'refund', step => 'cancel', @{$of[0]});
@@ -191,7 +194,7 @@ promise 'what gives money back, or ends' => sub {
     left($known, id => $id->($known), kind => 'refund', step => 'cancel', @{$of[1]}, refund_body => $body, refund_key => $key, refund_at => ms, refunds => 1);
 
     left($orphan, id => substr(Digest::SHA::sha256_hex("orphan:$orphan->{subscription}"), 0, 24), kind => 'orphan', step => 'cancel', subscription => $orphan->{subscription}, invoice => $orphan->{invoice});
-    left($release, id => $id->($release), kind => 'release', step => 'cancel', @{$of[2]});
+    left($release, id => $id->($release), kind => 'release', step => 'cancel', begun => ms(0), @{$of[2]});
 
     $s->hand(cancel => $lapse->{subscription});
     left($lapse, id => substr(Digest::SHA::sha256_hex("lapse:$lapse->{subscription}"), 0, 24), kind => 'lapse', step => 'read', line => $lapse->{line}, subscription => $lapse->{subscription}, dirty => 1);

@@ -133,14 +133,9 @@ lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         ngx_str_set(&report->reason, "provisioning_failed");
     }
 
-    /* what a failed line has cost is given back by one, whoever begins it */
-
-    rc = report->status.len
-         ? lines_refund_id(r->pool, &ctx->params[0], &report->operation)
-         : lines_derive_id(r->pool, "end:", &ctx->params[0],
-                           &report->operation);
-
-    if (rc != NGX_OK) {
+    if (lines_refund_id(r->pool, &ctx->params[0], &report->operation)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

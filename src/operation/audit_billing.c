@@ -405,7 +405,7 @@ audit_judged(lines_look_t *look)
     }
 
     if (audit_disagrees(look)) {
-        return audit_flight(4);
+        return audit_flight(3);
     }
 
     /* another deployment's, that names our line, says nothing of it */
@@ -552,14 +552,14 @@ audit_disagrees(lines_look_t *look)
 static ngx_int_t
 audit_flight(ngx_uint_t n)
 {
-    ngx_str_t   ids[4];
+    ngx_str_t   ids[3];
     ngx_uint_t  i;
 
-    static const char  *derived[] = { "refund:", "end:", "orphan:", "lapse:" };
+    static const char  *derived[] = { "refund:", "orphan:", "lapse:" };
 
     for (i = 0; i < n; i++) {
         if (lines_derive_id(audit->pool, derived[i],
-                            i < 2 ? &side.look.id : &side.look.subscription,
+                            i < 1 ? &side.look.id : &side.look.subscription,
                             &ids[i])
             != NGX_OK)
         {
@@ -834,7 +834,7 @@ audit_went_back(lines_look_t *look)
             .there = lines_op_text("a bank took it back"), .act = audit_act
         };
 
-        return audit_flight(4);
+        return audit_flight(3);
     }
 
     return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = look->tenant,
@@ -1014,7 +1014,7 @@ audit_sum(void)
         if (money == LINES_MONEY_DUE || money == LINES_MONEY_FAILED
             || (money == LINES_MONEY_UNCLEAR && look->status.len))
         {
-            return audit_flight(4);
+            return audit_flight(3);
         }
 
         return look->status.len ? lines_audit_later(audit_unsettled) : NGX_OK;
@@ -1055,7 +1055,7 @@ audit_credited(lines_look_t *look)
         .there = lines_op_text("all that it paid went back")
     };
 
-    return audit_flight(4);
+    return audit_flight(3);
 }
 
 

@@ -148,16 +148,15 @@ charge_found(lines_op_t *op, lines_billing_result_t *result)
         return NGX_OK;
     }
 
-    /*
-     * Not to its end, which would prove something: the rest of it, later, or
-     * all where billing does not know what it was to go on after.
-     */
+    /* not to its end, which would prove something: the rest of it, later */
 
-    if (result->after.len
-        || lines_stripe_missing(&result->error, "starting_after"))
-    {
+    if (result->after.len) {
         return lines_op_rest(op, op->conf->retry, { "after", result->after },
                              { "tries", ngx_null_string });
+    }
+
+    if (lines_stripe_missing(&result->error, "starting_after")) {
+        return lines_op_anew(op, "after", "charge_unlisted");
     }
 
     /* the customer: never was, or is not any more */

@@ -404,8 +404,8 @@ given_back(const lines_view_t *view)
 
 
 /*
- * Nothing is billed any more, and all that came in goes back, invoice by
- * invoice: but for a release, which gives nothing back.  How much that is, is
+ * Nothing is billed any more, or can be paid, and all that came in goes back,
+ * invoice by invoice: of a release, what came in since.  How much that is, is
  * counted before each step, so that nothing goes back twice, whoever gave it.
  */
 
@@ -421,7 +421,7 @@ give_back(const lines_view_t *view)
         return decision(DELETE, NULL);
     }
 
-    if (view->at == LINES_AT_RELEASE || view->sub == LINES_SUB_NONE) {
+    if (view->sub == LINES_SUB_NONE) {
         return given_back(view);
     }
 
@@ -522,7 +522,7 @@ static const struct {
     [LINES_AT_UNDONE] = { .always = { LINES_DO_END, NULL } },
     [LINES_AT_REFUND] = { .decide = give_back, PASSED },
     [LINES_AT_ORPHAN] = { .decide = give_back, PASSED },
-    [LINES_AT_RELEASE] = { .decide = give_back, SETTLED },
+    [LINES_AT_RELEASE] = { .decide = give_back, PASSED },
     [LINES_AT_LAPSE] = { .decide = lapse, SETTLED },
     [LINES_AT_PLAN] = { .always = { LINES_DO_PLAN, NULL }, SETTLED }
 };

@@ -68,6 +68,12 @@ ngx_int_t lines_refund_give(lines_op_t *op);
 ngx_int_t lines_refund_report(lines_op_t *op);
 ngx_int_t lines_refund_pass(lines_op_t *op);
 
+/* the id of what gives back what its line has cost: op->refund */
+ngx_int_t lines_refund_name(lines_op_t *op);
+
+/* that, where it is looked up and when it is due, before it begins */
+ngx_int_t lines_refund_announce(lines_op_t *op, ngx_int_t (*then)(void *data));
+
 /* of a refund, a release, an orphan */
 ngx_int_t lines_refund_finish(lines_op_t *op);
 

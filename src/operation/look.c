@@ -192,15 +192,15 @@ look_line(void *data, lines_line_billed_reply_t *reply)
             look->follows = LINES_FOLLOWS_ORPHAN;
         }
 
-    /* it should have been canceled long ago, or is being so */
+    /*
+     * It should have been canceled long ago, or is being so; and nobody's is
+     * what came in since a line ended, and should that not go back.
+     */
 
-    } else if (reply->released.len && (fine || due)) {
+    } else if ((reply->released.len && (fine || due))
+               || (look->heard && look->paid && reply->ended.len))
+    {
         look->follows = LINES_FOLLOWS_RELEASE;
-
-    /* nobody's is what came in since it ended, and should that not go back */
-
-    } else if (look->heard && look->paid && reply->ended.len) {
-        look->follows = LINES_FOLLOWS_ORPHAN;
 
     /* that all is well is news where it was not, or may be known not to be */
 
@@ -282,14 +282,11 @@ look_begins(lines_look_t *look)
         return look_begin(look, "lapse:", &look->subscription);
     }
 
-    if (look->follows == LINES_FOLLOWS_RELEASE) {
-        return look_begin(look, "end:", &look->id);
-    }
+    /* what a line cost is given back by one that may be under way */
 
-    /* what it cost is given back by one that may be under way */
-
-    return look->failed ? look_begin(look, "refund:", &look->id)
-                        : look_begin(look, "orphan:", &look->subscription);
+    return look->failed || look->follows == LINES_FOLLOWS_RELEASE
+           ? look_begin(look, "refund:", &look->id)
+           : look_begin(look, "orphan:", &look->subscription);
 }
 
 
@@ -370,10 +367,11 @@ look_hinted(void *data)
     switch (look->follows) {
 
     case LINES_FOLLOWS_ORPHAN:
+    case LINES_FOLLOWS_RELEASE:
         ngx_log_error(NGX_LOG_WARN, look->log, 0,
-                      "lines: no line holds subscription \"%V\" of \"%V\": it "
-                      "is refunded by operation %V", &look->subscription,
-                      &look->tenant, &look->spawn);
+                      "lines: subscription \"%V\" of \"%V\" has no line: "
+                      "operation %V cancels it, and gives back what is due",
+                      &look->subscription, &look->tenant, &look->spawn);
 
         attempt = look->metadata->attempt;
 
@@ -383,12 +381,6 @@ look_hinted(void *data)
                                        .subscription = look->subscription,
                                        .invoice = look->invoice,
                                        .attempt = attempt ? &attempt : NULL);
-
-    case LINES_FOLLOWS_RELEASE:
-        return lines_then_release_again(look->caller, look_spawn, look,
-                                        .tenant = look->tenant,
-                                        .id = look->spawn, .line = look->id,
-                                        .subscription = look->subscription);
 
     case LINES_FOLLOWS_LAPSE:
         return lines_lapse_begin(look->caller, look_lapsed, look,

@@ -18,7 +18,8 @@ typedef enum {
     LINES_FOLLOWS_NEWS,         /* its operation is under way, and is woken */
     LINES_FOLLOWS_ORPHAN,       /* no line holds it */
     LINES_FOLLOWS_LAPSE,        /* its line's add-on is to be read */
-    LINES_FOLLOWS_RELEASE,      /* its line was released: it is canceled */
+    LINES_FOLLOWS_RELEASE,      /* its line was released, or has ended: it is
+                                   canceled, and what came in since goes back */
     LINES_FOLLOWS_PLAN          /* a base plan is to be read */
 } lines_follows_e;
 

@@ -612,6 +612,29 @@ lines_op_stuck(lines_op_t *op, const char *reason)
 }
 
 
+/* what it was to go on after may be gone since; but not each time */
+
+ngx_int_t
+lines_op_anew(lines_op_t *op, const char *place, const char *refused)
+{
+    if (op_unstick(op)) {
+        return NGX_OK;
+    }
+
+    if (lines_op_get(op, "anew").len == 0) {
+        return lines_op_rest(op, op->conf->retry, { place, ngx_null_string },
+                             { "anew", ngx_string("1") },
+                             { "tries", ngx_null_string });
+    }
+
+    lines_op_list_stuck(op, refused);
+
+    return lines_op_rest(op, ngx_min(op->conf->every, LINES_STUCK),
+                         { place, ngx_null_string },
+                         op_stuck_fields(refused));
+}
+
+
 ngx_int_t
 lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,
     const char *refused)

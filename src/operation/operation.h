@@ -120,6 +120,13 @@ ngx_int_t lines_op_again(lines_op_t *op);
 /* for people to look at: an alert, "stuck" in the record, a rest */
 ngx_int_t lines_op_stuck(lines_op_t *op, const char *reason);
 
+/*
+ * Billing does not know what a list was to go on after, which field place says:
+ * from its begin, once in a step; then it is stuck by that reason.
+ */
+ngx_int_t lines_op_anew(lines_op_t *op, const char *place,
+    const char *refused);
+
 /* what is not OK: REFUSED and MISSING are stuck by that reason, ALERT by its
    own; else again */
 ngx_int_t lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,

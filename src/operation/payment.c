@@ -28,9 +28,7 @@ static ngx_int_t payment_deleted(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t payment_canceled(void *data, lines_cancel_end_reply_t *reply);
 static ngx_int_t tell_line(void *data, lines_line_document_reply_t *reply);
-static ngx_int_t tell_indexed(void *data);
-static ngx_int_t tell_hinted(void *data);
-static ngx_int_t tell_refund(lines_op_t *op, ngx_str_t *id);
+static ngx_int_t tell_announced(void *data);
 static ngx_int_t told(lines_op_t *op, const char *verdict, const char *reason);
 static ngx_int_t tell_ended(void *data, lines_told_reply_t *reply);
 
@@ -511,38 +509,15 @@ tell_line(void *data, lines_line_document_reply_t *reply)
 }
 
 
-/* the refund's index, then its hint, before what they point at */
-
 ngx_int_t
 lines_payment_fail(lines_op_t *op)
 {
-    ngx_str_t  refund;
-
-    return tell_refund(op, &refund) == NGX_OK
-           ? lines_then_ix_put(&op->caller, tell_indexed, op,
-                               .tenant = op->tenant, .id = refund)
-           : NGX_ERROR;
+    return lines_refund_announce(op, tell_announced);
 }
 
 
 static ngx_int_t
-tell_indexed(void *data)
-{
-    lines_op_t  *op = data;
-
-    ngx_str_t  refund;
-
-    return tell_refund(op, &refund) == NGX_OK
-           ? lines_then_due_add(&op->caller, tell_hinted, op,
-                                .shard = lines_due_shard(&refund),
-                                .tenant = op->tenant, .delay = op->conf->due,
-                                .id = refund)
-           : NGX_ERROR;
-}
-
-
-static ngx_int_t
-tell_hinted(void *data)
+tell_announced(void *data)
 {
     lines_op_t  *op = data;
 
@@ -551,24 +526,11 @@ tell_hinted(void *data)
 
 
 static ngx_int_t
-tell_refund(lines_op_t *op, ngx_str_t *id)
-{
-    ngx_str_t  line;
-
-    line = lines_op_get(op, "line");
-
-    return lines_refund_id(op->pool, &line, id);
-}
-
-
-static ngx_int_t
 told(lines_op_t *op, const char *verdict, const char *reason)
 {
-    ngx_str_t  refund;
-
-    return tell_refund(op, &refund) == NGX_OK
+    return lines_refund_name(op) == NGX_OK
            ? lines_told(&op->caller, tell_ended, op, lines_op_held(op),
-                        lines_op_of_line(op), .refund = refund,
+                        lines_op_of_line(op), .refund = op->refund,
                         .verdict = lines_op_text(verdict),
                         .reason = lines_op_text(reason))
            : NGX_ERROR;

@@ -95,6 +95,8 @@ struct lines_op_s {
 
     lines_carrier_t    *carrier;   /* from the first call on */
     void               *data;      /* the kind's own, of pool */
+    ngx_str_t           refund;    /* lines_refund_name() */
+    ngx_int_t         (*announced)(void *data);  /* lines_refund_announce() */
 
     ngx_queue_t         waiters;   /* lines_op_waiter_t; may be empty */
 

@@ -9,6 +9,8 @@
 #include "store/calls.h"
 
 
+static ngx_int_t refund_indexed(void *data);
+static int64_t refund_since(lines_op_t *op);
 static ngx_int_t refund_list(void *data);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_settled(void *data, lines_settled_get_reply_t *reply);
@@ -28,7 +30,56 @@ static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
 #define refund_owes(op, next)                                                 \
     lines_then_owed_put(&(op)->caller, next, op, .tenant = (op)->tenant,      \
                         .subscription = lines_op_get(op, "subscription"),     \
-                        .since = lines_op_get_number(op, "since"))
+                        .since = refund_since(op))
+
+
+ngx_int_t
+lines_refund_name(lines_op_t *op)
+{
+    ngx_str_t  line;
+
+    line = lines_op_get(op, "line");
+
+    return lines_refund_id(op->pool, &line, &op->refund);
+}
+
+
+ngx_int_t
+lines_refund_announce(lines_op_t *op, ngx_int_t (*then)(void *data))
+{
+    op->announced = then;
+
+    return lines_refund_name(op) == NGX_OK
+           ? lines_then_ix_put(&op->caller, refund_indexed, op,
+                               .tenant = op->tenant, .id = op->refund)
+           : NGX_ERROR;
+}
+
+
+static ngx_int_t
+refund_indexed(void *data)
+{
+    lines_op_t *op = data;
+
+    return lines_then_due_add(&op->caller, op->announced, op,
+                              .shard = lines_due_shard(&op->refund),
+                              .tenant = op->tenant, .delay = op->conf->due,
+                              .id = op->refund);
+}
+
+
+/* a release that a node of the release before began does not say it */
+
+static int64_t
+refund_since(lines_op_t *op)
+{
+    int64_t  since;
+
+    since = lines_op_get_number(op, "since");
+
+    return op->at == LINES_AT_RELEASE && since == 0
+           ? lines_op_get_number(op, "begun") / 1000 : since;
+}
 
 
 ngx_int_t
@@ -46,25 +97,32 @@ refund_list(void *data)
 {
     lines_op_t *op = data;
 
+    ngx_str_t  none = ngx_null_string;
+
+    /* what a line was bought with is not told of since it ended */
+
     return lines_op_bill(op, refund_listed, .kind = LINES_BILLING_UNSETTLED,
                          .id = lines_op_get(op, "subscription"),
                          .after = lines_op_get(op, "refund_after"),
-                         .since = lines_op_get_number(op, "since"),
-                         .told = lines_op_get(op, "invoice"));
+                         .since = refund_since(op),
+                         .told = op->at == LINES_AT_RELEASE
+                                 ? none : lines_op_get(op, "invoice"));
 }
 
 
 static ngx_int_t
 refund_listed(lines_op_t *op, lines_billing_result_t *result)
 {
-    /* the rest of a long list, later; or all, after what is not known */
+    /* the rest of a long list, later */
 
-    if (result->after.len
-        || lines_stripe_missing(&result->error, "starting_after"))
-    {
+    if (result->after.len) {
         return lines_op_rest(op, op->conf->retry,
                              { "refund_after", result->after },
                              { "tries", ngx_null_string });
+    }
+
+    if (lines_stripe_missing(&result->error, "starting_after")) {
+        return lines_op_anew(op, "refund_after", "invoices_refused");
     }
 
     if (result->outcome != LINES_STRIPE_OK) {

@@ -18,7 +18,7 @@ static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op, ngx_str_t *pending);
 static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
 static ngx_int_t lapse_held(void *data, lines_line_billed_reply_t *reply);
-static ngx_int_t lapse_unready(void *data);
+static ngx_int_t lapse_announced(void *data);
 static ngx_int_t lapse_end(void *data);
 static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
 
@@ -105,11 +105,8 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
             return lines_op_outcome(op, result, "plan_refused");
         }
 
-        /* it does not know what to go on after: anew */
-
         if (lines_stripe_missing(&result->error, "starting_after")) {
-            return lines_op_rest(op, op->conf->retry,
-                                 { "price", ngx_null_string });
+            return lines_op_anew(op, "price", "plan_refused");
         }
 
         /* or the customer any more, who had something a moment ago */
@@ -340,9 +337,6 @@ lapse_held(void *data, lines_line_billed_reply_t *reply)
     subscription = lines_op_get(op, "subscription");
     status = lines_status(&reply->status);
 
-    /* what it cost goes back if it ends: nobody has had it */
-    op->data = status == LINES_PROVISIONING ? op : NULL;
-
     if (lines_same(&reply->subscription, &subscription)
         && (status == LINES_ACTIVE || status == LINES_PROVISIONING)
         && reply->released.len == 0
@@ -355,59 +349,30 @@ lapse_held(void *data, lines_line_billed_reply_t *reply)
 }
 
 
-static ngx_int_t
-lapse_refund(lines_op_t *op, ngx_str_t *id)
-{
-    ngx_str_t  line;
-
-    line = lines_op_get(op, "line");
-
-    return lines_refund_id(op->pool, &line, id);
-}
-
-
 /*
- * The number of an account's line that ends will be looked at, and goes back;
- * so does what a line cost that was not ready yet: its refund's index, then its
- * hint, before what they point at.
+ * What a line that ends has cost, or may cost yet, is looked after; so is the
+ * number of an account's line, which goes back.
  */
 
 ngx_int_t
 lines_lapse_judge(lines_op_t *op)
 {
-    ngx_str_t  refund;
-
-    if (op->seen.sub == LINES_SUB_ENDED && op->data) {
-        return lapse_refund(op, &refund) == NGX_OK
-               ? lines_then_ix_put(&op->caller, lapse_unready, op,
-                                   .tenant = op->tenant, .id = refund)
-               : NGX_ERROR;
-    }
-
-    if (op->tenant.data[0] == 'a' && op->seen.sub == LINES_SUB_ENDED) {
-        return lines_then_inv_watch(&op->caller, lapse_end, op,
-                                    .tenant = op->tenant,
-                                    .operation = lines_op_get(op, "line"),
-                                    .delay = op->conf->lease);
-    }
-
-    return lapse_end(op);
+    return op->seen.sub == LINES_SUB_ENDED
+           ? lines_refund_announce(op, lapse_announced) : lapse_end(op);
 }
 
 
 static ngx_int_t
-lapse_unready(void *data)
+lapse_announced(void *data)
 {
-    lines_op_t  *op = data;
+    lines_op_t *op = data;
 
-    ngx_str_t  refund;
-
-    return lapse_refund(op, &refund) == NGX_OK
-           ? lines_then_due_add(&op->caller, lapse_end, op,
-                                .shard = lines_due_shard(&refund),
-                                .tenant = op->tenant, .delay = op->conf->due,
-                                .id = refund)
-           : NGX_ERROR;
+    return op->tenant.data[0] == 'a'
+           ? lines_then_inv_watch(&op->caller, lapse_end, op,
+                                  .tenant = op->tenant,
+                                  .operation = lines_op_get(op, "line"),
+                                  .delay = op->conf->lease)
+           : lapse_end(op);
 }
 
 
@@ -417,8 +382,6 @@ static ngx_int_t
 lapse_end(void *data)
 {
     lines_op_t *op = data;
-
-    ngx_str_t  refund;
 
     static const char  *verdicts[LINES_SUBS] = {
         [LINES_SUB_NONE] = "",
@@ -430,9 +393,7 @@ lapse_end(void *data)
         [LINES_SUB_UNTOLD] = ""
     };
 
-    ngx_str_null(&refund);
-
-    if (op->data && lapse_refund(op, &refund) != NGX_OK) {
+    if (lines_refund_name(op) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -440,7 +401,7 @@ lapse_end(void *data)
                            .line = lines_op_get(op, "line"),
                            .verdict = lines_op_text(verdicts[op->seen.sub]),
                            .subscription = lines_op_get(op, "subscription"),
-                           .refund = refund);
+                           .refund = op->refund);
 }
 
 

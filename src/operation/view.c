@@ -59,7 +59,8 @@ view_call(lines_op_t *op)
     now = lines_op_now(op);
     absent = lines_op_get_number(op, "absent_at");
     back = op->at == LINES_AT_REFUND || op->at == LINES_AT_ORPHAN
-           || op->at == LINES_AT_UNCHARGE || op->at == LINES_AT_AWAIT;
+           || op->at == LINES_AT_RELEASE || op->at == LINES_AT_UNCHARGE
+           || op->at == LINES_AT_AWAIT;
 
     invoice = lines_op_get(op, "refund_invoice");
     other = lines_money_due(&op->seen.ledger)

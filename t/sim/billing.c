@@ -2454,6 +2454,8 @@ sim_billing_sub(int i, int64_t left, sim_sub_t *sub)
         sub->back += back;
         sub->disputed += disputed;
 
+        sub->open |= v->status == OPEN || v->status == UNCOLLECTIBLE;
+
         if (v->paid_at >= left || v->voided_at >= left) {
             sub->kept_after += paid - back - disputed;
         }

@@ -389,8 +389,9 @@ judge_document(line_t *l)
 static void
 judge_line(line_t *l)
 {
-    int          there, suspended;
+    int          i, there, suspended;
     char         key[96], who[160], member[96];
+    int64_t      at;
     list_t       list;
     sim_sub_t    s;
     const char  *sub, *place, *status;
@@ -466,6 +467,24 @@ judge_line(line_t *l)
             sim_found("kept", "%s is not to be paid for: %s, paid %lld, given "
                       "back %lld, disputed %lld", who, sub, (long long) s.paid,
                       (long long) s.back, (long long) s.disputed);
+        }
+
+        if (l->ends && s.open) {
+            sim_found("ends", "%s has an invoice that can be paid: %s", who,
+                      sub);
+        }
+
+        /* by billing's clock and Redis' */
+
+        if (l->ends && (world.may & SIM_CLOCKS) == 0) {
+            at = strtoll(field(&l->h, "ended"), NULL, 10) / 1000;
+
+            for (i = 0; (i = sim_billing_sub(i, (at + 1) * SIM_SECOND, &s)); ) {
+                if (is(s.id, sub) && s.kept_after) {
+                    sim_found("kept", "%s has ended, and was paid for since: "
+                              "%s, %lld", who, sub, (long long) s.kept_after);
+                }
+            }
         }
 
         if (l->awaiting && s.good) {

@@ -279,6 +279,7 @@ typedef struct {
                                          that ran, */
     int      forgave;                 /* flag: or another of its invoices */
     int64_t  kept_after;              /* net of what was paid after that: */
+    int      open;                    /* flag: an invoice can still be paid */
 } sim_sub_t;
 
 int sim_billing_sub(int i, int64_t left, sim_sub_t *sub);

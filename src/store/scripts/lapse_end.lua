@@ -3,15 +3,16 @@
 
 -- The add-on was read.  Ended: its line ends, and its place is free.  Suspended:
 -- the line is not active until the add-on is.  One that lapsed, and nobody knew
--- whether for good, takes its place again where it was not.  Who never had it
--- gets back what it cost: nobody else will say that it failed.
+-- whether for good, takes its place again where it was not.  What can still be
+-- paid of one that ends is void, and what was paid since goes back; who never
+-- had it gets back what it cost: nobody else will say that it failed.
 
 --@key op(id)
 --@key ops
 --@key line(line)
 --@key tenant
 --@key events
---@key op(refund)? as refund -- of one that may not be ready yet
+--@key op(refund) as refund
 --@arg step
 --@arg attempt:digits
 --@arg fence:digits
@@ -20,7 +21,7 @@
                     -- billing's answer decides nothing, and readers do not ask
                     -- again for a while
 --@arg subscription
---@arg refund?      -- its operation
+--@arg refund       -- its operation
 
 --@reply ok begun -- refund, or ""
 --@reply woken         -- it is to be read once more, or another invoice
@@ -66,12 +67,13 @@ then
 
         line_end(keys, h, 'subscription_ended', now)
 
-        if refund and line_move(keys, h, 'failed', {}, now) then
-            op_begin(refund_key, ops_key, refund, 'refund', 'cancel', 0, now,
-                     'line', h.id, 'subscription', h.subscription,
-                     'invoice', h.invoice or '')
-            begun = refund
-        end
+        local failed = line_move(keys, h, 'failed', {}, now)
+
+        op_give_back(refund_key, ops_key, refund, failed and 'refund' or 'release',
+                     not failed and line_left(h, now) or nil, now, 'line', h.id,
+                     'subscription', h.subscription,
+                     'invoice', failed and h.invoice or '')
+        begun = refund
 
     elseif verdict == 'suspended' and not filled(h.suspended) then
         local changes = {}

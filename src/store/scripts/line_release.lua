@@ -41,8 +41,7 @@ if not h.subscription or h.subscription == '' then
     return { 'released', h.json, '', h.number or '', pending }
 end
 
-op_begin(op_key, ops_key, operation, 'release', 'cancel', 0, now,
-         'line', h.id, 'subscription', h.subscription,
-         'invoice', h.invoice or '')
+op_give_back(op_key, ops_key, operation, 'release', line_left(h, now), now,
+             'line', h.id, 'subscription', h.subscription, 'invoice', '')
 
 return { 'released', h.json, operation, h.number or '', pending }

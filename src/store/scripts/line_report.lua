@@ -59,8 +59,7 @@ if status ~= 'failed' or not h.subscription or h.subscription == '' then
     return { 'moved', h.json, '', pending }
 end
 
-op_begin(op_key, ops_key, operation, 'refund', 'cancel', 0, now,
-         'line', h.id, 'subscription', h.subscription,
-         'invoice', h.invoice or '')
+op_give_back(op_key, ops_key, operation, 'refund', nil, now, 'line', h.id,
+             'subscription', h.subscription, 'invoice', h.invoice or '')
 
 return { 'moved', h.json, operation, pending }

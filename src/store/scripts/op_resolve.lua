@@ -73,7 +73,7 @@ else
     op_settle(op_key, settled_key)
 
     -- whoever counts its invoices later knows of what was paid by now
-    if (kind == 'refund' or kind == 'orphan' or step == 'undo:charge')
+    if (step == 'cancel' or step == 'undo:charge')
        and filled(subscription)
     then
         redis.call('HSET', settled_key, subscription,

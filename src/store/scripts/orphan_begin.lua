@@ -1,10 +1,10 @@
 --@include lib/operation.lua
 --@include lib/line.lua
 
--- Billing has an object of ours that no line holds, or a line that failed: it
--- is refunded.  A record that is gone is not made up again.  Of a tenant that
--- was deleted only what was paid since goes back, and what had to before; of a
--- line that has ended what was paid since.
+-- Billing has an object of ours that no line holds, or a line that failed or has
+-- ended: it is canceled, and goes back.  A record that is gone is not made up
+-- again.  Of a tenant that was deleted only what was paid since goes back, and
+-- what had to before; of a line that has ended what was paid since.
 
 --@key op(id)
 --@key ops
@@ -24,10 +24,7 @@
 
 local now = now_ms()
 
-local step = redis.call('HGET', op_key, 'step')
-
-if step and step ~= 'done' then
-    op_wake(op_key)
+if op_goes_on(op_key) then
     return 'same'
 end
 
@@ -37,12 +34,15 @@ local h = redis.call('HEXISTS', tenant_key, 'deleting') == 0 and line_hash(line_
 local failed = h.subscription == subscription
                and (h.status == 'failed'
                     or (filled(h.ended) and h.reason == 'payment_refunded'))
+local ended = h.subscription == subscription and h.status ~= 'canceled'
+              and not failed and line_left(h, now)
 local op = redis.call('HMGET', named_key, 'subscription', 'step', 'attempt')
 
 -- still under way, and not of an older attempt: it will find out itself, but
--- for a line that has failed, or is included by now, or a charge that was given
--- up: it gives nothing back
-if not failed and op[2] and op[2] ~= 'done' and not op_uncharged(op[2], op[1])
+-- for a line that has failed or ended, or is included by now, or a charge that
+-- was given up: it gives nothing back
+if not failed and not ended
+   and op[2] and op[2] ~= 'done' and not op_uncharged(op[2], op[1])
    and (op[1] == subscription or not op[1] or op[1] == '')
    and (not attempt or not op[3]
         or tonumber(attempt) >= tonumber(op[3]))
@@ -50,10 +50,9 @@ then
     return 'held'
 end
 
-local ended = h.subscription == subscription and h.status ~= 'canceled'
-              and not failed
-
-if ended and not filled(h.ended) then
+if not failed and not ended and h.subscription == subscription
+   and h.status ~= 'canceled'
+then
     return 'held'
 end
 
@@ -70,22 +69,18 @@ if at and billed ~= '' and billed ~= subscription then
     at = 0
 end
 
-local since = ended and math.floor(tonumber(h.ended) / 1000)
-              or tonumber(redis.call('GET', owed_key)) or tonumber(at)
+local since = ended or tonumber(redis.call('GET', owed_key)) or tonumber(at)
               or math.floor((tonumber(redis.call('GET', deleted_key)) or 0)
                             / 1000)
 
--- ahead of now: the clock was set back; an event is told of within seconds
+-- as line_left()
 if since * 1000 > now then
     since = math.floor(now / 1000) - 10
 end
 
--- what it wrote down when it began before is done with, but for how often it
--- has given back: each has a key of its own
-redis.call('HDEL', op_key, 'refund_body', 'refund_after', 'again',
-           'absent_at')
-op_begin(op_key, ops_key, id, failed and 'refund' or 'orphan', 'cancel', 0, now,
-         'line', failed and h.id or '', 'subscription', subscription,
-         'invoice', ended and '' or invoice, 'since', int(since))
+op_give_back(op_key, ops_key, id,
+             failed and 'refund' or ended and 'release' or 'orphan', since, now,
+             'line', (failed or ended) and h.id or '',
+             'subscription', subscription, 'invoice', ended and '' or invoice)
 
 return 'begun'

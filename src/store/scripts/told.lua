@@ -43,10 +43,10 @@ local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
 local begun, pending = '', ''
 local shown = h and line_public(h)
 
-local function begin(kind)
-    op_begin(refund_key, ops_key, refund, kind, 'cancel', 0, now,
-             'line', h.id, 'subscription', h.subscription,
-             'invoice', h.invoice or '')
+local function begin(kind, since)
+    op_give_back(refund_key, ops_key, refund, kind, since, now, 'line', h.id,
+                 'subscription', h.subscription,
+                 'invoice', since and '' or h.invoice or '')
 
     return refund
 end
@@ -69,7 +69,7 @@ elseif verdict ~= 'taken' and h then
                     line_save(line_key, h, { reason = reason }, now)
                     begun = begin('refund')
                 else
-                    begun = begin('release')
+                    begun = begin('release', line_left(h, now))
                 end
             end
         end

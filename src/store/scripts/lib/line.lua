@@ -56,6 +56,16 @@ local function line_unclear(h)
 end
 
 
+-- Since when (s) what is paid for a line that has ended is nobody's, or nil.  What
+-- lies ahead was said by a clock that was set back since: an event is told of
+-- within seconds.
+local function line_left(h, now)
+    local at = tonumber(filled(h.ended) and h.ended or h.released)
+
+    return at and math.floor((at > now and now - 10000 or at) / 1000)
+end
+
+
 -- Whether a read has it asked: not while it is, nor again soon where the answer
 -- decided nothing; what lies ahead says nothing, as the clock was set back.  An
 -- event may come at any time.

@@ -66,6 +66,20 @@ local function op_woken(op)
 end
 
 
+-- whether it is under way: then it has news
+local function op_goes_on(op)
+    local step = redis.call('HGET', op, 'step')
+
+    if not step or step == 'done' then
+        return false
+    end
+
+    op_wake(op)
+
+    return true
+end
+
+
 -- The same of one that gives back: all is counted anew, invoice by invoice, as
 -- there may be news of what it is done with ("again": a claim heard of them).
 local function op_recount(op)
@@ -76,6 +90,19 @@ local function op_recount(op)
     redis.call('HDEL', op, 'again', 'refund_after')
 
     return true
+end
+
+
+-- One that gives back what was paid for a line, since an instant (s), or ever.
+-- It may have begun before: what it wrote down then is done with, but for how
+-- often it has given back, as each time has a key of its own.
+local function op_give_back(op, ops, id, kind, since, now, ...)
+    if not op_goes_on(op) then
+        redis.call('HDEL', op, 'refund_body', 'refund_after', 'again',
+                   'absent_at')
+        op_begin(op, ops, id, kind, 'cancel', 0, now, 'since', int(since or 0),
+                 ...)
+    end
 end
 
 
@@ -128,7 +155,7 @@ end
 local function op_next(op, step, lease, now, ...)
     redis.call('HSET', op, 'step', step, ...)
     redis.call('HDEL', op, 'stuck', 'stuck_invoice', 'stuck_due', 'tries',
-               'after')
+               'after', 'anew')
     op_lease(op, lease, now)
 end
 
@@ -159,7 +186,7 @@ local function op_end(op, ops, id, idem, now)
     redis.call('HSET', op, 'step', 'done', 'ended', int(now),
                'lease_until', 0)
     redis.call('HDEL', op, 'wish', 'woken', 'dirty', 'due', 'stuck',
-               'stuck_invoice', 'stuck_due', 'tries', 'body',
+               'stuck_invoice', 'stuck_due', 'tries', 'anew', 'body',
                'settle_invoice', 'settle_due')
     redis.call('SREM', ops, id)
     redis.call('EXPIRE', op, 86400)
