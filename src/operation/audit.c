@@ -195,7 +195,7 @@ audit_counted(void *data, lines_audit_tenant_reply_t *reply)
     }
 
     if (reply->unlisted.len && audit->lmcf->billing->plans.nelts) {
-        lines_audit_push_plan(&side.tenant);
+        lines_audit_plan_push(&side.tenant);
     }
 
     side.version = reply->version;

@@ -7,6 +7,6 @@
 
 
 sim_static_t  sim_audit_billing_statics[] = {
-    { &side, sizeof(side) },
+    { &lines_audit_side, sizeof(lines_audit_side) },
     { NULL, 0 }
 };
