@@ -91,7 +91,7 @@ audit_unsettled(void)
         .told = side->look.invoice
     };
 
-    audit->next = lines_audit_read;
+    audit->next = audit->read;
 
     return lines_audit_bill(&ask, audit_came_in);
 }
@@ -177,7 +177,7 @@ audit_sum(void)
     lines_money_e         money;
     lines_audit_found_t  *found = &side->found;
 
-    audit->next = lines_audit_read;
+    audit->next = audit->read;
 
     money = lines_money_close(&side->money);
 

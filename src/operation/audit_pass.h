@@ -109,6 +109,7 @@ typedef struct {
     ngx_uint_t                  barred;      /* flag: by its key, all of billing */
     ngx_uint_t                  n;           /* how many are done with */
     ngx_array_t                 reads;       /* of lines_audit_read_t */
+    lines_audit_step_pt         read;        /* the next one of them */
     lines_audit_step_pt         rest;        /* of it, once these are done;
                                                 NULL: they were the end */
 } lines_audit_t;

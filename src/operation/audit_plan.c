@@ -175,7 +175,7 @@ plan_prices(void)
     };
 
     if (!lines_plans_ask(audit->lmcf->billing, &base.plans, &ask)) {
-        audit->next = lines_audit_read;
+        audit->next = audit->read;
 
         return lines_tenant_base(&audit->caller, plan_base, NULL,
                                  .tenant = base.tenant);

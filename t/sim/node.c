@@ -339,7 +339,7 @@ node_statics(sim_node_t *node, int in)
 
     sim_static_t  *all[] = {
         nginx_statics, sim_sweeper_statics, sim_survey_statics,
-        sim_database_statics, sim_audit_statics, sim_audit_billing_statics, sim_audit_pass_statics,
+        sim_database_statics, sim_audit_statics, sim_audit_judge_statics, sim_audit_pass_statics,
         sim_audit_plan_statics
     };
 

@@ -85,7 +85,7 @@ extern sim_static_t  sim_sweeper_statics[];
 extern sim_static_t  sim_survey_statics[];
 extern sim_static_t  sim_database_statics[];
 extern sim_static_t  sim_audit_statics[];
-extern sim_static_t  sim_audit_billing_statics[];
+extern sim_static_t  sim_audit_judge_statics[];
 extern sim_static_t  sim_audit_plan_statics[];
 extern sim_static_t  sim_audit_pass_statics[];
 

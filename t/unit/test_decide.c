@@ -857,8 +857,7 @@ test_rules(void)
         }
 
         if ((d.action == LINES_DO_GIVE || d.action == LINES_DO_CREDIT)
-            && (s.fact[AT] == LINES_AT_RELEASE
-                || s.fact[CALL] == LINES_CALL_DOUBTFUL
+            && (s.fact[CALL] == LINES_CALL_DOUBTFUL
                 || s.fact[CALL] == LINES_CALL_REFUSED))
         {
             fought++;
@@ -916,7 +915,7 @@ test_rules(void)
     ok(none == 0, "... nor without a place; with one nobody is asked to pay");
     ok(twice == 0, "no other attempt before this one is proven absent");
     ok(uncounted == 0, "nothing goes back but what was counted and is due");
-    ok(fought == 0, "... nor of a release, nor what is doubtful or refused");
+    ok(fought == 0, "... nor what is doubtful or refused");
     ok(unpaid == 0, "nobody has a line whose subscription does not live");
     ok(nothing == 0, "... nor one that was paid back: it is counted before");
     ok(rest == 0, "what a bank did not take goes back");

@@ -1,0 +1,12 @@
+
+/* The same of what it looks at. */
+
+#include "operation/audit_judge.c"
+
+#include "world.h"
+
+
+sim_static_t  sim_audit_judge_statics[] = {
+    { &lines_audit_side, sizeof(lines_audit_side) },
+    { NULL, 0 }
+};
