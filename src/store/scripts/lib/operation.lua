@@ -93,11 +93,24 @@ local function op_recount(op)
 end
 
 
+-- What was paid since its line ended is not all that is due by now: a release
+-- that is under way gives back all.
+local function op_refund(op)
+    if redis.call('HGET', op, 'kind') == 'release' then
+        redis.call('HSET', op, 'kind', 'refund', 'since', 0)
+    end
+end
+
+
 -- One that gives back what was paid for a line, since an instant (s), or ever.
 -- It may have begun before: what it wrote down then is done with, but for how
 -- often it has given back, as each time has a key of its own.
 local function op_give_back(op, ops, id, kind, since, now, ...)
-    if not op_goes_on(op) then
+    if op_goes_on(op) then
+        if kind == 'refund' then
+            op_refund(op)
+        end
+    else
         redis.call('HDEL', op, 'refund_body', 'refund_after', 'again',
                    'absent_at')
         op_begin(op, ops, id, kind, 'cancel', 0, now, 'since', int(since or 0),
