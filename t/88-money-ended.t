@@ -88,6 +88,22 @@ promise 'it lapsed before it was ready, what was paid since goes back, and meanw
     is $s->now_of($line)->{payment}, 'refunded', '... and its client reads so';
 };
 
+# it said "released" alone, and had nothing to void
+promise 'released by a release before, without an "ended", and an open invoice of it is paid: that goes back' => sub {
+    my $line = $s->active_line;
+    my $open = $sandbox->control("subscriptions/$line->{subscription}/bill" => {})->{id};
+    $s->deaf;
+    $s->hand(cancel => $line->{subscription});
+    my $now = ($redis->cli('TIME'))[0] * 1000;
+    $redis->cli('HSET', $redis->line_key(@$line{qw(tenant line)}), released => $now, active => 0, reason => 'released', place => '');
+    $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", phone_paid => -1);
+    $s->hears;
+    wait_for(sub { time * 1000 > $now + 2000 }, 10, 'another second');
+    $sandbox->pay($open);
+    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}, $open); $paid && $paid == $back }, 'it goes back');
+    is +($s->money($line->{subscription}, $line->{invoice}))[1], 0, '... and no more';
+};
+
 promise 'billing\'s clock is ahead of Redis\': what was paid for a line while it was there stays paid' => sub {
     $sandbox->advance(30);
     my $line = $s->active_line;
