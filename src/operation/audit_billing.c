@@ -42,6 +42,7 @@ static ngx_int_t audit_invoice(void);
 static void audit_paid(void *data, lines_billing_result_t *result);
 static void audit_invoiced(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_went_back(lines_look_t *look);
+static ngx_int_t audit_since(void);
 static ngx_int_t audit_orphan(void);
 static ngx_int_t audit_left(void *data, lines_deleted_get_reply_t *reply);
 static ngx_int_t audit_owed(void *data, lines_owed_get_reply_t *reply);
@@ -524,7 +525,8 @@ audit_disagrees(lines_look_t *look)
     {
         found->kind = LINES_AUDIT_released;
         found->repaired = (look->follows == LINES_FOLLOWS_RELEASE);
-        found->here = lines_op_text(found->repaired ? "released" : "ended");
+        found->here = lines_op_text(look->line.released.len ? "released"
+                                                            : "ended");
 
         return 1;
     }
@@ -817,6 +819,10 @@ audit_went_back(lines_look_t *look)
         return audit_orphan();
     }
 
+    if (look->follows == LINES_FOLLOWS_RELEASE) {
+        return audit_since();
+    }
+
     status = lines_status(&look->line.status);
     same = lines_same(&look->line.subscription, &look->subscription)
            && look->line.ended.len == 0 && look->line.released.len == 0
@@ -840,6 +846,24 @@ audit_went_back(lines_look_t *look)
     return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = look->tenant,
                             .line = look->id, .ahead = 0,
                             .doubt = lines_op_text("begin"));
+}
+
+
+/* as line_left(): what was paid while the line was there is kept */
+
+static ngx_int_t
+audit_since(void)
+{
+    int64_t     at;
+    ngx_str_t  *left;
+
+    left = side.look.line.ended.len ? &side.look.line.ended
+                                    : &side.look.line.released;
+
+    at = ngx_min(ngx_atoof(left->data, left->len) / 1000,
+                 (int64_t) ngx_time());
+
+    return side.invoice.paid_at <= at ? NGX_OK : audit_count();
 }
 
 
@@ -1004,7 +1028,9 @@ audit_sum(void)
 
     money = lines_money_close(&side.money);
 
-    if (look->follows == LINES_FOLLOWS_ORPHAN) {
+    if (look->follows == LINES_FOLLOWS_ORPHAN
+        || look->follows == LINES_FOLLOWS_RELEASE)
+    {
         (void) audit_disagrees(look);
 
         if (look->status.len == 0) {
