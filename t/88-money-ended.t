@@ -104,6 +104,24 @@ promise 'released by a release before, without an "ended", and an open invoice o
     is +($s->money($line->{subscription}, $line->{invoice}))[1], 0, '... and no more';
 };
 
+promise 'paid for in the very second in which it was released, and its workspace is deleted: that stays paid, whoever tells it again' => sub {
+    my $line = $s->active_line;
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'DELETE', kind => 'drop_before', times => 1000);
+    $s->release($line);
+    my $paid = $sandbox->call(GET => "/v1/invoices/$line->{invoice}")->json('/status_transitions/paid_at');
+    my $id   = substr Digest::SHA::sha256_hex("refund:$line->{line}"), 0, 24;
+    $redis->cli('HSET', "lines:{$line->{tenant}}:op:$id", since => $paid);
+    $redis->cli('HSET', $redis->line_key(@$line{qw(tenant line)}), released => $paid * 1000 + 900, ended => $paid * 1000 + 900);
+    wait_for(sub { (gives_back($line)->{tries} // 0) > 0 }, 20, 'a try');
+    $sandbox->clear_faults;
+    $s->rest($line->{tenant});
+    wait_for(sub { time > $paid + 1 }, 10, 'a later second');
+    $s->remove($line);
+    $s->told_again($line);
+    $s->rest($line->{tenant});
+    is_deeply [$s->money($line->{subscription})], [900, 0, 'canceled'], 'nothing goes back';
+};
+
 promise 'billing\'s clock is ahead of Redis\': what was paid for a line while it was there stays paid' => sub {
     $sandbox->advance(30);
     my $line = $s->active_line;
