@@ -523,11 +523,13 @@ subtest 'a release begins again' => sub {
     is $again->(), 'begun', 'its subscription lives: once more';
     my $ended = h("rec:$id")->{ended};
     is_deeply {%{h("op:end$id")}{qw(kind step line subscription invoice fence since)}},
-      {kind => 'release', step => 'cancel', line => $id, subscription => "sub_$id", invoice => '', fence => 1, since => int($ended / 1000)},
+      {kind => 'release', step => 'cancel', line => $id, subscription => "sub_$id", invoice => '', fence => 2, since => int($ended / 1000)},
       'as it began: what was paid since the line ended goes back; and nobody holds it';
     is_deeply {%{h("op:end$id")}{qw(refund_after refund_body refunds)}}, {refund_after => undef, refund_body => undef, refunds => 2}, '... from the newest invoice on, each by a key of its own';
     is $redis->cli('SISMEMBER', key('ops'), "end$id"), 1, 'unfinished';
     is $redis->cli('TTL', key("op:end$id")), -1, 'and kept';
+    is run(refund_end => ["op:end$id", 'ops', "line:$id", 'journal'], 'cancel', 1, 1, "end$id", '', "sub_$id", 'line.unsubscribed')->[0], 'lost',
+      'the end of the one before, sent once more, or held up on its way, is not its own';
     is $again->(), 'same', 'asked for twice it begins once';
 
     $redis->cli('DEL', key("op:end$id"));

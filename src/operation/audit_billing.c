@@ -536,6 +536,10 @@ audit_went_back(lines_look_t *look)
         return lines_audit_orphan();
     }
 
+    if (look->follows == LINES_FOLLOWS_RELEASE) {
+        return lines_audit_since();
+    }
+
     status = lines_status(&look->line.status);
     same = lines_same(&look->line.subscription, &look->subscription)
            && look->line.ended.len == 0 && look->line.released.len == 0

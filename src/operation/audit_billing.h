@@ -27,10 +27,11 @@ ngx_int_t lines_audit_read(void);
 /*
  * audit_money.c: the money of side.look's subscription, as orphan_begin.lua has
  * it, of a deleted tenant what was paid since, or was due; or of side.invoice,
- * a read in each tick.
+ * a read in each tick: that too where it was paid since its line ended.
  */
 
 ngx_int_t lines_audit_orphan(void);
+ngx_int_t lines_audit_since(void);
 ngx_int_t lines_audit_count(void);
 
 

@@ -84,7 +84,8 @@ lines_audit_disagrees(lines_look_t *look)
     {
         found->kind = LINES_AUDIT_released;
         found->repaired = (look->follows == LINES_FOLLOWS_RELEASE);
-        found->here = lines_op_text(found->repaired ? "released" : "ended");
+        found->here = lines_op_text(look->line.released.len ? "released"
+                                                            : "ended");
 
         return 1;
     }

@@ -25,6 +25,22 @@ static lines_audit_side_t *const  side = &lines_audit_side;
 
 
 ngx_int_t
+lines_audit_since(void)
+{
+    int64_t     at;
+    ngx_str_t  *left;
+
+    left = side->look.line.ended.len ? &side->look.line.ended
+                                     : &side->look.line.released;
+
+    at = ngx_min(ngx_atoof(left->data, left->len) / 1000,
+                 (int64_t) ngx_time());
+
+    return side->invoice.paid_at <= at ? NGX_OK : lines_audit_count();
+}
+
+
+ngx_int_t
 lines_audit_orphan(void)
 {
     return lines_deleted_get(&audit->caller, audit_left, NULL,
@@ -181,7 +197,9 @@ audit_sum(void)
 
     money = lines_money_close(&side->money);
 
-    if (look->follows == LINES_FOLLOWS_ORPHAN) {
+    if (look->follows == LINES_FOLLOWS_ORPHAN
+        || look->follows == LINES_FOLLOWS_RELEASE)
+    {
         (void) lines_audit_disagrees(look);
 
         if (look->status.len == 0) {

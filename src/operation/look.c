@@ -198,7 +198,7 @@ look_line(void *data, lines_line_billed_reply_t *reply)
      */
 
     } else if ((reply->released.len && (fine || due))
-               || (look->heard && look->paid && reply->ended.len))
+               || (look->paid && (reply->ended.len || reply->released.len)))
     {
         look->follows = LINES_FOLLOWS_RELEASE;
 

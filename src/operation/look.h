@@ -51,7 +51,6 @@ struct lines_look_s {
                                               of it has failed */
     unsigned                    disputed:1;  /* or a bank took it back */
     unsigned                    gone:1;    /* it is said to have ended */
-    unsigned                    heard:1;   /* by an event */
     unsigned                    judge:1;   /* do nothing: only say what */
     unsigned                    unfinished:1;  /* the operation that it is of */
     unsigned                    unknown:1;     /* by its operation, if there

@@ -24,13 +24,15 @@ static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
 
 /*
  * What goes back may fail, and a bank may return what it took, when the line,
- * the operation and the tenant are gone: then this says that it is due.
+ * the operation and the tenant are gone: then this says that it is due.  What
+ * was paid in the second in which its line ended is not, whoever is told of it.
  */
 
 #define refund_owes(op, next)                                                 \
     lines_then_owed_put(&(op)->caller, next, op, .tenant = (op)->tenant,      \
                         .subscription = lines_op_get(op, "subscription"),     \
-                        .since = refund_since(op))
+                        .since = refund_since(op)                             \
+                                 + ((op)->at == LINES_AT_RELEASE))
 
 
 ngx_int_t

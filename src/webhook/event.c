@@ -252,7 +252,6 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     look->log = r->connection->log;
     look->end = event_end;
     look->data = ctx;
-    look->heard = 1;
 
     if (event->kind == LINES_STRIPE_INVOICE) {
         look->paid = lines_is(&event->type, "invoice.paid");

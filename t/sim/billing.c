@@ -82,6 +82,7 @@ typedef struct {
     int64_t    paid_at;
     int64_t    voided_at;
     int64_t    given;            /* back, and billing does not know */
+    int64_t    ours;             /* given back by operations */
     int        refuses;          /* flag: refunds of it */
     int        apart;            /* flag: for something besides, by hand */
     int        forgiven;         /* flag: people gave all of it back, of a
@@ -1332,6 +1333,8 @@ create_note(sim_call_t *call, form_t *form)
         return;
     }
 
+    invoices[i].ours += back + balance + outside;
+
     answer(call, 200, note_json(nnotes - 1));
 }
 
@@ -1371,6 +1374,8 @@ create_refund(sim_call_t *call, form_t *form)
     }
 
     refund(i, amount, -1);
+
+    invoices[payments[i].invoice].ours += amount;
 
     answer(call, 200, refund_json(nrefunds - 1));
 }
@@ -2455,6 +2460,10 @@ sim_billing_sub(int i, int64_t left, sim_sub_t *sub)
         sub->disputed += disputed;
 
         sub->open |= v->status == OPEN || v->status == UNCOLLECTIBLE;
+
+        if (v->status == PAID && v->paid_at < left - SIM_SECOND) {
+            sub->ours_before += v->ours;
+        }
 
         if (v->paid_at >= left || v->voided_at >= left) {
             sub->kept_after += paid - back - disputed;

@@ -484,6 +484,16 @@ judge_line(line_t *l)
                     sim_found("kept", "%s has ended, and was paid for since: "
                               "%s, %lld", who, sub, (long long) s.kept_after);
                 }
+
+                /* but where it ended as its money went back */
+
+                if (is(s.id, sub) && s.ours_before
+                    && !is(field(&l->h, "reason"), "payment_refunded"))
+                {
+                    sim_found("given", "%s was there, and what was paid for it "
+                              "went back: %s, %lld", who, sub,
+                              (long long) s.ours_before);
+                }
             }
         }
 

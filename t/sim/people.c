@@ -855,10 +855,7 @@ report(request_t *q)
 
     q->next = q->word ? report_put : release_put;
 
-    if (lines_derive_id(q->pool, q->word ? "refund:" : "end:", &q->id,
-                        &q->operation)
-        != NGX_OK)
-    {
+    if (lines_refund_id(q->pool, &q->id, &q->operation) != NGX_OK) {
         return NGX_ERROR;
     }
 

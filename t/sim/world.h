@@ -280,6 +280,7 @@ typedef struct {
                                          that ran, */
     int      forgave;                 /* flag: or another of its invoices */
     int64_t  kept_after;              /* net of what was paid after that: */
+    int64_t  ours_before;             /* given back by us of what was before */
     int      open;                    /* flag: an invoice can still be paid */
 } sim_sub_t;
 

@@ -41,7 +41,12 @@ if not h.subscription or h.subscription == '' then
     return { 'released', h.json, '', h.number or '', pending }
 end
 
-op_give_back(op_key, ops_key, operation, 'release', line_left(h, now), now,
-             'line', h.id, 'subscription', h.subscription, 'invoice', '')
+-- of one that has ended as its money went back all is due, should that fail
+local failed = line_refunds(h)
+
+op_give_back(op_key, ops_key, operation, failed and 'refund' or 'release',
+             not failed and line_left(h, now) or nil, now, 'line', h.id,
+             'subscription', h.subscription,
+             'invoice', failed and h.invoice or '')
 
 return { 'released', h.json, operation, h.number or '', pending }

@@ -24,18 +24,21 @@
 
 local now = now_ms()
 
-if op_goes_on(op_key) then
-    return 'same'
-end
-
 -- as line_billed.lua
 local h = redis.call('HEXISTS', tenant_key, 'deleting') == 0 and line_hash(line_key)
           or {}
-local failed = h.subscription == subscription
-               and (h.status == 'failed'
-                    or (filled(h.ended) and h.reason == 'payment_refunded'))
+local failed = h.subscription == subscription and line_refunds(h)
 local ended = h.subscription == subscription and h.status ~= 'canceled'
               and not failed and line_left(h, now)
+
+if op_goes_on(op_key) then
+    if failed then
+        op_refund(op_key)
+    end
+
+    return 'same'
+end
+
 local op = redis.call('HMGET', named_key, 'subscription', 'step', 'attempt')
 
 -- still under way, and not of an older attempt: it will find out itself, but
@@ -69,7 +72,8 @@ if at and billed ~= '' and billed ~= subscription then
     at = 0
 end
 
-local since = ended or tonumber(redis.call('GET', owed_key)) or tonumber(at)
+local since = failed and 0 or ended or tonumber(redis.call('GET', owed_key))
+              or tonumber(at)
               or math.floor((tonumber(redis.call('GET', deleted_key)) or 0)
                             / 1000)
 

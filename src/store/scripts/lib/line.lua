@@ -56,6 +56,14 @@ local function line_unclear(h)
 end
 
 
+-- Whether all that it cost goes back: it failed, or ended as one does, though it
+-- was active (told.lua).  By itself the reason may be the provisioner's.
+local function line_refunds(h)
+    return h.status == 'failed'
+           or (filled(h.ended) and h.reason == 'payment_refunded')
+end
+
+
 -- Since when (s) what is paid for a line that has ended is nobody's, or nil.  What
 -- lies ahead was said by a clock that was set back since: an event is told of
 -- within seconds.

@@ -26,17 +26,19 @@ end
 
 -- Who begins it with a lease (ms) holds it at once, with the fence that is
 -- returned; otherwise (0) whoever claims it first.  One that has ended and
--- begins once more goes on counting fences.  The rest: field, value, …
+-- begins once more has another fence at once: a write of the one before may be
+-- on its way.  The rest: field, value, …
 local function op_begin(op, ops, id, kind, step, lease, now, ...)
     -- what was said of the one before is not of this one, by whatever clock
     redis.call('HDEL', op, 'resolved_step', 'settle_invoice', 'settle_due')
+    local next_one = lease > 0 or redis.call('HEXISTS', op, 'fence') == 1
     redis.call('HSET', op, 'kind', kind, 'step', step, 'attempt', 1,
                'begun', int(now), ...)
     op_lease(op, lease, now)
     redis.call('PERSIST', op)
     redis.call('SADD', ops, id)
 
-    return int(redis.call('HINCRBY', op, 'fence', lease > 0 and 1 or 0))
+    return int(redis.call('HINCRBY', op, 'fence', next_one and 1 or 0))
 end
 
 
@@ -93,11 +95,24 @@ local function op_recount(op)
 end
 
 
+-- What was paid since its line ended is not all that is due by now: a release
+-- that is under way gives back all.
+local function op_refund(op)
+    if redis.call('HGET', op, 'kind') == 'release' then
+        redis.call('HSET', op, 'kind', 'refund', 'since', 0)
+    end
+end
+
+
 -- One that gives back what was paid for a line, since an instant (s), or ever.
 -- It may have begun before: what it wrote down then is done with, but for how
 -- often it has given back, as each time has a key of its own.
 local function op_give_back(op, ops, id, kind, since, now, ...)
-    if not op_goes_on(op) then
+    if op_goes_on(op) then
+        if kind == 'refund' then
+            op_refund(op)
+        end
+    else
         redis.call('HDEL', op, 'refund_body', 'refund_after', 'again',
                    'absent_at')
         op_begin(op, ops, id, kind, 'cancel', 0, now, 'since', int(since or 0),
