@@ -173,6 +173,7 @@ billing_unsettled(lines_billing_call_t *call, lines_stripe_invoice_t *invoice)
     return lines_is(&invoice->status, "open")
            || lines_is(&invoice->status, "uncollectible")
            || ((invoice->amount_paid > 0 || invoice->balance > 0)
+               && !(call->ask.held && invoice->first)
                && (invoice->paid_at > call->ask.since
                    || call->ask.since == 0
                    || (invoice->paid_at == call->ask.since

@@ -164,6 +164,9 @@ typedef struct {
                                           result has an after if there is
                                           more */
     int64_t                  since;    /* seconds; 0: all */
+    ngx_uint_t               held;     /* flag: of a line that was there, so
+                                          that its first invoice was paid
+                                          before, by whatever clock */
     lines_stripe_metadata_t  match;    /* what is empty of it: any */
 } lines_billing_ask_t;
 

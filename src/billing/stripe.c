@@ -135,7 +135,8 @@ stripe_prices(json_t *json, lines_stripe_subscription_t *subscription)
 ngx_int_t
 lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
 {
-    json_t  *details;
+    json_t     *details;
+    ngx_str_t   reason;
 
     ngx_memzero(invoice, sizeof(lines_stripe_invoice_t));
 
@@ -158,6 +159,10 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     }
 
     invoice->overpaid = stripe_number(json, "amount_overpaid");
+
+    ngx_str_null(&reason);
+    stripe_string(json, "billing_reason", &reason);
+    invoice->first = lines_is(&reason, "subscription_create");
 
     details = json_object_get(json, "status_transitions");
     invoice->paid_at = stripe_number(details, "paid_at");

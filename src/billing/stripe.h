@@ -52,6 +52,8 @@ typedef struct {
     ngx_str_t                payment;       /* what paid it, where an older
                                                version says so */
     ngx_uint_t               livemode;
+    ngx_uint_t               first;         /* flag: its subscription began
+                                               with it */
     lines_stripe_metadata_t  metadata;      /* the subscription's where
                                                the invoice tells it */
 } lines_stripe_invoice_t;

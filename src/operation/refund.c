@@ -107,6 +107,7 @@ refund_list(void *data)
                          .id = lines_op_get(op, "subscription"),
                          .after = lines_op_get(op, "refund_after"),
                          .since = refund_since(op),
+                         .held = op->at == LINES_AT_RELEASE,
                          .told = op->at == LINES_AT_RELEASE
                                  ? none : lines_op_get(op, "invoice"));
 }

@@ -494,15 +494,20 @@ remaining(invoice_t *v)
 static char *
 invoice_json(int i)
 {
+    int         j, first;
     sub_t      *s;
     invoice_t  *v = &invoices[i];
     text_t_     t = { NULL, 0, 0 };
 
     s = &subs[v->sub];
 
+    for (first = 1, j = 0; j < i; j++) {
+        first &= invoices[j].sub != v->sub;
+    }
+
     put(&t, "{\"id\":\"in_%d\",\"object\":\"invoice\",\"status\":\"%s\","
         "\"customer\":\"%s\",\"livemode\":false,\"created\":%lld,"
-        "\"currency\":\"usd\","
+        "\"currency\":\"usd\",\"billing_reason\":\"%s\","
         "\"total\":%lld,\"amount_due\":%lld,\"amount_paid\":%lld,"
         "\"amount_remaining\":%lld,\"amount_overpaid\":0,"
         "\"pre_payment_credit_notes_amount\":0,"
@@ -513,6 +518,7 @@ invoice_json(int i)
         "\"parent\":{\"subscription_details\":{\"subscription\":\"sub_%d\","
         "\"metadata\":{", i, invoice_names[v->status],
         customers[s->customer].id, (long long) (v->created / SIM_SECOND),
+        first ? "subscription_create" : "subscription_cycle",
         (long long) v->total, (long long) (v->total - v->balance),
         (long long) v->paid, (long long) remaining(v),
         (long long) v->credited, (long long) -v->balance, (long long) (v->paid_at / SIM_SECOND),
