@@ -144,4 +144,19 @@ promise 'what a person ended by word, as it could not be read, stays ended' => s
     $s->hears;
 };
 
+promise 'billing\'s clock is ahead, and a refund by hand fails of what a line was bought with, that was released: that is theirs' => sub {
+    my $once = $audit->counted('released');
+    $sandbox->advance(30);
+    $sandbox->customer('cus_ahead', 'ok', 'default', 'pending');
+    my $line = $s->active_line(workspace => {customer => 'cus_ahead'});
+    $s->release($line);
+    $s->rest($line->{tenant});
+    my $refund = $sandbox->refund($line->{invoice}, 100);
+    $s->deaf;
+    $sandbox->settle($refund->{id} => 'failed');
+    $audit->whole_pass for 1 .. 2;
+    is $audit->counted('released'), $once, 'nothing is found';
+    $s->hears;
+};
+
 $t->done;
