@@ -32,8 +32,11 @@ sub went_back () {
     my $line = $s->pending_line(workspace => {customer => $customer});
     $sandbox->pay($line->{invoice});
     wait_for(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'tell' }, 30, 'the payment to be settled');
+    # who looked between the two would let it fail: the report would come too late
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => 'drop_before', times => 1000);
     my $refund = $sandbox->refund($line->{invoice});
     $s->report($line, 'active');
+    $sandbox->clear_faults;
     my $looks  = sub { scalar(() = $sandbox->requests(GET => "/v1/subscriptions/$line->{subscription}")) };
     my $before = $looks->();
     wait_for(sub { $looks->() > $before }, 30, 'somebody to look anew');
