@@ -32,8 +32,11 @@ sub went_back () {
     my $line = $s->pending_line(workspace => {customer => $customer});
     $sandbox->pay($line->{invoice});
     wait_for(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'tell' }, 30, 'the payment to be settled');
+    # who looked between the two would let it fail: the report would come too late
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => 'drop_before', times => 1000);
     my $refund = $sandbox->refund($line->{invoice});
     $s->report($line, 'active');
+    $sandbox->clear_faults;
     my $looks  = sub { scalar(() = $sandbox->requests(GET => "/v1/subscriptions/$line->{subscription}")) };
     my $before = $looks->();
     wait_for(sub { $looks->() > $before }, 30, 'somebody to look anew');
@@ -121,6 +124,51 @@ promise 'paid for in the very second in which it was released, and its workspace
     $s->rest($line->{tenant});
     is_deeply [$s->money($line->{subscription})], [900, 0, 'canceled'], 'nothing goes back';
 };
+
+promise 'its own request cannot look at billing yet, it is released, and a refund of what came in since fails: that is heard of' => sub {
+    my $customer = 'cus_untold';
+    $told->set(status => 503);
+    $sandbox->customer($customer, 'ok', 'default', 'pending');
+    my $line = $s->pending_line(workspace => {customer => $customer});
+    $sandbox->pay($line->{invoice});
+    wait_for(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'tell' }, 30, 'the payment to be settled');
+    my $open = $sandbox->control("subscriptions/$line->{subscription}/bill" => {})->{id};
+    $nginx->allow(qr/\[alert\].*is stuck: subscription_refused/);
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => '400', times => 100_000);
+    $sandbox->fault(path => '/v1/invoices/:id/void', method => 'POST', kind => 'drop_before', times => 1000);
+    $s->report($line, 'active');
+    $s->release($line);
+    my $until = time + 1;
+    wait_for(sub { time > $until }, 10, 'a later second');
+    $sandbox->pay($open);
+    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}, $open); $paid && $paid == $back }, 'what came in since goes back');
+    $s->soon(sub { gives_back($line)->{step} eq 'done' }, 'its release has ended');
+    is $s->op($line->{tenant}, $line->{line})->{step}, 'tell', 'its request has not';
+    my ($refund) = grep { ($_->{metadata}{tenant} // '') eq $line->{tenant} } @{$sandbox->call(GET => '/v1/refunds?limit=20')->json('/data')};
+    $sandbox->settle($refund->{id} => 'failed');
+    $s->soon(sub { grep { $_ eq 'refund_failed' } stuck($line) }, 'a person is asked') or diag explain gives_back($line);
+    $sandbox->clear_faults;
+    $told->set(status => 200);
+    $s->soon(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'done' }, 'its request ends');
+}, leaves => 1;
+
+promise 'a person has said what is true of a release, and says the same of it once it has begun again: that is heard, too' => sub {
+    my $line = $s->active_line;
+    my $id   = substr Digest::SHA::sha256_hex("refund:$line->{line}"), 0, 24;
+    $nginx->allow(qr/cancel is refused/, qr/\[alert\].*is stuck: cancel_refused/);
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'DELETE', kind => '400', times => 100_000);
+    $s->release($line);
+    for my $time ('at first', 'again') {
+        $s->soon(sub { grep { $_ eq 'cancel_refused' } stuck($line) }, "$time: it is stuck");
+        is_deeply [gives_back($line)->{resolved}], [undef], '... and nobody has said anything';
+        my $word;
+        wait_for(sub { ($word = $nginx->admin(POST => "operations/$id/resolve", {as => 'settled', note => 'by hand'}))->status != 503 }, 10, 'nobody to try it just now');
+        is $word->status, 200, '... so he does' or diag $word->to_string;
+        $s->soon(sub { gives_back($line)->{step} eq 'done' }, '... and it ends');
+        $s->event('invoice.paid', $sandbox->call(GET => "/v1/invoices/$line->{invoice}")->json) if $time eq 'at first';
+    }
+    $sandbox->clear_faults;
+}, leaves => 1;
 
 promise 'billing\'s clock is ahead of Redis\': what was paid for a line while it was there stays paid' => sub {
     $sandbox->advance(30);

@@ -85,39 +85,46 @@ promise 'a refund failed, and a person has settled it: it is not begun again' =>
     is $fence->(), $was, '... and it rests in peace';
 };
 
-promise 'what was paid since a line ended went back, that refund fails, and nobody tells: it is due again, once' => sub {
-    $sandbox->customer('cus_since', 'ok', 'default', 'pending');
-    my $line = $s->active_line(workspace => {customer => 'cus_since'});
-    my $open = $sandbox->control("subscriptions/$line->{subscription}/bill" => {})->{id};
-    $sandbox->fault(path => '/v1/invoices/:id/void', method => 'POST', kind => 'drop_before', times => 1000);
-    $s->release($line);
-    my $until = time + 1;
-    wait_for(sub { time > $until }, 10, 'a later second');
-    $sandbox->pay($open);
-    $sandbox->clear_faults;
-    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}, $open); $paid && $paid == $back }, 'it goes back');
-    $s->rest($line->{tenant});
+# whatever its own request is at
+for my $step (qw(done tell)) {
+    promise "what was paid since a line ended went back, that refund fails, and nobody tells: it is due again, once; its request: $step" => sub {
+        my $customer = "cus_since_$step";
+        $sandbox->customer($customer, 'ok', 'default', 'pending');
+        my $line = $s->active_line(workspace => {customer => $customer});
+        my $open = $sandbox->control("subscriptions/$line->{subscription}/bill" => {})->{id};
+        $sandbox->fault(path => '/v1/invoices/:id/void', method => 'POST', kind => 'drop_before', times => 1000);
+        $s->release($line);
+        my $until = time + 1;
+        wait_for(sub { time > $until }, 10, 'a later second');
+        $sandbox->pay($open);
+        $sandbox->clear_faults;
+        $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}, $open); $paid && $paid == $back }, 'it goes back');
+        $s->rest($line->{tenant});
 
-    # what people gave back of what was kept is theirs, should it fail
-    my $kept = $sandbox->refund($line->{invoice}, 100);
-    $sandbox->wait_idle;
-    $s->deaf;
-    my ($refund) = grep { ($_->{metadata}{tenant} // '') eq $line->{tenant} } @{$sandbox->call(GET => '/v1/refunds?limit=20')->json('/data')};
-    $sandbox->settle($kept->{id} => 'failed');
-    $audit->whole_pass;
-    is $audit->counted('released'), 0, 'nothing is due';
-    $sandbox->settle($refund->{id} => 'failed');
-    $nginx->allow(qr/refund_failed/);
-    my $op;
-    $audit->soon(sub { ($op) = grep { ($_->{subscription} // '') eq $line->{subscription} } @{$nginx->admin(GET => 'operations?state=stuck')->json->{operations}} }, 'a person is asked');
-    is $op->{stuck}, 'refund_failed', '... as it failed';
-    wait_for(sub { $nginx->admin(POST => "operations/$op->{id}/resolve", {as => 'settled', note => 'by transfer'})->status == 200 }, 15, 'a person to say so');
-    $s->rest($line->{tenant});
-    my $once = $audit->counted('released');
-    $audit->whole_pass for 1 .. 2;
-    is $audit->counted('released'), $once, 'nothing more is found';
-    $s->hears;
-};
+        # what people gave back of what was kept is theirs, should it fail
+        my $kept = $sandbox->refund($line->{invoice}, 100);
+        $sandbox->wait_idle;
+        $s->deaf;
+        my ($refund) = grep { ($_->{metadata}{tenant} // '') eq $line->{tenant} } @{$sandbox->call(GET => '/v1/refunds?limit=20')->json('/data')};
+        $sandbox->settle($kept->{id} => 'failed');
+        my $before = $audit->counted('released');
+        $redis->cli('HSET', "lines:{$line->{tenant}}:op:$line->{line}", step => $step);
+        $audit->whole_pass;
+        is $audit->counted('released'), $before, 'nothing is due';
+        $sandbox->settle($refund->{id} => 'failed');
+        $nginx->allow(qr/refund_failed/);
+        my $op;
+        $audit->soon(sub { ($op) = grep { ($_->{subscription} // '') eq $line->{subscription} } @{$nginx->admin(GET => 'operations?state=stuck')->json->{operations}} }, 'a person is asked');
+        is $op->{stuck}, 'refund_failed', '... as it failed';
+        wait_for(sub { $nginx->admin(POST => "operations/$op->{id}/resolve", {as => 'settled', note => 'by transfer'})->status == 200 }, 15, 'a person to say so');
+        $s->rest($line->{tenant});
+        my $once = $audit->counted('released');
+        $audit->whole_pass for 1 .. 2;
+        is $audit->counted('released'), $once, 'nothing more is found';
+        $redis->cli('HSET', "lines:{$line->{tenant}}:op:$line->{line}", step => 'done');
+        $s->hears;
+    };
+}
 
 promise 'what a person ended by word, as it could not be read, stays ended' => sub {
     my $then = $s->remember;
@@ -134,6 +141,21 @@ promise 'what a person ended by word, as it could not be read, stays ended' => s
     $audit->whole_pass for 1 .. 2;
     is +($s->money($line->{subscription}))[1], 0, 'nothing goes back by itself';
     is $s->op($line->{tenant}, $op->{id})->{step}, 'done', 'and it is not begun again';
+    $s->hears;
+};
+
+promise 'billing\'s clock is ahead, and a refund by hand fails of what a line was bought with, that was released: that is theirs' => sub {
+    my $once = $audit->counted('released');
+    $sandbox->advance(30);
+    $sandbox->customer('cus_ahead', 'ok', 'default', 'pending');
+    my $line = $s->active_line(workspace => {customer => 'cus_ahead'});
+    $s->release($line);
+    $s->rest($line->{tenant});
+    my $refund = $sandbox->refund($line->{invoice}, 100);
+    $s->deaf;
+    $sandbox->settle($refund->{id} => 'failed');
+    $audit->whole_pass for 1 .. 2;
+    is $audit->counted('released'), $once, 'nothing is found';
     $s->hears;
 };
 

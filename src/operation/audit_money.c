@@ -36,7 +36,8 @@ lines_audit_since(void)
     at = ngx_min(ngx_atoof(left->data, left->len) / 1000,
                  (int64_t) ngx_time());
 
-    return side->invoice.paid_at <= at ? NGX_OK : lines_audit_count();
+    return side->invoice.first || side->invoice.paid_at <= at
+           ? NGX_OK : lines_audit_count();
 }
 
 

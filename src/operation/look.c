@@ -92,9 +92,12 @@ look_operation(void *data, lines_op_seen_reply_t *reply)
     look->unknown = !look->unfinished && !older
                     && reply->subscription.len == 0;
 
-    /* what a bank took back ends a line, whatever else goes on with it */
+    /*
+     * What a bank took back ends a line, whatever else goes on with it; what
+     * came in of one that failed, or ended, is not for its own to see.
+     */
 
-    if (!look->unfinished || look->disputed) {
+    if (!look->unfinished || look->disputed || (look->judge && look->paid)) {
         return look_billed(look);
     }
 
@@ -124,8 +127,8 @@ look_news(void *data, lines_op_wake_reply_t *reply)
 
     /*
      * It has ended since it was seen, or is at another attempt, or will end
-     * without a look at money, as its line failed, or is included by now, or it
-     * has given up a charge: the news is its line's, or an orphan's.
+     * without a look at money, as its line failed, or ended, or is included by
+     * now, or it has given up a charge: the news is its line's, or an orphan's.
      */
 
     return reply->unfinished == 1 ? look_hint(look) : look_billed(look);
@@ -209,6 +212,15 @@ look_line(void *data, lines_line_billed_reply_t *reply)
                || (look->status.len && (!fine || look->gone)))
     {
         look->follows = LINES_FOLLOWS_LAPSE;
+    }
+
+    if (look->unfinished
+        && !look->disputed
+        && look->judge
+        && !look->failed
+        && look->follows != LINES_FOLLOWS_RELEASE)
+    {
+        look->follows = LINES_FOLLOWS_NEWS;
     }
 
     /* of a line that is to be handed out yet: billing tells it again */

@@ -3,8 +3,8 @@
 
 -- There is news for an operation: it is to be looked at now.  Who asks a new
 -- attempt by then, or ends without a look at money, as its line has failed, or
--- is included by now, or it gave up a charge that was not there, has no use for
--- it: somebody else is to hear of it.
+-- ended, or is included by now, or it gave up a charge that was not there, has no
+-- use for it: somebody else is to hear of it.
 
 --@key op(id)
 --@key line(id)
@@ -21,10 +21,12 @@ end
 
 op_wake(op_key)
 
+local line = redis.call('HMGET', line_at(line_key), 'status', 'ended', 'released')
+
 if (attempt and tonumber(attempt) < (tonumber(op[3]) or 0))
    or (subscription and (op[2] or '') ~= '' and op[2] ~= subscription)
    or op_uncharged(op[1], op[2])
-   or redis.call('HGET', line_at(line_key), 'status') == 'failed'
+   or line[1] == 'failed' or (line[2] or '') .. (line[3] or '') ~= ''
 then
     return 2
 end

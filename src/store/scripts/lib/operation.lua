@@ -30,7 +30,8 @@ end
 -- on its way.  The rest: field, value, …
 local function op_begin(op, ops, id, kind, step, lease, now, ...)
     -- what was said of the one before is not of this one, by whatever clock
-    redis.call('HDEL', op, 'resolved_step', 'settle_invoice', 'settle_due')
+    redis.call('HDEL', op, 'resolved', 'resolved_note', 'resolved_by',
+               'resolved_at', 'resolved_step', 'settle_invoice', 'settle_due')
     local next_one = lease > 0 or redis.call('HEXISTS', op, 'fence') == 1
     redis.call('HSET', op, 'kind', kind, 'step', step, 'attempt', 1,
                'begun', int(now), ...)
