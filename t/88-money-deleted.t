@@ -4,7 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Digest::SHA ();
 use Test::More;
-use Test::Lines qw(wait_for);
+use Test::Lines;
 use Test::Lines::Scenario qw(promise calm);
 
 my $t       = Test::Lines->new;
@@ -14,20 +14,15 @@ my $nginx   = $s->nginx(workers => 2);
 
 $s->numbers(5);
 
-# a line that was paid for, whose next invoice is open; then it is released, and its tenant deleted
+# a line that was paid for; it is released, which leaves no invoice open, and its tenant deleted: then somebody finalizes a draft
 sub gone ($line) {
-    my $late = $sandbox->renew($line->{subscription}, 'declined')->{id};
+    my $late = $sandbox->bill($line->{subscription}, draft => 1)->{id};
     $s->rest($line->{tenant});
     $s->release($line);
     $s->rest($line->{tenant});
     $s->remove($line);
-    return $late;
-}
-
-# what happens now is in a later second than what happened
-sub later {
-    my $second = $s->redis->client->time->[0];
-    wait_for(sub { $s->redis->client->time->[0] > $second }, 5, 'the next second');
+    $s->later;
+    return $sandbox->finalize($late)->{id};
 }
 
 sub only_that_goes_back ($line, $late) {
@@ -80,10 +75,10 @@ promise 'another of the name, made since, is not the one that paid' => sub {
 promise 'paid after the first deletion, heard of after the second of that name: it goes back' => sub {
     my $line = $s->active_line(name => 'twice');
     my $late = gone($line);
-    later();
+    $s->later;
     $s->deaf;
     $sandbox->pay($late);
-    later();
+    $s->later;
     $s->workspace('twice');
     $s->remove({name => 'twice'});
     $s->hears;
@@ -121,7 +116,7 @@ promise 'a part of what was awaited was paid, and disputed; canceled, its tenant
     eval { $s->action($line->{key}, $line->{line}, 'cancel') };
     $s->rest($line->{tenant});
     is $s->now_of($line)->{status}, 'canceled', 'canceled';
-    later();
+    $s->later;
     $s->remove($line);
     $sandbox->judge($dispute->{id}, 'won');
     $s->soon(sub { ($s->money($line->{subscription}))[1] == 400 }, 'what was taken is due again');
@@ -131,10 +126,10 @@ promise 'a part of what was awaited was paid, and disputed; canceled, its tenant
 for my $lost (0, 1) {
     promise 'a part of another open invoice was paid, too, which is void then' . ($lost ? ', and no answer says so' : '') . ': it goes back as well' => sub {
         my $line = $s->active_line;
-        my $part = $sandbox->renew($line->{subscription}, 'declined')->{id};
-        $sandbox->move($line->{subscription}, status => 'active');
+        my $part = $sandbox->bill($line->{subscription}, draft => 1)->{id};
         my $late = gone($line);
-        later();
+        $sandbox->finalize($part);
+        $s->later;
         $sandbox->fault(path => '/v1/invoices/:id/void', kind => 'drop_after', times => 6) if $lost;
         $sandbox->pay($part, 'ok', 400);
         $sandbox->void($part) if !$lost;
@@ -153,7 +148,7 @@ promise 'a part of one that was void before: that was paid while it was there, a
     $sandbox->pay($part, 'ok', 400);
     $sandbox->void($part);
     my $late = gone($line);
-    later();
+    $s->later;
     $sandbox->pay($late);
     only_that_goes_back($line, $late);
     is +($s->money($line->{subscription}, $part))[1], 0, 'the part stays';
@@ -161,7 +156,7 @@ promise 'a part of one that was void before: that was paid while it was there, a
 
 promise 'paid while the tenant is being deleted, its line not gone yet: it goes back' => sub {
     my $line = $s->active_line(name => 'half');
-    my $late = $sandbox->renew($line->{subscription}, 'declined')->{id};
+    my $late = $sandbox->bill($line->{subscription}, draft => 1)->{id};
     $s->rest($line->{tenant});
     $s->release($line);
     $s->rest($line->{tenant});
@@ -172,7 +167,8 @@ promise 'paid while the tenant is being deleted, its line not gone yet: it goes 
     $redis->del('lines:{w:half}:t');
     $redis->hset('lines:{w:half}:t', plan => '', deleting => 1, former_customer => 'cus_card');
 
-    later();
+    $s->later;
+    $sandbox->finalize($late);
     $sandbox->pay($late);
     $sandbox->wait_idle;
     is $redis->exists("lines:{w:half}:line:$line->{line}"), 1, 'its line is there';
@@ -234,16 +230,16 @@ promise 'more invoices than one look reads: the one that was paid late is older 
     my $line = $s->active_line;
     $sandbox->wait_idle;
     $s->deaf;
-    my $late = $sandbox->renew($line->{subscription}, 'declined')->{id};
-    $sandbox->move($line->{subscription}, status => 'active');
+    my $late = $sandbox->bill($line->{subscription}, draft => 1)->{id};
     $sandbox->renew($line->{subscription}) for 1 .. 505;
     $s->hears;
     $s->rest($line->{tenant});
     $s->release($line);
     $s->rest($line->{tenant});
-    later();
+    $s->later;
     $s->remove($line);
-    later();
+    $s->later;
+    $sandbox->finalize($late);
     $sandbox->pay($late);
     $s->soon(sub { ($s->money($line->{subscription}, $late))[1] == 900 }, 'it goes back', 60);
     only_that_goes_back($line, $late);

@@ -111,12 +111,6 @@ my %ends = (
     'ends with its subscription' => sub ($line) { $s->hand(cancel => $line->{subscription}) },
 );
 
-# an instant is told in seconds: what was paid lies behind the end
-sub another_second () {
-    my $until = time + 1;
-    Test::Lines::wait_for(sub { time > $until }, 10, 'another second');
-}
-
 sub goes_back ($line, $invoice) {
     $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}, $invoice); $paid && $paid == $back }, 'it goes back');
     $s->rest($line->{tenant});
@@ -143,7 +137,7 @@ for my $how (sort keys %ends) {
             $ends{$how}->($line);
             $s->soon(sub { $s->now_of($line)->{ended} }, 'ended');
             $s->deaf;
-            another_second();
+            $s->later;
             $sandbox->pay($invoice);
             $sandbox->clear_faults;
             goes_back($line, $invoice);
@@ -156,7 +150,7 @@ promise 'released while billing is away, and renewed before it is canceled: the 
     my $line = $s->active_line;
     $sandbox->fault(path => '/v1/subscriptions/:id', method => 'DELETE', kind => 'drop_before', times => 1000);
     $s->release($line);
-    another_second();
+    $s->later;
     $sandbox->renew($line->{subscription});
     $sandbox->clear_faults;
     $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'it is canceled in the end', 20);
@@ -175,7 +169,7 @@ promise 'a person said that all was settled of a release, and an invoice is paid
     $s->soon(sub { $nginx->admin(POST => "operations/$id/resolve", {as => 'settled', note => 'we have looked'})->status == 200 }, 'settled');
     $s->rest($line->{tenant});
     $sandbox->clear_faults;
-    another_second();
+    $s->later;
     $sandbox->pay($invoice);
     goes_back($line, $invoice);
 };

@@ -44,11 +44,13 @@ sub unreadable ($line) {
 sub gone ($name) {
     $sandbox->customer("cus_$name", 'ok', 'default', 'pending');
     my $line = $s->active_line(name => $name, workspace => {customer => "cus_$name"});
-    my $late = $sandbox->renew($line->{subscription}, 'declined')->{id};
+    my $late = $sandbox->bill($line->{subscription}, draft => 1)->{id};
     $s->rest($line->{tenant});
     $s->release($line);
     $s->rest($line->{tenant});
     $s->remove($line);
+    $s->later;
+    $sandbox->finalize($late);
     $sandbox->pay($late);
     my $refund = wait_for(sub { (grep { $_->{customer} eq "cus_$name" } @{$sandbox->call(GET => '/v1/refunds', {limit => 100})->json('/data')})[0] }, 30, 'the refund');
     $sandbox->settle($refund->{id} => 'failed');

@@ -144,9 +144,10 @@ C<unpaid>, C<canceled> ...
 
 The next period of one that is active or past due: its invoice, finalized at once, is paid, or with another card than C<ok> stays open.
 
-=item POST /_sandbox/subscriptions/:id/bill
+=item POST /_sandbox/subscriptions/:id/bill {"draft"}, POST /_sandbox/invoices/:id/finalize
 
-An invoice of it besides, as a person makes one: it stays open, and whether it is paid changes nothing of the subscription.
+An invoice of it besides, as a person makes one: it stays open, and whether it is paid changes nothing of the subscription. A draft is
+open once it is finalized, which may be when its subscription has ended.
 
 =item POST /_sandbox/hand {"method", "path", "params"}
 

@@ -77,8 +77,8 @@ local since = failed and 0 or ended or tonumber(redis.call('GET', owed_key))
               or math.floor((tonumber(redis.call('GET', deleted_key)) or 0)
                             / 1000)
 
--- as line_left()
-if since * 1000 > now then
+-- as line_left(); but owed may say the second that is to come
+if since * 1000 > now + 1000 then
     since = math.floor(now / 1000) - 10
 end
 

@@ -46,6 +46,7 @@ sub startup ($self) {
     $control->post('/customers')->to(action => 'customer');
     $control->post('/invoices/#id/pay')->to(action => 'pay');
     $control->post('/invoices/#id/void')->to(action => 'void');
+    $control->post('/invoices/#id/finalize')->to(action => 'finalize');
     $control->post('/invoices/#id/uncollectible')->to(action => 'uncollectible');
     $control->post('/subscriptions')->to(action => 'adopt');
     $control->post('/subscriptions/#id')->to(action => 'move');

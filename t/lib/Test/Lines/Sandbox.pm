@@ -290,7 +290,9 @@ sub adopt ($self, %subscription) { $self->control(subscriptions => \%subscriptio
 
 sub move ($self, $id, %change) { $self->control("subscriptions/$id" => \%change) }
 
-sub bill ($self, $id) { $self->control("subscriptions/$id/bill" => {}) }
+sub bill ($self, $id, %how) { $self->control("subscriptions/$id/bill" => \%how) }
+
+sub finalize ($self, $id) { $self->control("invoices/$id/finalize" => {}) }
 
 sub renew ($self, $id, $card = 'ok') { $self->control("subscriptions/$id/renew" => {card => $card}) }
 

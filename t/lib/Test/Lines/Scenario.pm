@@ -100,13 +100,15 @@ sub nginx ($self, %options) {
     return $kill->node($self->SUPER::nginx($kill->options($self->t, %options)));
 }
 
-=head2 soon, rest
+=head2 soon, rest, later
 
     $s->soon(sub { ... }, 'what must be so before long', $seconds);
     $s->rest('w:one');
+    $s->later;
 
 A check that polls (8 s by default, and longer where somebody is killed); and until a tenant has nothing under way
-but what waits for a payment, and all events are delivered.
+but what waits for a payment, and all events are delivered. What happens after later() is in a later second: billing
+tells in seconds when it was paid.
 
 =cut
 
@@ -126,6 +128,11 @@ sub rest ($self, $tenant, $seconds = 20) {
         }
         return 1;
     }, $seconds, "$tenant to be at rest");
+}
+
+sub later ($self) {
+    my $second = $self->redis->client->time->[0];
+    Test::Lines::wait_for(sub { $self->redis->client->time->[0] > $second + 1 }, 5, 'a later second');
 }
 
 =head2 pending_line, paid_line, active_line, bought_line

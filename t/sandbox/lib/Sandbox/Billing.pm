@@ -341,9 +341,10 @@ sub renew_subscription ($self, $id, $card = 'ok') {
 }
 
 
-# What a person has it pay besides. Its status, and its latest invoice, stay what they are.
+# What a person has it pay besides, or will, once it is finalized, whatever became of its subscription. Its status, and its latest
+# invoice, stay what they are.
 
-sub bill_subscription ($self, $id) {
+sub bill_subscription ($self, $id, $draft) {
     my $subscription = $self->subscription($id);
     my $latest       = $subscription->{latest_invoice};
 
@@ -352,6 +353,20 @@ sub bill_subscription ($self, $id) {
     my $invoice = $self->_new_invoice($subscription, reason => 'manual');
 
     $subscription->{latest_invoice} = $latest;
+    $invoice->{status} = 'draft';
+
+    return $draft ? $invoice : $self->finalize_invoice($invoice->{id});
+}
+
+
+sub finalize_invoice ($self, $id) {
+    my $invoice = $self->invoice($id);
+
+    Sandbox::Error->invalid("This invoice is already finalized, you can't re-finalize a non-draft invoice.") if $invoice->{status} ne 'draft';
+
+    $invoice->{status} = 'open';
+    $invoice->{status_transitions}{finalized_at} = $self->store->now;
+
     $self->store->announce('invoice.finalized', $invoice);
 
     return $invoice;

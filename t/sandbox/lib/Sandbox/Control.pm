@@ -129,7 +129,14 @@ sub move ($self) {
 
 
 sub bill ($self) {
-    $self->_try(sub { $self->app->billing->bill_subscription($self->stash->{id}) });
+    my $draft = ($self->req->json // {})->{draft};
+
+    $self->_try(sub { $self->app->billing->bill_subscription($self->stash->{id}, $draft) });
+}
+
+
+sub finalize ($self) {
+    $self->_try(sub { $self->app->billing->finalize_invoice($self->stash->{id}) });
 }
 
 
