@@ -53,7 +53,7 @@ promise 'FLUSHALL of one primary: nothing is canceled or refunded, the auditor s
     $s->account($account);
     $audit->soon(sub { my ($paid, $back) = $s->money($lines[0]{subscription}); $paid && $paid == $back }, 'who is put there again has back what no line is for');
     is +($s->money($lines[1]{subscription}))[1], 0, '... and nobody else';
-};
+}, leaves => 1;    # what is lost is left alone
 
 promise 'the primary of the list of tenants comes back empty: whose line is in an index elsewhere is known by that' => sub {
     my $home = at('lines:{tenants}');
@@ -73,7 +73,7 @@ promise 'the primary of the list of tenants comes back empty: whose line is in a
     $audit->whole_pass for 1 .. 2;
     my (undef, $back, $status) = $s->money($line->{subscription});
     is "$status $back", 'active 0', 'it goes on';
-};
+}, leaves => 1;    # what is lost is left alone
 
 promise 'a tenant is lost while it is to pay, and the list of tenants with it: a day later it is known still whose that is' => sub {
     my $soon = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations . ' hint=1s late=500ms audit=10ms pass=200ms');
