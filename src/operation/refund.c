@@ -11,6 +11,7 @@
 
 static ngx_int_t refund_indexed(void *data);
 static int64_t refund_since(lines_op_t *op);
+static ngx_int_t refund_owes(lines_op_t *op, ngx_int_t (*next)(void *data));
 static ngx_int_t refund_list(void *data);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_settled(void *data, lines_settled_get_reply_t *reply);
@@ -28,11 +29,22 @@ static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
  * was paid in the second in which its line ended is not, whoever is told of it.
  */
 
-#define refund_owes(op, next)                                                 \
-    lines_then_owed_put(&(op)->caller, next, op, .tenant = (op)->tenant,      \
-                        .subscription = lines_op_get(op, "subscription"),     \
-                        .since = refund_since(op)                             \
-                                 + ((op)->at == LINES_AT_RELEASE))
+static ngx_int_t
+refund_owes(lines_op_t *op, ngx_int_t (*next)(void *data))
+{
+    /* since a line ended is told once: the clock may be set back later */
+
+    return op->at == LINES_AT_RELEASE
+           ? lines_then_owed_ensure(&op->caller, next, op,
+                                    .tenant = op->tenant,
+                                    .subscription = lines_op_get(op,
+                                                             "subscription"),
+                                    .since = refund_since(op) + 1)
+           : lines_then_owed_put(&op->caller, next, op, .tenant = op->tenant,
+                                 .subscription = lines_op_get(op,
+                                                              "subscription"),
+                                 .since = refund_since(op));
+}
 
 
 ngx_int_t
