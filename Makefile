@@ -222,13 +222,21 @@ test: packages-test
 	@echo "== all tests: clang, sanitizers"
 	@$(MAKE) --no-print-directory CC=clang SAN=1 prove
 
-# all of them at once: most of a build is configure, which uses one processor
+# all of them at once: most of a build is configure, which uses one processor.
+# The one with failpoints comes after the one without, as most of its objects
+# are the same: they are compiled once, where ccache is.
 
 BUILDS = $(addprefix build-,gcc gcc-failpoints clang-san clang-san-failpoints)
 OTHERS = build-clang build-gcc-san
 
+$(BUILDS) $(OTHERS): export PATH := /usr/lib/ccache:$(PATH)
+$(BUILDS) $(OTHERS): export CCACHE_DIR = $(abspath $(BUILD))/ccache
+$(BUILDS) $(OTHERS): export CCACHE_NOHASHDIR = 1
+
 .PHONY: $(BUILDS) $(OTHERS)
 builds: $(BUILDS)
+build-gcc-failpoints: build-gcc
+build-clang-san-failpoints: build-clang-san
 $(BUILDS) $(OTHERS): build-%:
 	@$(MAKE) --no-print-directory CC=$(firstword $(subst -, ,$*)) SAN=$(if $(findstring -san,$*),1) \
 	    FAILPOINTS=$(if $(findstring -failpoints,$*),1) module
@@ -291,7 +299,7 @@ check:
 
 ANOTHER = --with-compat --with-debug --with-threads --with-pcre-jit \
           $(foreach m,ssl v2 realip addition auth_request gunzip gzip_static \
-                      slice stub_status sub,--with-http_$m_module)
+                      slice stub_status sub $(if $(wildcard $(NGINX_SRC)/src/http/v3),v3),--with-http_$m_module)
 
 .PHONY: test-nginx prove-nginx
 test-nginx: packages-test
@@ -391,7 +399,7 @@ deb: packages-deb
 # Bare Debian roots in which a checkout is all there is: docker/bare.sh.  What
 # test-debian13 has proven of Debian 13, test-bare does not prove again.
 
-.PHONY: test-debian12 test-debian13 prove-debian13 test-bare
+.PHONY: test-debian12 test-debian13 prove-debian13 test-arm64 test-bare
 test-debian12:
 	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo package
 
@@ -400,6 +408,9 @@ test-debian13:
 
 prove-debian13:
 	@sh docker/bare.sh $(abspath $(BUILD)) trixie release valkey
+
+test-arm64:
+	@sh docker/bare.sh $(abspath $(BUILD)) bookworm arm64
 
 test-bare:
 	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo 'package?' test
@@ -444,6 +455,6 @@ help:
 	@echo 'make bench         beside nginx alone, Lua and fastify: ten minutes; ROUNDS=3 SECONDS=1 ONLY=read (t/bench/README.md)'
 	@echo 'make bench-long    the rest: a million lines, ten million requests, more rounds'
 	@echo 'make dashboard     conf/grafana/lines.json drawn of what Prometheus recorded: build/dashboard.svg'
-	@echo 'make fuzz, chaos, image, test-debian12, test-debian13, prove-debian13, test-bare'
+	@echo 'make fuzz, chaos, image, test-debian12, test-debian13, prove-debian13, test-arm64, test-bare'
 	@echo 'make install-deps  install all that these need; clean  remove the build'
 	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080 LINES_NGINX=nginx'

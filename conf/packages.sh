@@ -2,17 +2,19 @@
 # packages.sh GROUP...: installs with apt what is missing of Debian's packages
 # for building (build), for the demo (run), for the tests (test), for a package
 # (deb), for what the bench compares with (bench), for roots of other releases
-# (roots) and for images where there is no Docker (image).  Says what it does;
-# where it may not, prints the command and ends with 1.
+# (roots), for running what is of arm64 (arm64) and for images where there is no
+# Docker (image).  Says what it does; where it may not, prints the command and
+# ends with 1.
 
 set -eu
 
 build="gcc libc6-dev make nginx nginx-dev libhiredis-dev libjansson-dev libssl-dev"
 run="redis-server libmojolicious-perl libio-socket-ssl-perl openssl curl"
-tests="clang libclang-rt-dev liblua5.1-0-dev valgrind libredis-perl libcrypt-jwt-perl nghttp2-client prometheus libyaml-pp-perl libnginx-mod-http-auth-pam libnginx-mod-http-lua original-awk busybox dpkg-dev lintian"
+tests="ccache clang libclang-rt-dev liblua5.1-0-dev valgrind libredis-perl libcrypt-jwt-perl nghttp2-client prometheus libyaml-pp-perl libnginx-mod-http-auth-pam libnginx-mod-http-lua original-awk busybox dpkg-dev lintian"
 deb="dpkg-dev debhelper"
 bench="lua-resty-core lua-resty-lrucache lua-nginx-redis lua-nginx-string"
 roots="debootstrap git iproute2"
+arm64="qemu-user-static binfmt-support"
 image="buildah debootstrap iproute2"
 
 # Not on a system of another kind: configure names what is missing there.
@@ -28,6 +30,7 @@ for group in "$@"; do
     deb)   wanted="$wanted $deb" ;;
     bench) wanted="$wanted $bench" ;;
     roots) wanted="$wanted $roots" ;;
+    arm64) wanted="$wanted $arm64" ;;
     image) wanted="$wanted $image" ;;
     *)     echo "packages.sh: no group \"$group\"" >&2; exit 2 ;;
     esac

@@ -10,6 +10,8 @@
 #            those tests of gcc's release build that meet what a system brings:
 #            nginx, Redis, OpenSSL, the libraries
 #   valkey   those that show what a store does, with Valkey as the store
+#   arm64    the unit tests and the demo, built for arm64 by a cross compiler and
+#            run by qemu's user mode, as the kernel hands it what is of arm64
 #
 # What is committed is tested.  A step that this root's release has passed with
 # this commit is not run again where STEP ends in "?".
@@ -102,13 +104,14 @@ free_port() {
     echo $port
 }
 
+# demo NAME=VALUE...: with these in its environment
 demo() {
     readme > "$root/root/readme.sh"
     grep -q 'make up' "$root/root/readme.sh"
     grep -q 'curl' "$root/root/readme.sh"
 
     cp docker/bare-demo.sh "$root/root/"
-    in_root env LINES_PORT="$(free_port)" sh -eu /root/bare-demo.sh
+    in_root env LINES_PORT="$(free_port)" "$@" sh -eu /root/bare-demo.sh
 }
 
 # A host of the fleet: what an upgrade begins with is the same under a lower
@@ -164,6 +167,25 @@ valkey() {
         LINES_REDIS_SERVER=valkey-server make CC=gcc SAN= prove TESTS="$0"' "$STORE"
 }
 
+# The nginx that Debian has for arm64 lies beside this one's: both own the same files.
+
+arm64() {
+    sh conf/packages.sh arm64
+    [ -e /proc/sys/fs/binfmt_misc/register ] || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+    update-binfmts --enable qemu-aarch64
+
+    in_root sh -euc 'export DEBIAN_FRONTEND=noninteractive
+        dpkg --add-architecture arm64
+        cd /root/lines && sh conf/packages.sh build run
+        apt-get install -qq -y --no-install-recommends gcc-aarch64-linux-gnu libc6-dev:arm64 libcrypt-dev:arm64 \
+            libhiredis-dev:arm64 libjansson-dev:arm64 libssl-dev:arm64 libpcre2-dev:arm64 zlib1g-dev:arm64 > /dev/null
+        mkdir /root/arm64 && cd /root/arm64
+        apt-get download -qq nginx:arm64 2> /dev/null && dpkg-deb -x nginx_*_arm64.deb .
+        make -C /root/lines/t/unit BUILD=/root/lines/build CC=aarch64-linux-gnu-gcc check'
+
+    demo CC=aarch64-linux-gnu-gcc LINES_NGINX=/root/arm64/usr/sbin/nginx
+}
+
 for step in $steps; do
     echo "== $release, $step"
     case $step in
@@ -172,6 +194,7 @@ for step in $steps; do
     test)   run_tests ;;
     release) run_release ;;
     valkey) valkey ;;
+    arm64)  arm64 ;;
     *)      echo "bare.sh: no step \"$step\"" >&2; exit 2 ;;
     esac
 

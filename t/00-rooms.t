@@ -5,7 +5,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Mojo::File qw(path);
 use Test::More;
-use Test::Lines::Once store => 'nothing is stored';
+use Test::Lines::Once build => 'both are built of the same sources', store => 'nothing is stored';
 
 my $root  = path($FindBin::Bin)->dirname;
 my $built = path($ENV{LINES_MODULE} // "$root/build/gcc/ngx_http_lines_module.so")->dirname->child('nginx/objs/addon');

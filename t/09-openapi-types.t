@@ -9,7 +9,7 @@ use Mojo::JSON qw(encode_json);
 use Mojo::JSON::Pointer;
 use Mojo::Util qw(decode);
 use Test::More;
-use Test::Lines::Once store => 'any will do';
+use Test::Lines::Once build => 'the documents are the same', store => 'any will do';
 use Test::Lines;
 use Test::Lines::Node qw(node_dir);
 use YAML::PP;
