@@ -133,6 +133,7 @@ promise 'its own request cannot look at billing yet, it is released, and a refun
     $nginx->allow(qr/\[alert\].*is stuck: subscription_refused/);
     $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => '400', times => 100_000);
     $sandbox->fault(path => '/v1/invoices/:id/void', method => 'POST', kind => 'drop_before', times => 1000);
+    wait_for(sub { grep { $_ eq 'subscription_refused' } stuck($line) }, 30, 'nobody to look with what was seen before');
     $s->report($line, 'active');
     $s->release($line);
     my $until = time + 1;
