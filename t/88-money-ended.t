@@ -15,7 +15,7 @@ my $sandbox = $s->sandbox;
 my $redis   = $s->redis;
 my $nginx   = $s->nginx;
 
-$nginx->allow(qr/\[alert\].*is stuck: refund_failed/);
+$nginx->allow(qr/\[alert\].*is stuck: (?:refund_failed|subscription_refused)/);
 
 sub gives_back ($line) { return $s->op($line->{tenant}, substr Digest::SHA::sha256_hex("refund:$line->{line}"), 0, 24) }
 
@@ -32,8 +32,9 @@ sub went_back () {
     my $line = $s->pending_line(workspace => {customer => $customer});
     $sandbox->pay($line->{invoice});
     wait_for(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'tell' }, 30, 'the payment to be settled');
-    # who looked between the two would let it fail: the report would come too late
-    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => 'drop_before', times => 1000);
+    # who looked before would end with what it saw, and between the two let it fail: the report would come too late
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => '400', times => 100_000);
+    wait_for(sub { stuck($line) }, 30, 'nobody to look');
     my $refund = $sandbox->refund($line->{invoice});
     $s->report($line, 'active');
     $sandbox->clear_faults;
@@ -130,9 +131,9 @@ promise 'its own request cannot look at billing yet, it is released, and a refun
     $sandbox->pay($line->{invoice});
     wait_for(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'tell' }, 30, 'the payment to be settled');
     my $open = $sandbox->control("subscriptions/$line->{subscription}/bill" => {})->{id};
-    $nginx->allow(qr/\[alert\].*is stuck: subscription_refused/);
     $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => '400', times => 100_000);
     $sandbox->fault(path => '/v1/invoices/:id/void', method => 'POST', kind => 'drop_before', times => 1000);
+    wait_for(sub { grep { $_ eq 'subscription_refused' } stuck($line) }, 30, 'nobody to look with what was seen before');
     $s->report($line, 'active');
     $s->release($line);
     my $until = time + 1;
