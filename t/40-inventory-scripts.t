@@ -15,10 +15,8 @@ sub k (@names) { map {"lines:{inv}:$_"} @names }
 
 sub add ($s, @pairs)           { $s->run(inv_add => [k qw(numbers free leased assigned all)], @pairs) }
 sub lease ($s, $op, %o)        {
-    my $reply = $s->run(inv_lease => [k qw(numbers free quarantined leased operations leases)],
+    $s->run(inv_lease => [k qw(numbers free quarantined leased operations leases)],
         $op, $o{tenant} // 'a:one', $o{late} // '', $o{look} // 120_000, $o{area} // '', $o{number} // '', $o{rest} // 86_400_000);
-    pop @$reply if $reply->[0] =~ /^(?:leased|held)$/;    # Redis' clock
-    return $reply;
 }
 sub assign ($s, $number, $op)  { $s->run(inv_assign => [k qw(numbers leased assigned)], $number, $op) }
 sub release ($s, $op, $q = 0, $number = '', $looked = '') {

@@ -3,7 +3,6 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Test::Lines::Once cluster => 'REPLICAOF is not for its nodes';
 use Test::Lines qw(wait_for);
 use Test::Lines::Account;
 
@@ -13,6 +12,9 @@ my $nginx = $shop->nginx(redis_options => 'timeout=400ms');
 my $redis = $shop->redis;
 
 $shop->numbers(20);
+
+# what a node of a cluster says then is MOVED: t/13-redis-cluster.t
+my $cluster = @{$redis->nodes} > 1 && 'REPLICAOF is not for the nodes of a cluster';
 
 # a primary that has become a replica of nothing
 sub read_only () { $redis->cli(REPLICAOF => '127.0.0.1', 1) }
@@ -42,6 +44,7 @@ sub during ($account, $what, $back) {
 }
 
 subtest 'read-only in mid-confirm' => sub {
+    plan skip_all => $cluster if $cluster;
     my $one = $shop->account('one');
     my ($token, $op, $answer) = during($one, \&read_only, \&writable);
 
@@ -56,6 +59,7 @@ subtest 'read-only in mid-confirm' => sub {
 };
 
 subtest 'read-only from the start' => sub {
+    plan skip_all => $cluster if $cluster;
     my $two   = $shop->account('two');
     my $token = $shop->token($two);
     read_only();
@@ -96,11 +100,13 @@ subtest 'hung in mid-confirm' => sub {
 subtest 'away for confirms of many' => sub {
     my @accounts = map { $shop->account("many$_") } 1 .. 8;
     my @tokens   = map { $shop->token($_) } @accounts;
+    my $calls    = sub { scalar $shop->sandbox->requests(POST => '/v1/subscriptions') };
+    my $had      = $calls->();
     my @answers;
 
     $shop->sandbox->fault(path => '/v1/subscriptions', kind => 'delay', ms => 500, times => 8);
     $shop->confirm_p($accounts[$_], $tokens[$_], key => 'k')->then(sub { push @answers, shift }) for 0 .. 7;
-    wait_for(sub { $shop->sandbox->requests(POST => '/v1/subscriptions') > 10 }, 30, 'some charges to be under way');
+    wait_for(sub { $calls->() > $had + 6 }, 30, 'some charges to be under way');
     $redis->kill;
     wait_for(sub { @answers == 8 }, 60, 'all answers');
     $redis->start;

@@ -53,4 +53,25 @@ $_->cli('CLUSTER SETSLOT', $slot, 'STABLE') for $from, $to;
 wait_for(sub { $of->('lines_survey_skipped') == 0 }, 30, 'it is closed');
 is $of->($new), 6, 'what was passed over is not counted again';
 
+# its own slot is another matter: whose turn it is cannot be asked
+my ($age, @others) = (sub { $of->('lines_survey_age_seconds') });
+$key = 'lines:{survey}:2';
+($from) = $redis->node_of($key);
+($to, @others) = grep { $_ != $from } @{$redis->nodes};
+$slot = $from->cli('CLUSTER KEYSLOT', $key);
+$to->cli('CLUSTER SETSLOT', $slot, 'IMPORTING', $from->cli('CLUSTER MYID'));
+$from->cli('CLUSTER SETSLOT', $slot, 'MIGRATING', $to->cli('CLUSTER MYID'));
+wait_for(sub { $age->() > 7 }, 60, 'a survey to be missed');
+is $of->('lines_tenants'), 6, 'its own slot moves: what is known is shown';
+is $nginx->post_json('/api/line-requests', \%phone, $nginx->bearer($nginx->workspace(more => {plan => 'starter'})))->status, 201, 'nobody else waits for that';
+
+while (my @keys = $from->cli('CLUSTER GETKEYSINSLOT', $slot, 100)) {
+    $from->cli('MIGRATE', '127.0.0.1', $to->port, '', 0, 5000, 'KEYS', @keys);
+}
+$_->cli('CLUSTER SETSLOT', $slot, 'NODE', $to->cli('CLUSTER MYID')) for $to, $from, @others;
+my $moved = time;
+wait_for(sub { $of->('lines_tenants') == 7 }, 30, 'the next one');
+cmp_ok time - $moved, '<', 10 * $t->slow, sprintf 'the next one has counted %.1f s after it has moved', time - $moved;
+cmp_ok $age->(), '<', 7, '... and is as old as that';
+
 $t->done;

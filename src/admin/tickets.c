@@ -18,7 +18,7 @@ typedef struct {
     ngx_str_t    status;           /* wanted */
     ngx_str_t    number;           /* fulfilledNumber; empty: any that fits */
     ngx_str_t    holder;           /* of a number, "ticket.ID" */
-    int64_t      not_after;        /* it has a lease until then; 0: none */
+    int64_t      not_after;        /* with a lease: until then; 0: none */
     ngx_str_t    looks;            /* at it, before that */
 } move_t;
 
@@ -61,10 +61,6 @@ lines_answered(number_leased, move_t *move, inv_lease)
         return lines_refuse(ctx, 409, "The number is not free");
     }
 
-    /* half of the time until it is looked at: clocks of two slots may differ */
-
-    move->not_after = reply->now
-                      + (int64_t) lines_get_main_conf(r)->operation->lease;
     move->number = reply->number;
 
     return NGX_OK;
@@ -86,6 +82,11 @@ lines_asks(lines_admin_read_ticket, move_t *move, ticket_state,
         return NGX_OK;
     }
 
+    /* half of the time until it is looked at, which the lease begins: that is
+       another slot, and another clock */
+
+    move->not_after = reply->now
+                      + (int64_t) lines_get_main_conf(r)->operation->lease;
     move->looks = reply->looks;
 
     return lines_inv_lease(&ctx->caller, number_leased, ctx,

@@ -700,8 +700,8 @@ lines_op_list_stuck(lines_op_t *op, const char *reason)
 
     (void) lines_forget_ix_put(&op->caller, .id = op->id, .tenant = op->tenant);
 
-    (void) lines_forget_stuck_put(&op->caller, .at = lines_op_now(op),
-                                  .tenant = op->tenant, .id = op->id);
+    (void) lines_forget_stuck_put(&op->caller, .tenant = op->tenant,
+                                  .id = op->id);
 }
 
 

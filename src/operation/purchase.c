@@ -9,6 +9,8 @@ static ngx_int_t purchase_customer(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t purchase_got_card(lines_op_t *op,
     lines_billing_result_t *result);
+static ngx_int_t purchase_clock(void *data, lines_inv_now_reply_t *reply);
+static ngx_int_t purchase_number(lines_op_t *op, int64_t claimed);
 static ngx_int_t purchase_leased(void *data, lines_inv_lease_reply_t *reply);
 static ngx_int_t purchase_assigned(void *data,
     lines_inv_assign_reply_t *reply);
@@ -72,15 +74,44 @@ purchase_got_card(lines_op_t *op, lines_billing_result_t *result)
 
 /*
  * Another slot, where the fence does not reach: the lease of the operation
- * does.  Whoever has lost it comes too late.
+ * does.  Whoever has lost it comes too late, by the clock of that slot, which of
+ * a cluster is another one than the lease was written by.
  */
 
 ngx_int_t
 lines_purchase_lease(lines_op_t *op)
 {
+    if (op->lmcf->redis_conf.cluster) {
+        return lines_inv_now(&op->caller, purchase_clock, op);
+    }
+
+    return purchase_number(op, op->now);
+}
+
+
+/*
+ * When the claim was sent, or sooner, by that clock: what the answer took is
+ * gone of the lease, as is all that this worker slept.
+ */
+
+static ngx_int_t
+purchase_clock(void *data, lines_inv_now_reply_t *reply)
+{
+    lines_op_t  *op = data;
+
+    ngx_time_update();
+
+    return purchase_number(op, reply->now - (int64_t) (ngx_current_msec
+                                                       - op->claimed));
+}
+
+
+static ngx_int_t
+purchase_number(lines_op_t *op, int64_t claimed)
+{
     int64_t  not_after;
 
-    not_after = op->now + (int64_t) op->conf->lease;
+    not_after = claimed + (int64_t) op->conf->lease;
 
     return lines_inv_lease(&op->caller, purchase_leased, op,
                            .operation = op->id, .tenant = op->tenant,
@@ -110,15 +141,15 @@ purchase_leased(void *data, lines_inv_lease_reply_t *reply)
 
     default: /* LINES_INV_LEASE_LATE */
 
-        /* another may have it by now, or the inventory has another clock */
+        /* another may have it by now, or the clock was set */
 
         if (lines_op_now(op) - op->now > (int64_t) op->conf->lease / 2) {
             return lines_op_take(op);
         }
 
         lines_op_log(op, NGX_LOG_ERR,
-                     "the clocks of the inventory and of \"%V\" in Redis "
-                     "differ by more than a lease", &op->tenant);
+                     "the inventory's clock in Redis jumps: \"%V\" is late",
+                     &op->tenant);
 
         return lines_op_again(op);
     }

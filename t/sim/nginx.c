@@ -112,6 +112,14 @@ sim_nginx_set_time(int64_t us, int64_t skew)
 }
 
 
+/* it stands still while a node does something */
+
+void
+ngx_time_update(void)
+{
+}
+
+
 ngx_pool_t *
 ngx_create_pool(size_t size, ngx_log_t *log)
 {

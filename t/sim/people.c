@@ -1028,6 +1028,7 @@ ticket_read(void *data, lines_ticket_state_reply_t *reply)
         return NGX_OK;
     }
 
+    q->not_after = reply->now + (int64_t) q->node->op.lease;
     q->looks = reply->looks;
 
     return lines_inv_lease(&q->ctx.caller, ticket_leased, q,
@@ -1047,7 +1048,6 @@ ticket_leased(void *data, lines_inv_lease_reply_t *reply)
         return NGX_DONE;
     }
 
-    q->not_after = reply->now + (int64_t) q->node->op.lease;
     q->number.len = reply->number.len;
     q->number.data = ngx_pstrdup(q->pool, &reply->number);
 

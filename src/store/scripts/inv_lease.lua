@@ -13,13 +13,14 @@
 --@key inv_leases as leases
 --@arg operation
 --@arg tenant
---@arg not_after:int? -- ms: whoever lost the operation meanwhile gets nothing
+--@arg not_after:int? -- ms, by this clock (inv_now.lua): whoever lost the operation
+                      -- meanwhile gets nothing
 --@arg delay:int      -- ms until somebody looks what became of it
 --@arg area?          -- wished for
 --@arg wanted?        -- the very number
 --@arg rest:int       -- ms: none rests for longer
 
---@reply leased|held number worker now:int
+--@reply leased|held number worker
 --@reply none|late
 --@reply taken state
 
@@ -43,7 +44,7 @@ if held then
                    .. (watched(leases_key, member) and WATCHED or ''), member)
     end
 
-    return { 'held', held, h.worker, int(now) }
+    return { 'held', held, h.worker }
 end
 
 if not in_time then
@@ -84,4 +85,4 @@ end
 redis.call('HSET', operations_key, operation, number)
 redis.call('ZADD', leases_key, int(now + delay), tenant .. ' ' .. operation)
 
-return { 'leased', number, h.worker, int(now) }
+return { 'leased', number, h.worker }

@@ -2,8 +2,7 @@
 --@include lib/time.lua
 
 -- What the list of those that are stuck names is not, as its record was read.
--- It is put there before its record says so: one that has just been stays, also
--- by the clock of another slot.
+-- It is put there before its record says so: one that has just been stays.
 
 --@key stuck
 --@arg member

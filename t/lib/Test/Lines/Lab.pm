@@ -109,7 +109,7 @@ END
     $self->{read} = [map { {name => "read$_", key => $self->workspace("probe$_")} } 0 .. 5];
 
     $self->{clients}{requests} = [map { {workspace => $paid[$_ % @paid]} } 1 .. $n];
-    $self->{clients}{included} = [map { {workspace => $included[$_ % @included]} } 1 .. $n / 2];
+    $self->{clients}{included} = [map { {workspace => $included[$_ % @included]} } 1 .. max 3, $n / 2];
     $self->{clients}{confirms} = [map { {account => $accounts[$_ % @accounts]} } 1 .. $n];
     $self->{probes}            = [map { my $node = $_; map { {node => $node, what => $_, n => 0} } qw(read gateway) } @{$self->{nodes}}];
 
@@ -144,8 +144,30 @@ sub go_on ($self, %options) {
 
 sub chaos ($self) { @$self{qw(requests included confirms)} }
 
-# lines that were acknowledged
-sub lines_made ($self) { my %lines = map { ($_->{line} => 1) } map { @{$_->promised} } $self->chaos; return scalar keys %lines }
+# lines that were acknowledged: the first time that each was
+sub _lines ($self) {
+    my $lines = $self->{lines} //= {};
+
+    for my $chaos ($self->chaos) {
+        my $promised = $chaos->promised;
+        for my $n (($chaos->{counted} // 0) .. $#$promised) { $lines->{$promised->[$n]{line}} //= $promised->[$n] }
+        $chaos->{counted} = @$promised;
+    }
+
+    return $lines;
+}
+
+sub lines_made ($self) { scalar keys %{$self->_lines} }
+
+# when the first line was acknowledged that was made since, of a tenant that these servers have by now; not what is only told again
+sub _made_since ($self, $from, $serves) {
+    for my $one (sort { $a->{at} <=> $b->{at} } grep { $_->{at} >= $from } values %{$self->_lines}) {
+        my $tenant = $one->{workspace} ? "w:$one->{workspace}" : "a:$one->{account}{id}";
+        return $one->{at} if $serves->($tenant) && ($self->redis->line($tenant, $one->{line})->{created} || 0) >= $from * 1000;
+    }
+
+    return;
+}
 
 # what was acknowledged, some of it again
 sub made ($self) { my $n = 0; $n += @{$_->promised} for $self->chaos; return $n }
@@ -199,16 +221,17 @@ sub _good_since ($self, $from, $for = 0) {
 
     my $row = $lab->through('kill');
 
-One fault: until there is another primary, reads and gateway are back, and all
-servers follow. Returns, and keeps for the table, what it was and how long it
-took.
+One fault: until there is another primary, reads and gateway are back, all
+servers follow, and lines are made on that primary. Returns, and keeps for the
+table, what it was and how long it took: C<wrote> until the first one of these,
+of a cluster with C<replicas> only once the new primary has one again.
 
 =cut
 
 sub through ($self, $kind) {
     my $redis = $self->redis;
     my $mark  = $redis->mark;
-    my $made  = $self->made;
+    my $made  = $self->lines_made;
     my $began = $self->_forget;
     my $fault = $redis->fault($kind);
     my $done  = time;
@@ -220,16 +243,19 @@ sub through ($self, $kind) {
     $self->_break("$kind: reads and gateway were not back for 30 s: " . $self->_missing($there)) if !$back;
     $self->_break(sprintf '%s: reads and gateway were back after %.2f s: %s', $kind, $took, $self->_missing($there)) if $back && $took > $self->bound && !$fault->{again};
 
-    # writes as well, in the end
-    my $had = $self->made;
-    eval { wait_for(sub { $self->made > $had + 2 }, 30, 'writes') } or $self->_break("$kind: no write for 30 s");
-    my $wrote = time - $there;
+    # writes as well, in the end, wherever they are
+    my $had = $self->lines_made;
+    eval { wait_for(every(0.1, sub { $self->lines_made > $had + 2 }), 30, 'lines') } or $self->_break("$kind: no line was made for 30 s");
 
     $fault->{mend}->();
     $redis->settled;
 
+    my $serves = $redis->serves($new);
+    my $wrote  = eval { wait_for(every(0.1, sub { $self->_made_since($there, $serves) }), 30, 'lines there') };
+    $self->_break("$kind: no line was made on the new primary for 30 s") if !$wrote;
+
     my $row = {what => $kind, from => $fault->{old}->name, to => $new->name, began => $began, there => $there, ended => time, promoted => $there - $done, back => $took,
-        wrote => $wrote, made => $self->made - $made, behind => $fault->{again} ? 0 : $redis->behind($mark, $fault->{old})};
+        wrote => $wrote && $wrote - $there, made => $self->lines_made - $made, behind => $fault->{again} ? 0 : $redis->behind($mark, $fault->{old})};
     push @{$self->rows}, $row;
     return $row;
 }
@@ -274,14 +300,14 @@ Of a cluster: so many slots move while clients go on, the first time each primar
 
 sub reshard ($self, $slots) {
     my $began = time;
-    my $made  = $self->made;
+    my $made  = $self->lines_made;
     my ($moved, $said) = $self->redis->reshard($slots);
     Test::More::diag(sprintf '%d slots moved in %.1f s: %s', $moved, time - $began, $said);
     my $done  = $self->_forget;
     my $back  = eval { wait_for(every(0.1, sub { $self->_good_since($done, 0.5) }), 30, 'reads and the gateway') };
     $self->_break("reshard: reads and gateway were not back for 30 s: " . $self->_missing($done)) if !$back;
     $self->redis->settled;
-    push @{$self->rows}, {what => 'reshard', of => "$moved slots", began => $began, there => $done, ended => time, promoted => $done - $began, back => $back && $back - $done, made => $self->made - $made};
+    push @{$self->rows}, {what => 'reshard', of => "$moved slots", began => $began, there => $done, ended => time, promoted => $done - $began, back => $back && $back - $done, made => $self->lines_made - $made};
     return $self->rows->[-1];
 }
 

@@ -88,6 +88,11 @@ sub fault ($self, $kind, $old = $self->victim) {
 
 sub ask_failover ($self, $old) { $self->{promoted}->cli('CLUSTER FAILOVER') }
 
+sub serves ($self, $node) {
+    my $map = $self->_map;
+    return sub ($tenant) { $map->[Test::Lines::Redis::Cluster::Client::slot("{$tenant}")] == $node };
+}
+
 # it serves what the other one did
 sub other_than ($self, $old) {
     my $new = $self->{promoted};

@@ -36,6 +36,13 @@ ends it (C<mend>).
     old         kill -9; it comes back as a primary with the data of some time before
     past        the same, at once: nobody else is promoted, and all follow it
 
+=head2 serves
+
+    my $serves = $servers->serves($node);
+    $serves->('w:one');
+
+Whether a node, which is a primary, has a tenant.
+
 =head2 settled
 
 Waits until all follow, whoever was away.
@@ -147,7 +154,9 @@ sub kinds ($self) {qw(failover kill hang cut drop split slow old)}
 # of replicas when a primary is slow, ms
 has late => 60;
 
-# how much was acknowledged so far
+sub serves ($self, $node) { sub ($tenant) {1} }
+
+# how many lines were acknowledged so far
 has made => sub { sub {0} };
 
 sub fault ($self, $kind, $old = $self->victim) {
