@@ -508,9 +508,9 @@ exit_process(ngx_cycle_t *cycle)
     lines_budget_exit_process();
     lines_survey_exit_process();
     lines_concurrency_exit_process();
+    lines_auth_exit_process(lmcf);
     lines_lease_exit_process(lmcf);
     lines_metrics_exit_process(lmcf);
-    lines_auth_exit_process(lmcf);
 
     limits = lines_redis_limits(lmcf->redis);
 

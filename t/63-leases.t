@@ -22,6 +22,7 @@ location /wide/  { lines_rate_limit rate=50000r/s burst=2000 key=ip name=wide; e
 location /debt/  { lines_rate_limit rate=1r/h burst=100 key=\$arg_who name=debt; empty_gif; }
 location /back/  { lines_rate_limit rate=1r/h burst=200 key=\$arg_who name=back; empty_gif; }
 location /many/  { lines_rate_limit rate=1r/h burst=200 key=\$arg_who name=many; empty_gif; }
+location /crowd/ { lines_rate_limit rate=1r/h burst=200 key=\$arg_who name=crowd; empty_gif; }
 location /small/ { lines_rate_limit rate=1r/h burst=9 key=\$arg_who name=small; empty_gif; }
 location /pair/ {
     lines_rate_limit rate=1r/h burst=2 key=\$arg_part name=narrow;
@@ -252,6 +253,70 @@ is ok_in(concurrently(60, sub ($i) { $nodes[0]->get_p('/small/x?who=a') })), 9, 
     cmp_ok $answer->seconds, '<', 0.5 * $t->slow, '... at once';
 }
 
+# all that Redis knows to be gone of a limit's buckets
+sub gone_of_all ($name) {
+    my @keys = $redis->cli('KEYS', "lines:{l:*}:b:$name:*");
+    my $now  = redis_time() * 1e6;
+    my $all  = 0;
+
+    while (my @some = splice @keys, 0, 500) {
+        $all += int(((split /[. ]/, $_)[0] - $now) / 3600e6 + 0.5) for $redis->cli('MGET', @some);
+    }
+
+    return $all;
+}
+
+# more than one settlement of a shard takes, each with one that is open: an end settles all of them
+{
+    my %ends = map { $_ => $t->nginx(redis => $redis, redis_options => 'timeout=10s silence=10s', workers => 1, server => $server) } qw(quit stop);
+    wait_shares(3, values %ends);
+
+    for my $end (sort keys %ends) {
+        my $before = gone_of_all('crowd');
+        my $passed = 0;
+        $passed += grep {m{^HTTP/1\.1 200 }} pipelined($ends{$end}, map {"/crowd/x?who=$end-$_"} 100 * $_ .. 100 * $_ + 99) for 0 .. 99;
+        is $passed, 10_000, "$end: ten thousand of as many";
+
+        my $start = time;
+        $ends{$end}->$end;
+        cmp_ok time - $start, '<', 5 * $t->slow, 'an end that waits for little';
+        is gone_of_all('crowd') - $before, 10_000, 'all of them are settled';
+    }
+}
+
+# what is on its way, and what came after it
+{
+    my $wire = $t->wire(redis => $redis);
+    my $node = $t->nginx(redis => $wire->url, redis_options => 'timeout=10s silence=10s', workers => 1, server => $server);
+    wait_shares(2, $node);
+
+    $wire->hold($wire->call('limit_settle'));
+    is ok_in(map { $node->get('/back/x?who=busy') } 1 .. 15), 15, 'most of a share';
+    $wire->reached('their settlement');
+    is ok_in(map { $node->get('/back/x?who=busy') } 1 .. 3), 3, 'three more';
+    is gone('back', 'busy'), 0, 'of which Redis has not heard';
+
+    $node->process->signal('QUIT');
+    Mojo::Promise->timer(0.3)->wait;
+    $wire->pass;
+    $node->quit;
+    is gone('back', 'busy'), 18, 'settled by the end, once';
+}
+
+# a Redis that stands still, or is gone, holds up no end
+for my $how (qw(pause kill)) {
+    my $own  = $t->redis(name => "own-$how");
+    my $node = $t->nginx(redis => $own, redis_options => 'timeout=10s silence=10s', workers => 1, server => $server);
+    wait_shares(1, $node);
+    is ok_in(map { $node->get('/back/x?who=a') } 1 .. 5), 5, "$how: five that are open";
+
+    $own->$how;
+    my $start = time;
+    $node->stop;
+    cmp_ok time - $start, '<', 1.5 + 3 * ($t->slow - 1), sprintf '%s: it ends after %.2f s', $how, time - $start;
+    $own->cont if $how eq 'pause';
+}
+
 # more than the zone has room for: nobody is refused, nothing is lost
 {
     my $node = $t->nginx(redis => $redis, redis_options => 'timeout=10s', workers => 2, server => $server, zone => 'lines:1m');
@@ -262,13 +327,7 @@ is ok_in(concurrently(60, sub ($i) { $nodes[0]->get_p('/small/x?who=a') })), 9, 
     cmp_ok metric($node, 'lines_limit_buckets'), '<=', 1024, 'it remembers a thousand';
 
     my $all = 0;
-    wait_for(sub {
-        my @keys = $redis->cli('KEYS', 'lines:{l:*}:b:many:*');
-        my $now  = redis_time() * 1e6;
-        $all = 0;
-        $all += int(((split /[. ]/, $_)[0] - $now) / 3600e6 + 0.5) for map { $redis->cli('MGET', splice @keys, 0, 500) } 0 .. $#keys / 500;
-        return $all == 6000;
-    }, 60, 'all to be settled');
+    wait_for(sub { ($all = gone_of_all('many')) == 6000 }, 60, 'all to be settled');
     is $all, 6000, 'each of them was charged, once';
 }
 

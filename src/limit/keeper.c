@@ -9,11 +9,15 @@
 #define LINES_LEASE_SLAB       256    /* that a bucket takes */
 #define LINES_LEASE_TRIES      16     /* buckets looked at for one to forget */
 #define LINES_LEASE_MOVES      4      /* s: in these it is moved once */
+#define LINES_LEASE_ROOM       256    /* so many are settled for those who come,
+                                         where there is little room */
 
 #define LINES_KEEPER_TICK      20
 #define LINES_KEEPER_INTERVAL  250    /* of others: it has died */
 #define LINES_KEEPER_JOINS     1000
 #define LINES_KEEPER_CALLS     (2 * LINES_SHARDS)
+#define LINES_KEEPER_END       1000   /* a worker's: its master kills it half a
+                                         second later */
 
 
 /* a settlement on its way */
@@ -77,16 +81,47 @@ lines_lease_init(ngx_slab_pool_t *pool)
 }
 
 
-/* rather one that is full, which is all that is known of one that is made */
+/* the least used are settled, so that they can be forgotten */
 
-static ngx_uint_t
-keeper_forget(ngx_uint_t forget)
+static void
+keeper_make_room(void)
 {
     ngx_uint_t           i;
     ngx_queue_t         *q;
-    lines_lease_node_t  *node, *found;
+    lines_lease_node_t  *node;
+
+    q = ngx_queue_last(&keeper.area->lru);
+
+    for (i = 0;
+         i < LINES_LEASE_ROOM && q != ngx_queue_sentinel(&keeper.area->lru);
+         i++, q = ngx_queue_prev(q))
+    {
+        node = ngx_queue_data(q, lines_lease_node_t, lru);
+
+        if (!lines_bucket_settled(&node->bucket)) {
+            lines_ledger_ready(&keeper.area->ledger, &node->bucket,
+                               ngx_current_msec);
+        }
+    }
+}
+
+
+/*
+ * Rather one that is full, which is all that is known of one that is made;
+ * anyway: flag, if none is settled, the one that owes least.
+ */
+
+static ngx_uint_t
+keeper_forget(ngx_uint_t anyway)
+{
+    ngx_int_t            owes, least;
+    ngx_uint_t           i;
+    ngx_queue_t         *q;
+    lines_lease_node_t  *node, *found, *owing;
 
     found = NULL;
+    owing = NULL;
+    least = 0;
     q = ngx_queue_last(&keeper.area->lru);
 
     for (i = 0;
@@ -98,10 +133,14 @@ keeper_forget(ngx_uint_t forget)
         if (!lines_bucket_settled(&node->bucket)) {
             lines_ledger_ready(&keeper.area->ledger, &node->bucket,
                                ngx_current_msec);
-            continue;
-        }
 
-        if (!forget) {
+            owes = lines_bucket_owes(&node->bucket, ngx_current_msec);
+
+            if (owing == NULL || owes < least) {
+                owing = node;
+                least = owes;
+            }
+
             continue;
         }
 
@@ -113,6 +152,14 @@ keeper_forget(ngx_uint_t forget)
             found = node;
             break;
         }
+    }
+
+    if (found == NULL && anyway && owing) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, keeper.timer.log, 0,
+                       "lines lease: forgotten with %i that it owes", least);
+
+        lines_ledger_forget(&keeper.area->ledger, &owing->bucket);
+        found = owing;
     }
 
     if (found == NULL) {
@@ -154,7 +201,8 @@ keeper_moves(lines_lease_node_t *node)
 
 
 static lines_lease_node_t *
-keeper_create(lines_limit_t *limit, ngx_str_t *key, uint32_t hash)
+keeper_create(lines_limit_t *limit, ngx_str_t *key, uint32_t hash,
+    ngx_uint_t anyway)
 {
     ngx_uint_t           tries;
     lines_lease_node_t  *node;
@@ -185,7 +233,7 @@ keeper_create(lines_limit_t *limit, ngx_str_t *key, uint32_t hash)
             }
         }
 
-        if (!keeper_forget(1)) {
+        if (!keeper_forget(anyway)) {
             break;
         }
     }
@@ -194,8 +242,8 @@ keeper_create(lines_limit_t *limit, ngx_str_t *key, uint32_t hash)
 }
 
 
-lines_lease_node_t *
-lines_keeper_lock(lines_limit_t *limit, ngx_str_t *key)
+static lines_lease_node_t *
+keeper_lock(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t anyway)
 {
     uint32_t             hash;
     lines_lease_node_t  *node;
@@ -207,7 +255,7 @@ lines_keeper_lock(lines_limit_t *limit, ngx_str_t *key)
     node = (lines_lease_node_t *) lines_table_find(keeper.area->table, key,
                                                    hash);
     if (node == NULL) {
-        return limit ? keeper_create(limit, key, hash) : NULL;
+        return limit ? keeper_create(limit, key, hash, anyway) : NULL;
     }
 
     if (keeper_moves(node)) {
@@ -216,6 +264,20 @@ lines_keeper_lock(lines_limit_t *limit, ngx_str_t *key)
     }
 
     return node;
+}
+
+
+lines_lease_node_t *
+lines_keeper_lock(lines_limit_t *limit, ngx_str_t *key)
+{
+    return keeper_lock(limit, key, 0);
+}
+
+
+lines_lease_node_t *
+lines_keeper_lock_anyway(lines_limit_t *limit, ngx_str_t *key)
+{
+    return keeper_lock(limit, key, 1);
 }
 
 
@@ -356,7 +418,9 @@ keeper_settled(void *data, lines_limit_settle_reply_t *reply)
         n = lines_ledger_heard(&keeper.area->ledger, shard, call->number,
                                ngx_current_msec, batch);
 
-        for (i = 0; i < n; i++) {
+        /* of fewer, as some were forgotten, it is not known which they are */
+
+        for (i = 0; n == call->n && i < n; i++) {
             (void) lines_keeper_told(keeper_node(batch[i]),
                                      &reply->buckets.elts[i], reply->settled,
                                      call->asked);
@@ -407,7 +471,8 @@ lines_keeper_settle(ngx_uint_t number, ngx_uint_t all)
 
     ngx_shmtx_lock(&keeper.shpool->mutex);
 
-    n = lines_ledger_send(shard, ngx_current_msec, all, batch);
+    n = lines_ledger_send(&keeper.area->ledger, shard, ngx_current_msec, all,
+                          batch);
 
     for (i = 0; i < n; i++) {
         node = keeper_node(batch[i]);
@@ -507,7 +572,7 @@ keeper_sweep(void)
     /* one that comes finds another that can be forgotten */
 
     if (area->buckets > area->buckets_max - area->buckets_max / 8) {
-        (void) keeper_forget(0);
+        keeper_make_room();
     }
 
     for (i = 0; i < LINES_SHARDS; i++) {
@@ -600,16 +665,75 @@ lines_keeper_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 }
 
 
+/* what this worker waited for the others may send once more; again: flag,
+   whatever is under way may be */
+
+static void
+keeper_unheard(ngx_uint_t again)
+{
+    ngx_uint_t            i;
+    lines_shard_t        *shards;
+    lines_keeper_call_t  *call;
+
+    lines_caller_detach(&keeper.caller);
+
+    shards = keeper.area->ledger.shards;
+
+    ngx_shmtx_lock(&keeper.shpool->mutex);
+
+    for (i = 0; i < LINES_KEEPER_CALLS; i++) {
+        call = &keeper.calls[i];
+
+        if (call->busy) {
+            lines_ledger_unheard(&shards[call->shard], call->number);
+            call->busy = 0;
+        }
+    }
+
+    for (i = 0; again && i < LINES_SHARDS; i++) {
+        lines_ledger_again(&shards[i], ngx_current_msec);
+    }
+
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
+}
+
+
+/* sends what can be sent of whatever is open; flag: that is all of it, and it
+   is acknowledged */
+
+static ngx_uint_t
+keeper_settle_all(void)
+{
+    ngx_uint_t  i, settled;
+
+    for (i = 0; i < LINES_SHARDS; i++) {
+        lines_keeper_settle(i, 1);
+    }
+
+    settled = 1;
+
+    ngx_shmtx_lock(&keeper.shpool->mutex);
+
+    for (i = 0; i < LINES_SHARDS; i++) {
+        settled &= lines_shard_settled(&keeper.area->ledger.shards[i]);
+    }
+
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
+
+    return settled;
+}
+
+
 /*
- * The last one settles what is open.  Nobody hears the reply: where others go
- * on after all they send the same once more.
+ * The last one settles what is open, a batch of each shard after the other.
+ * Others that go on after all, or end as well, send the same, which counts once.
+ * Redis may be away, or go: nobody waits for it then.
  */
 
 static void
-keeper_end(void)
+keeper_end(lines_redis_t *redis)
 {
-    ngx_uint_t           i;
-    lines_shard_t       *shard;
+    ngx_msec_t           start;
     lines_lease_area_t  *area;
 
     area = keeper.area;
@@ -622,34 +746,44 @@ keeper_end(void)
 
     area->keeper = 0;
 
-    for (i = 0; i < LINES_SHARDS; i++) {
-        shard = &area->ledger.shards[i];
+    keeper_unheard(1);
 
-        lines_keeper_settle(i, 1);
+    lines_redis_end(redis);
 
-        ngx_shmtx_lock(&keeper.shpool->mutex);
-        lines_ledger_unheard(shard, shard->number);
-        ngx_shmtx_unlock(&keeper.shpool->mutex);
+    start = ngx_current_msec;
+
+    while (!keeper_settle_all()
+           && ngx_current_msec - start < LINES_KEEPER_END
+           && lines_redis_turn(redis) == NGX_OK)
+    {
+        /* void */
     }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, keeper.timer.log, 0,
+                   "lines lease: the end took %M ms, %i are not settled",
+                   ngx_current_msec - start, area->ledger.ahead);
 }
 
 
 void
 lines_keeper_exit_process(lines_main_conf_t *lmcf)
 {
-    lines_redis_status_t  status;
+    lines_redis_t         *redis;
+    lines_redis_status_t   status;
 
     if (lmcf->limits == NULL) {
         return;
     }
 
-    lines_redis_status(lines_redis_limits(lmcf->redis), &status);
+    redis = lines_redis_limits(lmcf->redis);
+
+    lines_redis_status(redis, &status);
 
     if (status.serves) {
-        keeper_end();
+        keeper_end(redis);
     }
 
-    lines_caller_detach(&keeper.caller);
+    keeper_unheard(0);
 
     if (keeper.timer.timer_set) {
         ngx_del_timer(&keeper.timer);

@@ -68,6 +68,11 @@ void lines_keeper_exit_process(lines_main_conf_t *lmcf);
 lines_lease_node_t *lines_keeper_lock(lines_limit_t *limit, ngx_str_t *key);
 void lines_keeper_unlock(void);
 
+/* the same for who has nobody else to count: where there is no room, the least
+   used goes with what it owes */
+lines_lease_node_t *lines_keeper_lock_anyway(lines_limit_t *limit,
+    ngx_str_t *key);
+
 /* the zone alone */
 void lines_keeper_lock_zone(void);
 

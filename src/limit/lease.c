@@ -21,8 +21,8 @@ lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 void
 lines_lease_exit_process(lines_main_conf_t *lmcf)
 {
-    lines_keeper_exit_process(lmcf);
     lines_rates_exit_process();
+    lines_keeper_exit_process(lmcf);
 }
 
 
@@ -136,7 +136,7 @@ lines_lease_ask(lines_caller_t *caller, lines_limit_t *limit, ngx_str_t *key,
 {
     u_char               text[LINES_LEASE_TEXT];
     ngx_str_t            uses;
-    ngx_int_t            rc;
+    ngx_int_t            rc, owes;
     ngx_uint_t           shard, number;
     lines_bucket_t       bucket;
     lines_lease_node_t  *node;
@@ -158,7 +158,8 @@ lines_lease_ask(lines_caller_t *caller, lines_limit_t *limit, ngx_str_t *key,
     shard = ngx_murmur_hash2(key->data, key->len) % LINES_SHARDS;
 
     uses.data = text;
-    uses.len = lines_keeper_write(text, &bucket, bucket.uses + bucket.sent, 0);
+    owes = lines_bucket_owes(&bucket, ngx_current_msec);
+    uses.len = lines_keeper_write(text, &bucket, owes, 0);
 
     rc = lines_try_limit_settle(caller, done, data,
                                 .shard = (int64_t) shard,
@@ -258,23 +259,23 @@ lines_lease_give(lines_limit_t *limit, ngx_str_t *key)
 
 
 void
-lines_lease_local(lines_limit_t *limit, ngx_str_t *key, lines_rate_t *rate,
-    lines_gcra_t *gcra)
+lines_lease_local(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t owed,
+    lines_rate_t *rate, lines_gcra_t *gcra)
 {
     lines_lease_node_t  *node;
 
-    /* without a trace of it nothing can be counted */
+    /* a zone that others fill has room for none */
 
     *gcra = (lines_gcra_t) { .granted = 1 };
 
-    node = lines_keeper_lock(limit, key);
+    node = lines_keeper_lock_anyway(limit, key);
 
     if (node) {
         lease_configured(node, limit);
 
         *rate = node->bucket.rate;
         lines_ledger_alone(&lines_keeper_area()->ledger, &node->bucket,
-                           ngx_current_msec, gcra);
+                           ngx_current_msec, owed, gcra);
     }
 
     lines_keeper_unlock();

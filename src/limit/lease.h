@@ -16,7 +16,10 @@
  * is, and looked up at once.
  *
  * Where the zone has no room for another bucket the least used that owes
- * nothing is forgotten; where there is none, Redis is asked for each request.
+ * nothing is forgotten; where there is none, Redis is asked for each request,
+ * and goes by the rate that it knows of the bucket, or by the configuration's:
+ * nobody waits for a tenant's.  If Redis cannot be asked, either, one is
+ * forgotten that owes, as if the node had been killed: what comes is counted.
  */
 
 #ifndef _LINES_LIMIT_LEASE_H_INCLUDED_
@@ -63,8 +66,9 @@ void lines_lease_unasked(ngx_str_t *key);
 /* a token that was had by one of the above was not used */
 void lines_lease_give(lines_limit_t *limit, ngx_str_t *key);
 
-/* without Redis: this node's part of the bucket, at the last known rate */
-void lines_lease_local(lines_limit_t *limit, ngx_str_t *key,
+/* without Redis: this node's part of the bucket, at the last known rate; owed:
+   flag, Redis surely has not counted it, and is to hear of it later */
+void lines_lease_local(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t owed,
     lines_rate_t *rate, lines_gcra_t *gcra);
 
 /* the token that the above took was not used */

@@ -8,6 +8,9 @@
 
 #define bucket_ahead(bucket)     ((bucket)->uses + (bucket)->sent)
 
+#define LEDGER_EPSILON           1e-6       /* of a token */
+#define LEDGER_NODES             0x3fffff   /* a bucket's alone has no more */
+
 
 void
 lines_ledger_init(lines_ledger_t *ledger)
@@ -34,6 +37,15 @@ lines_ledger_joined(lines_ledger_t *ledger, ngx_msec_t asked, ngx_msec_t now,
 
     if (share->nodes == 0 || !known) {
         share->since = now;
+    }
+
+    /* where some were forgotten they come back, too, in a while: who is alone
+       again before that is one of as many as before */
+
+    if (since(now, share->since) < LINES_SHARE_JOINS
+        || since(asked, share->asked) >= LINES_SHARE_HELD)
+    {
+        nodes = ngx_max(nodes, share->nodes);
     }
 
     share->asked = asked;
@@ -68,11 +80,38 @@ lines_bucket_init(lines_bucket_t *bucket, ngx_uint_t shard, lines_rate_t *rate)
 }
 
 
+/* the node's part, while it goes on alone */
+
+static lines_rate_t
+bucket_part(lines_bucket_t *bucket)
+{
+    return (lines_rate_t) {
+        .interval = bucket->rate.interval * (double) bucket->alone,
+        .burst = ngx_max(bucket->rate.burst / bucket->alone, 1)
+    };
+}
+
+
+/* as much is gone by the other rate, but no debt comes of that */
+
+static double
+bucket_by(double tat, lines_rate_t *was, lines_rate_t *rate, ngx_msec_t now)
+{
+    double  used;
+
+    used = (tat - us(now)) / was->interval;
+    used = ngx_min(used, (double) rate->burst);
+
+    return used > 0 ? us(now) + used * rate->interval : 0;
+}
+
+
 void
 lines_bucket_rate(lines_bucket_t *bucket, lines_rate_t *rate, int64_t version,
     ngx_msec_t now)
 {
-    double  used, as_of;
+    double        as_of;
+    lines_rate_t  was, is;
 
     if (version < bucket->version) {
         return;
@@ -86,16 +125,15 @@ lines_bucket_rate(lines_bucket_t *bucket, lines_rate_t *rate, int64_t version,
         return;
     }
 
-    used = (bucket->tat - us(now)) / bucket->rate.interval;
-    used = ngx_min(used, (double) rate->burst);
-
-    bucket->tat = (used > 0) ? us(now) + used * rate->interval : 0;
-
     as_of = bucket->open - (double) bucket->uses * bucket->rate.interval;
     bucket->open = as_of + (double) bucket->uses * rate->interval;
 
+    was = bucket->alone ? bucket_part(bucket) : bucket->rate;
     bucket->rate = *rate;
-    bucket->alone = 0;
+    is = bucket->alone ? bucket_part(bucket) : bucket->rate;
+
+    bucket->tat = bucket_by(bucket->tat, &was, &is, now);
+    bucket->local = bucket_by(bucket->local, &was, &is, now);
 }
 
 
@@ -194,6 +232,58 @@ lines_bucket_asked(lines_bucket_t *bucket)
 }
 
 
+double
+lines_bucket_alone(lines_bucket_t *bucket, ngx_msec_t now)
+{
+    double  owed;
+
+    if (!bucket->alone) {
+        return 0;
+    }
+
+    owed = bucket->local - ngx_max(bucket->tat, us(now));
+
+    return owed > 0 ? owed / bucket_part(bucket).interval : 0;
+}
+
+
+/* but for a rounding error */
+
+static ngx_int_t
+bucket_whole(double tokens)
+{
+    return (ngx_int_t) (tokens + 1 - LEDGER_EPSILON);
+}
+
+
+ngx_int_t
+lines_bucket_owes(lines_bucket_t *bucket, ngx_msec_t now)
+{
+    return bucket_ahead(bucket)
+           + bucket_whole(lines_bucket_alone(bucket, now));
+}
+
+
+/* what was let through alone is settled as if it was ahead; what is no whole
+   token is as of so long ago */
+
+static void
+bucket_owe(lines_ledger_t *ledger, lines_bucket_t *bucket, ngx_msec_t now)
+{
+    double     owed;
+    ngx_int_t  n;
+
+    owed = lines_bucket_alone(bucket, now);
+    n = bucket_whole(owed);
+
+    if (n) {
+        bucket_use(ledger, bucket, n, now);
+        bucket->open -= ((double) n - owed) * bucket->rate.interval;
+        bucket->tat = bucket->local;
+    }
+}
+
+
 ngx_int_t
 lines_ledger_admit(lines_ledger_t *ledger, lines_bucket_t *bucket,
     ngx_msec_t now, lines_gcra_t *gcra, ngx_uint_t *hurry)
@@ -258,47 +348,59 @@ lines_ledger_give(lines_ledger_t *ledger, lines_bucket_t *bucket,
 }
 
 
-static lines_rate_t
-bucket_part(lines_ledger_t *ledger, lines_bucket_t *bucket)
+static void
+bucket_part_with(lines_ledger_t *ledger, lines_bucket_t *bucket,
+    ngx_msec_t now)
 {
-    ngx_uint_t    nodes;
-    lines_rate_t  rate;
+    double        used, own, left;
+    lines_rate_t  part;
 
-    nodes = ngx_max(ledger->share.nodes, 1);
+    bucket->alone = ngx_min(ngx_max(ledger->share.nodes, 1), LEDGER_NODES);
+    part = bucket_part(bucket);
 
-    rate.burst = ngx_max(bucket->rate.burst / nodes, 1);
-    rate.interval = bucket->rate.interval * (double) nodes;
+    used = (bucket->tat - us(now)) / bucket->rate.interval;
+    used = ngx_max(used, 0);
 
-    return rate;
+    /* what this node has let through and Redis does not know of is missing
+       here alone, all else in each part */
+
+    own = (double) ngx_max(bucket_ahead(bucket), 0);
+    own = ngx_min(own, used);
+
+    left = ((double) bucket->rate.burst - (used - own)) / bucket->alone - own;
+
+    /* of a burst below their number each has one, while all is there */
+
+    if (used < LEDGER_EPSILON || left > (double) part.burst) {
+        left = (double) part.burst;
+    }
+
+    bucket->tat = us(now) + ((double) part.burst - left) * part.interval;
+    bucket->local = bucket->tat;
 }
 
 
 void
 lines_ledger_alone(lines_ledger_t *ledger, lines_bucket_t *bucket,
-    ngx_msec_t now, lines_gcra_t *gcra)
+    ngx_msec_t now, ngx_uint_t owed, lines_gcra_t *gcra)
 {
-    double        tat;
-    ngx_uint_t    nodes, left;
-    lines_rate_t  rate;
-
-    rate = bucket_part(ledger, bucket);
+    lines_rate_t  part;
 
     if (!bucket->alone) {
-        tat = bucket->tat;
-        nodes = ngx_max(ledger->share.nodes, 1);
-
-        lines_gcra_take(&bucket->rate, &tat, us(now), 0, gcra);
-
-        /* of a burst below their number each has one, while all is there */
-
-        left = (gcra->remaining == bucket->rate.burst)
-               ? rate.burst : gcra->remaining / nodes;
-
-        bucket->local = lines_gcra_tat(&rate, us(now), left);
-        bucket->alone = 1;
+        bucket_part_with(ledger, bucket, now);
     }
 
-    lines_gcra_take(&rate, &bucket->local, us(now), 1, gcra);
+    part = bucket_part(bucket);
+
+    lines_gcra_take(&part, &bucket->local, us(now), 1, gcra);
+
+    if (gcra->granted && !owed) {
+        bucket->tat = ngx_max(bucket->tat, us(now)) + part.interval;
+    }
+
+    /* Redis hears of it, though nobody comes any more */
+
+    lines_ledger_ready(ledger, bucket, now);
 }
 
 
@@ -306,11 +408,18 @@ void
 lines_ledger_alone_give(lines_ledger_t *ledger, lines_bucket_t *bucket,
     ngx_msec_t now)
 {
-    lines_rate_t  rate;
+    lines_rate_t  part;
 
-    rate = bucket_part(ledger, bucket);
+    /* Redis is back, and it is owed by now */
 
-    lines_gcra_give(&rate, &bucket->local, us(now), 1);
+    if (!bucket->alone) {
+        lines_ledger_give(ledger, bucket, now);
+        return;
+    }
+
+    part = bucket_part(bucket);
+
+    lines_gcra_give(&part, &bucket->local, us(now), 1);
 }
 
 
@@ -318,6 +427,26 @@ ngx_uint_t
 lines_bucket_settled(lines_bucket_t *bucket)
 {
     return bucket->uses == 0 && bucket->state == LINES_BUCKET_IDLE;
+}
+
+
+void
+lines_ledger_forget(lines_ledger_t *ledger, lines_bucket_t *bucket)
+{
+    if (bucket->state != LINES_BUCKET_IDLE) {
+        ngx_queue_remove(&bucket->queue);
+    }
+
+    ledger->ahead -= bucket_ahead(bucket);
+}
+
+
+ngx_uint_t
+lines_shard_settled(lines_shard_t *shard)
+{
+    return ngx_queue_empty(&shard->open)
+           && ngx_queue_empty(&shard->ready)
+           && ngx_queue_empty(&shard->sent);
 }
 
 
@@ -378,8 +507,8 @@ shard_batch(lines_shard_t *shard, lines_bucket_t *batch[])
 
 
 ngx_uint_t
-lines_ledger_send(lines_shard_t *shard, ngx_msec_t now, ngx_uint_t all,
-    lines_bucket_t *batch[])
+lines_ledger_send(lines_ledger_t *ledger, lines_shard_t *shard,
+    ngx_msec_t now, ngx_uint_t all, lines_bucket_t *batch[])
 {
     ngx_uint_t       n;
     ngx_msec_t       wait;
@@ -408,6 +537,8 @@ lines_ledger_send(lines_shard_t *shard, ngx_msec_t now, ngx_uint_t all,
             }
 
             bucket = ngx_queue_data(q, lines_bucket_t, queue);
+
+            bucket_owe(ledger, bucket, now);
 
             ngx_queue_remove(q);
             ngx_queue_insert_tail(&shard->sent, q);
@@ -453,6 +584,14 @@ lines_ledger_unheard(lines_shard_t *shard, ngx_uint_t number)
 }
 
 
+void
+lines_ledger_again(lines_shard_t *shard, ngx_msec_t now)
+{
+    shard->busy = 0;
+    shard->asked = now - LINES_SETTLE_RETRY;
+}
+
+
 ngx_uint_t
 lines_ledger_heard(lines_ledger_t *ledger, lines_shard_t *shard,
     ngx_uint_t number, ngx_msec_t now, lines_bucket_t *batch[])
@@ -470,6 +609,8 @@ lines_ledger_heard(lines_ledger_t *ledger, lines_shard_t *shard,
     for (i = 0; i < n; i++) {
         bucket = batch[i];
         share = lines_ledger_share(ledger, &bucket->rate, now);
+
+        bucket_owe(ledger, bucket, now);
 
         ledger->ahead -= bucket->sent;
         bucket->sent = 0;
@@ -493,6 +634,8 @@ lines_ledger_told(lines_ledger_t *ledger, lines_bucket_t *bucket, double full,
     double     tat;
     ngx_int_t  ahead;
 
+    bucket_owe(ledger, bucket, now);
+
     ahead = bucket->uses;
 
     if (settled < ledger->shards[bucket->shard].number) {
@@ -501,7 +644,10 @@ lines_ledger_told(lines_ledger_t *ledger, lines_bucket_t *bucket, double full,
 
     tat = us(now) + full + (double) ahead * bucket->rate.interval;
 
-    if (!bucket->known || since(asked, bucket->told) > 0) {
+    if (!bucket->known
+        || bucket->alone
+        || since(asked, bucket->told) > 0)
+    {
         bucket->tat = tat;
 
     } else {

@@ -24,6 +24,10 @@
  * is below 1, one that has just joined, as older shares may still be larger,
  * and one that has not heard of Redis for LINES_SHARE_HELD.
  *
+ * Who cannot ask, either, goes on alone (fail=local): with its part of the rate
+ * and of what was there, by the last known number of nodes.  What it let through
+ * by that and what has not come back since is owed like the rest.
+ *
  * Buckets are in shards, each of which is one slot of Redis.  A shard settles
  * a batch of them at a time, with a number: it is sent until it is
  * acknowledged, by whichever worker, and counts once.
@@ -75,9 +79,10 @@ typedef struct {
     int64_t       version;    /* when the rate was read, Unix time, ms; 0: it is
                                  the configuration's */
     double        tat;        /* of the bucket, so far as is known; after what
-                                 is below */
+                                 is below; alone: of the node's part, were
+                                 nothing let through that is owed */
     double        open;       /* TAT of the open uses, were they alone */
-    double        local;      /* TAT of the node's own bucket, without Redis */
+    double        local;      /* TAT of the node's part, alone */
     double        as_of;      /* when those sent were let through */
     ngx_int_t     uses;       /* open; below 0: tokens go back */
     ngx_int_t     sent;
@@ -90,7 +95,7 @@ typedef struct {
     unsigned      shard:6;    /* its number */
     unsigned      state:2;    /* lines_bucket_e */
     unsigned      known:1;    /* told once */
-    unsigned      alone:1;    /* it goes on by local */
+    unsigned      alone:22;   /* it goes on by local, one of so many nodes */
 } lines_bucket_t;
 
 
@@ -147,18 +152,31 @@ ngx_uint_t lines_ledger_ask(lines_ledger_t *ledger, lines_bucket_t *bucket,
 /* that was answered, or will not be */
 void lines_bucket_asked(lines_bucket_t *bucket);
 
+/* so many Redis does not know of yet; below 0: tokens go back */
+ngx_int_t lines_bucket_owes(lines_bucket_t *bucket, ngx_msec_t now);
+
 /* a token that was had, be it of Redis, was not used */
 void lines_ledger_give(lines_ledger_t *ledger, lines_bucket_t *bucket,
     ngx_msec_t now);
 
-/* without Redis: the node's part of the bucket */
+/* without Redis: the node's part of the bucket.  owed: flag, Redis surely has
+   not counted it. */
 void lines_ledger_alone(lines_ledger_t *ledger, lines_bucket_t *bucket,
-    ngx_msec_t now, lines_gcra_t *gcra);
+    ngx_msec_t now, ngx_uint_t owed, lines_gcra_t *gcra);
 void lines_ledger_alone_give(lines_ledger_t *ledger, lines_bucket_t *bucket,
     ngx_msec_t now);
 
+/* ... of it, in tokens: what is to be owed, and is not yet */
+double lines_bucket_alone(lines_bucket_t *bucket, ngx_msec_t now);
+
 /* flag: nothing of it is lost if it is forgotten */
 ngx_uint_t lines_bucket_settled(lines_bucket_t *bucket);
+
+/* its memory goes, and with it whatever it owes */
+void lines_ledger_forget(lines_ledger_t *ledger, lines_bucket_t *bucket);
+
+/* flag: the same of all its buckets */
+ngx_uint_t lines_shard_settled(lines_shard_t *shard);
 
 /* to be settled with the next ones */
 void lines_ledger_ready(lines_ledger_t *ledger, lines_bucket_t *bucket,
@@ -172,8 +190,8 @@ ngx_uint_t lines_ledger_due(lines_shard_t *shard, ngx_msec_t now);
  * the next one, or the one under way, once more.  all: flag, also what can
  * wait.  0: nothing.
  */
-ngx_uint_t lines_ledger_send(lines_shard_t *shard, ngx_msec_t now,
-    ngx_uint_t all, lines_bucket_t *batch[]);
+ngx_uint_t lines_ledger_send(lines_ledger_t *ledger, lines_shard_t *shard,
+    ngx_msec_t now, ngx_uint_t all, lines_bucket_t *batch[]);
 
 /* how old those are that a bucket of the batch was sent with, µs */
 int64_t lines_bucket_age(lines_bucket_t *bucket, ngx_msec_t now);
@@ -181,9 +199,13 @@ int64_t lines_bucket_age(lines_bucket_t *bucket, ngx_msec_t now);
 /* it could not be sent, or nothing came back: it is to be sent once more */
 void lines_ledger_unheard(lines_shard_t *shard, ngx_uint_t number);
 
+/* the same of whatever is under way, and at once */
+void lines_ledger_again(lines_shard_t *shard, ngx_msec_t now);
+
 /*
  * It was acknowledged: the buckets it was sent with, in that order, each of
- * which must be told what was replied of it.  0: it was, by an earlier reply.
+ * which must be told what was replied of it; fewer, where some were forgotten
+ * meanwhile: they are in no order then.  0: it was, by an earlier reply.
  */
 ngx_uint_t lines_ledger_heard(lines_ledger_t *ledger, lines_shard_t *shard,
     ngx_uint_t number, ngx_msec_t now, lines_bucket_t *batch[]);

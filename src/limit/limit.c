@@ -59,10 +59,11 @@ limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
 }
 
 
-/* Redis is away, or did not answer in time: the token may be gone there */
+/* Redis cannot be asked; or, owed is 0, it did not answer in time, and the token
+   may be gone there */
 
 static void
-limit_alone(lines_limit_result_t *result)
+limit_alone(lines_limit_result_t *result, ngx_uint_t owed)
 {
     lines_gcra_t    gcra;
     lines_limit_t  *limit;
@@ -74,7 +75,7 @@ limit_alone(lines_limit_result_t *result)
                    limit->fail);
 
     if (limit->fail == LINES_FAIL_LOCAL) {
-        lines_lease_local(limit, &result->key, &result->rate, &gcra);
+        lines_lease_local(limit, &result->key, owed, &result->rate, &gcra);
         limit_settle(result, LINES_LIMIT_NODE, &gcra);
         return;
     }
@@ -191,7 +192,7 @@ limit_answered(void *data, lines_limit_settle_reply_t *reply)
         limit_settle(result, LINES_LIMIT_REDIS, &gcra);
 
     } else {
-        limit_alone(result);
+        limit_alone(result, 0);
     }
 
     return limit_conclude(result->ctx);
@@ -235,7 +236,7 @@ limit_ask(lines_limit_result_t *result)
         result->asking = 1;
 
     } else if (rc == NGX_DECLINED) {
-        limit_alone(result);
+        limit_alone(result, 1);
     }
 
     return rc;

@@ -187,6 +187,35 @@ lines_redis_destroy(lines_redis_t *redis)
 
 
 void
+lines_redis_end(lines_redis_t *redis)
+{
+    redis->closed = 1;
+}
+
+
+ngx_int_t
+lines_redis_turn(lines_redis_t *redis)
+{
+    ngx_int_t            rc;
+    lines_redis_node_t  *node;
+
+    rc = NGX_DECLINED;
+    node = NULL;
+
+    while ((node = lines_redis_next(redis, node))) {
+        if (lines_redis_turn_connection(&node->connection) == NGX_OK) {
+            rc = NGX_OK;
+        }
+    }
+
+    ngx_msleep(1);
+    ngx_time_update();
+
+    return rc;
+}
+
+
+void
 lines_redis_divide(lines_redis_t *redis, lines_redis_t *limits)
 {
     redis->limits = limits;

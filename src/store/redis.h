@@ -184,6 +184,15 @@ lines_redis_t *lines_redis_limits(lines_redis_t *redis);
  */
 void lines_redis_destroy(lines_redis_t *redis);
 
+/*
+ * In exit_process, for who has last words that need an answer, once all others
+ * have gone: none of those who asked before is told any more.  Who asks from
+ * then on is, in lines_redis_turn(): a turn of the event loop for its
+ * connections alone, of a millisecond.  NGX_DECLINED: there is none that serves.
+ */
+void lines_redis_end(lines_redis_t *redis);
+ngx_int_t lines_redis_turn(lines_redis_t *redis);
+
 
 void lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status);
 

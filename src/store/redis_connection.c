@@ -29,6 +29,7 @@ static void redis_queue(lines_redis_connection_t *conn,
     lines_redis_asked_t *asked);
 static void redis_read_handler(ngx_event_t *rev);
 static void redis_read(lines_redis_connection_t *conn);
+static void redis_read_now(lines_redis_connection_t *conn);
 static char *redis_error(lines_redis_connection_t *conn);
 static void redis_take_all(lines_redis_connection_t *conn);
 static void redis_take(lines_redis_connection_t *conn, redisReply *reply);
@@ -605,17 +606,37 @@ redis_flush_handler(ngx_event_t *ev)
     }
 
     if (lines_redis_readable(conn)) {
-
-        /* whatever nginx believes of what there is to read */
-
-        conn->connection->read->available = -1;
-
-        redis_read(conn);
+        redis_read_now(conn);
     }
 
     if (!conn->drop.posted) {
         redis_write(conn);
     }
+}
+
+
+/* whatever nginx believes of what there is to read */
+
+static void
+redis_read_now(lines_redis_connection_t *conn)
+{
+    conn->connection->read->available = -1;
+
+    redis_read(conn);
+}
+
+
+ngx_int_t
+lines_redis_turn_connection(lines_redis_connection_t *conn)
+{
+    if (conn->state == LINES_REDIS_READY && !conn->drop.posted) {
+        redis_read_now(conn);
+    }
+
+    lines_redis_flush(conn);
+
+    return (conn->state == LINES_REDIS_READY && !conn->drop.posted)
+           ? NGX_OK : NGX_DECLINED;
 }
 
 

@@ -204,6 +204,9 @@ ngx_uint_t lines_redis_readable(lines_redis_connection_t *conn);
 /* what has been asked for leaves now, as far as the socket takes it */
 void lines_redis_flush(lines_redis_connection_t *conn);
 
+/* what has come is read, and the same; NGX_DECLINED: it does not serve */
+ngx_int_t lines_redis_turn_connection(lines_redis_connection_t *conn);
+
 /* to be reconnected, from anywhere; an attempt to connect, too */
 void lines_redis_drop(lines_redis_connection_t *conn);
 

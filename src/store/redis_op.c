@@ -152,6 +152,7 @@ lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
     op->handler = handler;
     op->data = data;
     op->submitted = ngx_current_msec;
+    op->last = (redis->closed != 0);
 
     ngx_add_timer(&op->timer, redis->conf->timeout);
 
@@ -581,7 +582,7 @@ redis_tell(lines_redis_op_t *op, redisReply *reply)
     handler = op->handler;
     op->handler = NULL;
 
-    if (handler && !op->redis->closed) {
+    if (handler && (op->last || !op->redis->closed)) {
         op->redis->repeated = op->repeated;
         handler(op->data, reply);
     }

@@ -72,6 +72,7 @@ struct lines_redis_op_s {
     unsigned                asking:1;   /* ASKING goes before it */
     unsigned                durable:1;  /* replicas are waited for */
     unsigned                pinned:1;   /* no other node will do */
+    unsigned                last:1;     /* asked for since redis is closed */
 
     redisReply             *reply;      /* kept back until then, */
     ngx_pool_t             *pool;       /* with its memory */
@@ -132,7 +133,8 @@ struct lines_redis_s {
     lines_redis_t            *limits;      /* who has those keys; NULL: this
                                               one does */
 
-    ngx_uint_t                closed;      /* flag: nobody is told any more */
+    ngx_uint_t                closed;      /* flag: nobody is told any more
+                                              who asked before */
 
     ngx_uint_t                repeated;    /* flag, in a handler: its operation
                                               was sent twice, the first may run

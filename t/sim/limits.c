@@ -5,13 +5,15 @@
  * Fleets of nodes that share buckets by src/limit/ledger.c and the real scripts,
  * on a virtual clock.  Each run is a world of its own by its seed: how many
  * nodes, which rate and burst, who asks when, and what goes wrong: messages that
- * are lost, late and doubled, nodes that are killed, cut off, and join.
+ * are lost, late and doubled, nodes that are killed, cut off, and join, a Redis
+ * that is away for all of them, and again.
  *
  * Looked at: never has the fleet let through more than
  * burst + rate * t + burst / 2 in any t, and a node alone not more than
  * burst + rate * t; and what it let through is, to the
  * token, what the bucket was charged with, so that in the long run it is the
- * rate.
+ * rate.  Who cannot ask goes on by its part (fail=local): by no more than that,
+ * and what of it has not come back when Redis is there is charged, too.
  */
 
 #include <stdarg.h>
@@ -61,8 +63,20 @@ typedef enum {
     KILLED,
     STARTED,
     CUT,
-    MENDED
+    MENDED,
+    AWAY,
+    BACK
 } what_e;
+
+
+/* what a node let through by its part of a bucket */
+
+typedef struct {
+    double           oracle;       /* of the part, µs */
+    double           nodes;        /* that it is one of */
+    int64_t          since;        /* these were let through, */
+    uint64_t         passed;       /* and nothing has become of them */
+} alone_t;
 
 
 typedef struct {
@@ -74,6 +88,8 @@ typedef struct {
     char             id[32];
     int64_t          offset;       /* of its clock, ms */
     int64_t          joined;       /* when it asked last, µs */
+    int64_t          since;        /* it is cut */
+    alone_t          alone[BUCKETS];
 } node_t;
 
 
@@ -122,13 +138,21 @@ static struct {
     lines_rate_t     rate;
     crowd_e          crowd;
     int              losses;       /* of 1000 messages */
-    int              kills, cuts;
+    int              kills, cuts, aways;
+    int              strict;       /* flag: nothing else is wrong, and all know
+                                      how many they are */
+    int              away;         /* flag: for all of them, */
+    int64_t          since;        /* and since when */
     int64_t          until;
     int              quiet;        /* flag: nobody asks any more */
     int64_t          quieted;
     uint64_t         numbers;      /* of a wrong */
 
-    double           oracle[BUCKETS];
+    double           oracle[BUCKETS];    /* of what Redis let through, or will
+                                            hear of, */
+    double           fleet[BUCKETS];     /* of all, */
+    double           charged[BUCKETS];   /* and of what it is charged with */
+    uint64_t         owed[BUCKETS];      /* times that it was more */
     int64_t          first[BUCKETS];
     uint64_t         passed[BUCKETS];
     const char      *found;
@@ -138,10 +162,12 @@ static struct {
 static const char  *wrong;
 static int          verbose;
 static uint64_t     total_passed, total_settled, total_asks, total_kills,
-                    total_cuts, total_lost, total_doubled;
+                    total_cuts, total_lost, total_doubled, total_aways,
+                    total_alone, total_owed;
 
 static const char *const  wrongs[] = {
-    "forgiven", "twice", "early", "unacknowledged", "joiner", "fleet", NULL
+    "forgiven", "twice", "early", "unacknowledged", "joiner", "fleet",
+    "unowed", "renewed", "whole", "fewer", NULL
 };
 
 static const char *const  names[] = { "limit_settle", "limit_settle",
@@ -330,6 +356,7 @@ static int
 lost(int node)
 {
     return world.node[node].cut
+           || world.away
            || (!world.quiet && rnd(1000) < (uint64_t) world.losses);
 }
 
@@ -357,14 +384,49 @@ message_send(message_t *m)
 }
 
 
+/* so many µs at the rate are missing from a bucket */
+
+static double
+take(double *tat, double n, double interval, int64_t at)
+{
+    *tat = ngx_max(*tat, (double) at) + n * interval;
+
+    return *tat - (double) at;
+}
+
+
+/*
+ * Be Redis away or back, now and then, the fleet has what there was, once more
+ * what there was as each knew it, and once more what Redis gives before it is
+ * told of that.
+ */
+
+static void
+passed_fleet(int bucket, int64_t at)
+{
+    double  more, most;
+
+    world.passed[bucket]++;
+    total_passed++;
+
+    more = take(&world.fleet[bucket], 1, world.rate.interval, at);
+    most = 3.5 * (double) world.rate.burst + 2 * world.nodes;
+
+    if (world.strict && more > most * world.rate.interval + SLACK) {
+        find("fleet: %.1f more than rate * t + %.0f",
+             more / world.rate.interval - most, most);
+    }
+}
+
+
 /* let through: at most burst + rate * t + burst / 2 in any t is what a bucket
    of 1.5 bursts lets through */
 
 static void
-passed(int bucket, int64_t n, int64_t at)
+passed(int bucket, int64_t at)
 {
     int      i, k;
-    double   most;
+    double   more, most;
 
     node_t  *node;
 
@@ -372,20 +434,18 @@ passed(int bucket, int64_t n, int64_t at)
         world.first[bucket] = at;
     }
 
-    world.passed[bucket] += (uint64_t) n;
-    total_passed += (uint64_t) n;
+    passed_fleet(bucket, at);
 
-    if (world.oracle[bucket] < (double) at) {
-        world.oracle[bucket] = (double) at;
-    }
-
-    world.oracle[bucket] += (double) n * world.rate.interval;
+    more = take(&world.oracle[bucket], 1, world.rate.interval, at);
+    (void) take(&world.charged[bucket], 1, world.rate.interval, at);
 
     /* one node that is heard knows the bucket to the token */
 
     most = (double) world.rate.burst;
 
-    if (world.nodes > 1 || world.losses || world.kills || world.cuts) {
+    if (world.nodes > 1 || world.losses || world.kills || world.cuts
+        || world.aways)
+    {
         most += (double) (world.rate.burst / 2);
     }
 
@@ -394,18 +454,164 @@ passed(int bucket, int64_t n, int64_t at)
     for (i = 0; i < world.nodes; i++) {
         node = &world.node[i];
 
-        if (node->alive && node->cut) {
+        if (node->alive && (node->cut || world.away)) {
             k = (int) (node->buckets[bucket].uses + node->buckets[bucket].sent);
             most += k;
         }
     }
 
-    if (world.oracle[bucket] - (double) at > most * world.rate.interval + SLACK)
-    {
+    if (more > most * world.rate.interval + SLACK) {
         find("bound: %.1f more than rate * t + %.0f",
-             (world.oracle[bucket] - (double) at) / world.rate.interval - most,
-             most);
+             more / world.rate.interval - most, most);
     }
+}
+
+
+/* it has not been heard for so long that the node does not try any more */
+
+static int
+is_away(node_t *node)
+{
+    return (node->cut && world.now - node->since > PATIENCE * 1000)
+           || (world.away && world.now - world.since > PATIENCE * 1000);
+}
+
+
+/* by nobody's word: what there is of its part, and that of the rate */
+
+static void
+passed_alone(int i, int b)
+{
+    double           part, more;
+    node_t          *node;
+    alone_t         *alone;
+    lines_bucket_t  *bucket;
+
+    node = &world.node[i];
+    alone = &node->alone[b];
+    bucket = &node->buckets[b];
+
+    if (world.strict && (int) bucket->alone != world.nodes) {
+        find("alone: one of %d, not of %d", (int) bucket->alone, world.nodes);
+    }
+
+    total_alone++;
+    passed_fleet(b, world.now);
+
+    if (alone->passed++ == 0) {
+        alone->since = world.now;
+        alone->nodes = bucket->alone;
+    }
+
+    part = world.rate.interval * alone->nodes;
+    more = take(&alone->oracle, 1, part, world.now);
+
+    if (more > part * ngx_max((double) world.rate.burst / alone->nodes, 1)
+               + SLACK)
+    {
+        find("alone: %.1f more than its part", more / part);
+    }
+}
+
+
+/* what comes of it: it is owed, so many before this, or has come back */
+
+static void
+owed(int i, int b, double before)
+{
+    double           left;
+    node_t          *node;
+    alone_t         *alone;
+    lines_bucket_t  *bucket;
+
+    node = &world.node[i];
+    alone = &node->alone[b];
+    bucket = &node->buckets[b];
+
+    if (!bucket->alone) {
+        alone->oracle = 0;
+    }
+
+    if (alone->passed == 0
+        || lines_bucket_alone(bucket, clock_of(node)) > 1e-3)
+    {
+        return;
+    }
+
+    /* no more can have come back */
+
+    left = (double) alone->passed
+           - (double) (world.now - alone->since + SLACK)
+             / (world.rate.interval * alone->nodes);
+
+    if (before < left - 0.5 || before > (double) alone->passed + 0.5) {
+        find("owed: %.2f of %llu let through alone, at least %.2f were missing",
+             before, (unsigned long long) alone->passed, left);
+    }
+
+    (void) take(&world.charged[b], before, world.rate.interval, world.now);
+
+    world.owed[b]++;
+    total_owed += (uint64_t) before;
+    alone->passed = 0;
+}
+
+
+static double
+owes(int i, int b)
+{
+    lines_bucket_t  *bucket;
+
+    bucket = &world.node[i].buckets[b];
+
+    if (is_wrong("unowed")) {
+        bucket->local = bucket->tat;
+    }
+
+    return lines_bucket_alone(bucket, clock_of(&world.node[i]));
+}
+
+
+/* flag: there is a token in the node's part */
+
+static int
+node_alone(int i, int b)
+{
+    node_t          *node;
+    ngx_int_t        uses, sent;
+    ngx_uint_t       nodes;
+    lines_gcra_t     gcra;
+    lines_bucket_t  *bucket;
+
+    node = &world.node[i];
+    bucket = &node->buckets[b];
+    uses = bucket->uses;
+    sent = bucket->sent;
+    nodes = node->ledger.share.nodes;
+
+    if (is_wrong("renewed") && !bucket->alone) {
+        bucket->uses = bucket->sent = 0;
+        bucket->tat = 0;
+    }
+
+    if (is_wrong("whole")) {
+        node->ledger.share.nodes = 1;
+    }
+
+    lines_ledger_alone(&node->ledger, bucket, clock_of(node), 1, &gcra);
+
+    bucket->uses = uses;
+    bucket->sent = sent;
+    node->ledger.share.nodes = nodes;
+
+    if (gcra.granted && rnd(50) == 0) {
+        lines_ledger_alone_give(&node->ledger, bucket, clock_of(node));
+
+    } else if (gcra.granted) {
+        passed_alone(i, b);
+    }
+
+    return gcra.granted != 0;
 }
 
 
@@ -419,12 +625,22 @@ node_settle(int i, ngx_uint_t shard)
     ngx_msec_t        now;
     lines_shard_t    *s;
     lines_bucket_t   *batch[LINES_BATCH];
+    double            before[BUCKETS];
 
     node = &world.node[i];
     now = clock_of(node);
     s = &node->ledger.shards[shard];
 
-    n = lines_ledger_send(s, now, world.quiet, batch);
+    for (b = 0; b < BUCKETS; b++) {
+        before[b] = owes(i, b);
+    }
+
+    n = lines_ledger_send(&node->ledger, s, now, world.quiet, batch);
+
+    for (j = 0; j < n; j++) {
+        b = (int) (batch[j] - node->buckets);
+        owed(i, b, before[b]);
+    }
 
     if (n == 0) {
         return;
@@ -486,8 +702,8 @@ node_ask(int i, int b)
     message_arg(m, "1");
     message_arg(m, "%ld", (long) world.node[i].buckets[b].sent);
     message_arg(m, "%ld 0 %.6f %lu 0",
-                (long) (world.node[i].buckets[b].uses
-                        + world.node[i].buckets[b].sent),
+                (long) lines_bucket_owes(&world.node[i].buckets[b],
+                                         clock_of(&world.node[i])),
                 world.rate.interval, (unsigned long) world.rate.burst);
 
     total_asks++;
@@ -575,7 +791,6 @@ node_start(int i)
 static void
 node_requests(int i, int b, int64_t n)
 {
-    int64_t       done;
     node_t       *node;
     ngx_int_t     rc;
     ngx_uint_t    hurry, hurries;
@@ -584,7 +799,7 @@ node_requests(int i, int b, int64_t n)
     node = &world.node[i];
     hurries = 0;
 
-    for (done = 0; n && !world.found; n--) {
+    for ( /* void */ ; n && !world.found; n--) {
         rc = lines_ledger_admit(&node->ledger, &node->buckets[b],
                                 clock_of(node), &gcra, &hurry);
 
@@ -599,12 +814,23 @@ node_requests(int i, int b, int64_t n)
                 continue;
             }
 
-            done++;
-            passed(b, 1, world.now);
+            passed(b, world.now);
             continue;
         }
 
-        if (rc == NGX_OK || node->buckets[b].asks >= ASKS) {
+        if (rc == NGX_OK) {
+            break;
+        }
+
+        if (is_away(node)) {
+            if (!node_alone(i, b)) {
+                break;
+            }
+
+            continue;
+        }
+
+        if (node->buckets[b].asks >= ASKS) {
             break;
         }
 
@@ -693,7 +919,7 @@ execute(message_t *m, int last)
     p = strchr(p, ':') + 1;
 
     if (m->kind == ASK && atoi(p)) {
-        passed(m->bucket, 1, world.now);
+        passed(m->bucket, world.now);
     }
 
     if (last) {
@@ -727,7 +953,8 @@ execute(message_t *m, int last)
 static void
 replied(message_t *m)
 {
-    int              k;
+    int              k, b;
+    double           before[BUCKETS];
     node_t          *node;
     ngx_uint_t       n;
     ngx_msec_t       now;
@@ -735,6 +962,10 @@ replied(message_t *m)
 
     node = &world.node[m->node];
     now = clock_of(node);
+
+    for (b = 0; b < BUCKETS; b++) {
+        before[b] = owes(m->node, b);
+    }
 
     if (!node->alive || node->life != m->life) {
         return;
@@ -747,6 +978,7 @@ replied(message_t *m)
             lines_bucket_asked(&node->buckets[m->bucket]);
             lines_ledger_told(&node->ledger, &node->buckets[m->bucket],
                               m->full[0], m->charged, m->asked, now);
+            owed(m->node, m->bucket, before[m->bucket]);
         }
 
         break;
@@ -755,6 +987,10 @@ replied(message_t *m)
         if (!m->settled) {
             lines_ledger_joined(&node->ledger, m->asked, now,
                                 (ngx_uint_t) m->granted, (ngx_uint_t) m->n);
+
+            if (is_wrong("fewer")) {
+                node->ledger.share.nodes = (ngx_uint_t) m->n;
+            }
         }
 
         break;
@@ -766,6 +1002,9 @@ replied(message_t *m)
         for (k = 0; k < (int) n; k++) {
             lines_ledger_told(&node->ledger, batch[k], m->full[k], m->charged,
                               m->asked, now);
+
+            b = (int) (batch[k] - node->buckets);
+            owed(m->node, b, before[b]);
         }
     }
 
@@ -879,6 +1118,7 @@ run(void)
             if (!world.quiet) {
                 total_cuts++;
                 world.node[e.node].cut = 1;
+                world.node[e.node].since = world.now;
                 event_add(1000000 + (int64_t) rnd(25000000), MENDED, e.node,
                           NULL, 0);
             }
@@ -887,6 +1127,25 @@ run(void)
 
         case MENDED:
             world.node[e.node].cut = 0;
+            break;
+
+        /* one that goes and comes, or for long */
+
+        case AWAY:
+            if (!world.quiet) {
+                total_aways++;
+                world.away = 1;
+                world.since = world.now;
+                event_add(400000 + (int64_t) rnd(rnd(2) ? 1000000 : 25000000),
+                          BACK, 0, NULL, 0);
+            }
+
+            break;
+
+        case BACK:
+            world.away = 0;
+            event_add((int64_t) rnd(rnd(2) ? 1500000 : 20000000), AWAY, 0, NULL,
+                      0);
             break;
         }
 
@@ -918,18 +1177,22 @@ look_charged(int b)
     p = (char *) reply->data;
 
     if (*p != '$' || p[1] == '-') {
-        if (world.oracle[b] > (double) world.now) {
+        if (world.charged[b] > (double) world.now) {
             find("charged: bucket %d is not there", b);
         }
 
         return;
     }
 
-    more = (strtod(strchr(p, '\n') + 1, NULL) - START - world.oracle[b])
+    more = (strtod(strchr(p, '\n') + 1, NULL) - START - world.charged[b])
            / world.rate.interval;
 
-    if (more < -(0.5 + SLACK / world.rate.interval)
-        || (world.crowd == FLOOD && more > 0.5 + (double) world.rate.burst / 2))
+    /* of a burst below their number each has one, alone: more than a debt */
+
+    if ((more < -(0.5 + SLACK / world.rate.interval)
+         && (total_alone == 0 || world.rate.burst >= (ngx_uint_t) world.nodes))
+        || (world.crowd == FLOOD
+            && more > 0.5 + (double) (world.rate.burst / 2 + world.owed[b])))
     {
         find("charged: %.2f tokens more than %llu", more,
              (unsigned long long) world.passed[b]);
@@ -965,7 +1228,7 @@ load(const char *dir, kind_e kind)
     source[fread(source, 1, sizeof(source) - 1, f)] = '\0';
     fclose(f);
 
-    p = is_wrong("forgiven") ? strstr(source, "2 * burst") : NULL;
+    p = is_wrong("forgiven") ? strstr(source, "3 * burst") : NULL;
 
     if (p) {
         memcpy(p, "1 * burst", 9);
@@ -1019,13 +1282,20 @@ world_run(const char *dir, uint64_t seed)
     world.losses = rnd(2) ? (int) rnd(100) : 0;
     world.kills = rnd(3) == 0;
     world.cuts = rnd(3) == 0;
+    world.aways = rnd(3) == 0;
     world.until = 60000000;
+
+    if (world.aways && rnd(2)) {
+        world.strict = 1;
+        world.losses = world.kills = world.cuts = 0;
+    }
 
     for (i = 0; i < world.nodes; i++) {
 
         /* some join later, or all start at once */
 
-        event_add(rnd(4) ? 0 : (int64_t) rnd(30000000), STARTED, i, NULL, 0);
+        event_add(rnd(4) || world.strict ? 0 : (int64_t) rnd(30000000),
+                  STARTED, i, NULL, 0);
 
         if (world.crowd != TIDE) {
             event_add((int64_t) rnd(begin), ARRIVAL, i, NULL, 0);
@@ -1044,11 +1314,16 @@ world_run(const char *dir, uint64_t seed)
         event_add((int64_t) rnd(begin), TIDES, 0, NULL, 10);
     }
 
+    if (world.aways) {
+        event_add(8000000 + (int64_t) rnd(20000000), AWAY, 0, NULL, 0);
+    }
+
     run();
 
     /* what is open is settled: then it has been charged, all of it, once */
 
     world.quiet = 1;
+    world.away = 0;
     world.quieted = world.now;
     world.until += 40000000;
 
@@ -1082,13 +1357,14 @@ world_run(const char *dir, uint64_t seed)
 
     if (world.found || verbose) {
         printf("seed %llu: %s\n  %d nodes, burst %lu, interval %.6f us%s%s%s, "
-               "%d losses, at %.3f s\n", (unsigned long long) seed,
+               "%d losses%s, at %.3f s\n", (unsigned long long) seed,
                world.found ? world.found : "good", world.nodes,
                (unsigned long) world.rate.burst, world.rate.interval,
                world.crowd == FLOOD ? ", flood"
                : world.crowd == TIDE ? ", tide" : "",
                world.kills ? ", kills" : "",
                world.cuts ? ", cuts" : "", world.losses,
+               world.strict ? ", aways alone" : world.aways ? ", aways" : "",
                (double) world.now / 1e6);
     }
 
@@ -1153,11 +1429,14 @@ main(int argc, char **argv)
     }
 
     printf("runs %llu, passed %llu, settled %llu, asks %llu, kills %llu, "
-           "cuts %llu, lost %llu, doubled %llu\n", (unsigned long long) runs,
+           "cuts %llu, lost %llu, doubled %llu, aways %llu, alone %llu, owed "
+           "%llu\n", (unsigned long long) runs,
            (unsigned long long) total_passed,
            (unsigned long long) total_settled, (unsigned long long) total_asks,
            (unsigned long long) total_kills, (unsigned long long) total_cuts,
-           (unsigned long long) total_lost, (unsigned long long) total_doubled);
+           (unsigned long long) total_lost, (unsigned long long) total_doubled,
+           (unsigned long long) total_aways, (unsigned long long) total_alone,
+           (unsigned long long) total_owed);
 
     return 0;
 }

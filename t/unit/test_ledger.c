@@ -66,6 +66,14 @@ test_share(void)
     lines_ledger_joined(&ledger, 30000, 30010, 0, 2);
     ok(lines_ledger_share(&ledger, &rate, 31000) == 0,
        "who was forgotten joins anew");
+    ok(ledger.share.nodes == 51, "and is one of as many as before");
+
+    lines_ledger_joined(&ledger, 35000, 35010, 1, 2);
+    ok(ledger.share.nodes == 51, "... while the others may not be back");
+    lines_ledger_joined(&ledger, 36000, 36010, 1, 2);
+    ok(ledger.share.nodes == 2
+       && lines_ledger_share(&ledger, &rate, 36100) == 10,
+       "those that are, then");
 }
 
 
@@ -85,22 +93,22 @@ test_admit(void)
     ok(lines_ledger_admit(&ledger, &bucket, now, &gcra, &hurry)
        == NGX_DECLINED, "then Redis is asked");
 
-    ok(lines_ledger_send(&ledger.shards[3], now, 0, batch) == 1
+    ok(lines_ledger_send(&ledger, &ledger.shards[3], now, 0, batch) == 1
        && batch[0] == &bucket && bucket.sent == 10 && bucket.uses == 0,
        "they are sent");
     ok(admitted(5, now + 2000) == 0, "and count until that is acknowledged");
     ok(lines_bucket_age(&bucket, now + 2000) == 2000000, "with their age");
 
-    ok(lines_ledger_send(&ledger.shards[3], now + 100, 0, batch) == 0,
+    ok(lines_ledger_send(&ledger, &ledger.shards[3], now + 100, 0, batch) == 0,
        "one waits for the reply");
     lines_ledger_unheard(&ledger.shards[3], 1);
-    ok(lines_ledger_send(&ledger.shards[3], now + 100, 0, batch) == 0,
+    ok(lines_ledger_send(&ledger, &ledger.shards[3], now + 100, 0, batch) == 0,
        "without one it is sent again, not at once");
-    ok(lines_ledger_send(&ledger.shards[3], now + 300, 0, batch) == 1
+    ok(lines_ledger_send(&ledger, &ledger.shards[3], now + 300, 0, batch) == 1
        && ledger.shards[3].number == 1 && bucket.sent == 10,
        "with its number");
-    ok(lines_ledger_send(&ledger.shards[3], now + 300 + LINES_SETTLE_AGAIN, 0,
-                         batch) == 1
+    ok(lines_ledger_send(&ledger, &ledger.shards[3],
+                         now + 300 + LINES_SETTLE_AGAIN, 0, batch) == 1
        && ledger.shards[3].number == 1, "and if who sent it is gone");
 
     ok(lines_ledger_heard(&ledger, &ledger.shards[3], 2, now, batch) == 0,
@@ -150,9 +158,19 @@ test_latest(void)
     ok(lines_ledger_due(&ledger.shards[3], now + LINES_SETTLE_LATEST),
        "whose tokens come back holds up nobody behind it");
 
-    ok(lines_ledger_send(&ledger.shards[3], now + 50, 0, batch) == 0
-       && lines_ledger_send(&ledger.shards[3], now + 50, 1, batch) == 1,
+    ok(lines_ledger_send(&ledger, &ledger.shards[3], now + 50, 0, batch) == 0
+       && lines_ledger_send(&ledger, &ledger.shards[3], now + 50, 1, batch)
+          == 1,
        "at a worker's end not at all");
+
+    ok(lines_ledger_send(&ledger, &ledger.shards[3], now + 60, 1, batch) == 0,
+       "what is on its way is waited for");
+    lines_ledger_again(&ledger.shards[3], now + 60);
+    ok(lines_ledger_send(&ledger, &ledger.shards[3], now + 60, 1, batch) == 1
+       && ledger.shards[3].number == 1,
+       "or sent again, if who waits for it ends");
+    ok(lines_ledger_heard(&ledger, &ledger.shards[3], 1, now + 70, batch) == 1
+       && lines_shard_settled(&ledger.shards[3]), "that was all");
 }
 
 
@@ -169,7 +187,7 @@ test_give(void)
 
     lines_ledger_give(&ledger, &bucket, now);
     ok(bucket.uses == -1
-       && lines_ledger_send(&ledger.shards[3], now, 1, batch) == 1
+       && lines_ledger_send(&ledger, &ledger.shards[3], now, 1, batch) == 1
        && bucket.sent == -1 && lines_bucket_age(&bucket, now) == 0,
        "one of Redis' goes back there");
 }
@@ -190,7 +208,7 @@ test_ages(void)
         (void) admitted(1, 100000 + 2000 * i);
     }
 
-    (void) lines_ledger_send(&ledger.shards[3], 119000, 1, batch);
+    (void) lines_ledger_send(&ledger, &ledger.shards[3], 119000, 1, batch);
     ok(lines_bucket_age(&bucket, 119000) == 10000000,
        "the last one counts, ten are as of 10 s ago: %ld",
        (long) lines_bucket_age(&bucket, 119000));
@@ -249,7 +267,7 @@ test_asks(void)
     begin(1, 100, now);
     lines_ledger_told(&ledger, &bucket, 0, 0, now, now);
     (void) admitted(5, now);
-    (void) lines_ledger_send(&ledger.shards[3], now, 1, batch);
+    (void) lines_ledger_send(&ledger, &ledger.shards[3], now, 1, batch);
     ok(lines_ledger_ask(&ledger, &bucket, now) == 1, "one is");
 
     lines_ledger_told(&ledger, &bucket, 96e6, 1, now, now);
@@ -267,14 +285,14 @@ test_alone(void)
     lines_ledger_told(&ledger, &bucket, 20e6, 0, 100000, 100000);
 
     for (i = passed = 0; i < 100; i++) {
-        lines_ledger_alone(&ledger, &bucket, 100000, &gcra);
+        lines_ledger_alone(&ledger, &bucket, 100000, 1, &gcra);
         passed += gcra.granted;
     }
 
     ok(passed == 20, "its part of what was left: %lu", passed);
 
     for (i = passed = 0; i < 4000; i++) {
-        lines_ledger_alone(&ledger, &bucket, 100000 + 100 * i, &gcra);
+        lines_ledger_alone(&ledger, &bucket, 100000 + 100 * i, 1, &gcra);
         passed += gcra.granted;
     }
 
@@ -284,8 +302,166 @@ test_alone(void)
        == NGX_DECLINED, "until Redis says something");
 
     lines_ledger_alone_give(&ledger, &bucket, 500000);
-    lines_ledger_alone(&ledger, &bucket, 500000, &gcra);
+    lines_ledger_alone(&ledger, &bucket, 500000, 1, &gcra);
     ok(gcra.granted == 1, "one that was not used");
+}
+
+
+static ngx_uint_t
+alone(ngx_uint_t n, ngx_msec_t now, ngx_uint_t owed)
+{
+    ngx_uint_t  passed;
+
+    for (passed = 0; n; n--) {
+        lines_ledger_alone(&ledger, &bucket, now, owed, &gcra);
+        passed += gcra.granted;
+    }
+
+    return passed;
+}
+
+
+/* one of four, which let three through ahead; Redis knows of 20 more */
+
+static void
+begin_alone(void)
+{
+    begin(4, 100, 100000);
+    lines_ledger_told(&ledger, &bucket, 20e6, 0, 100000, 100000);
+    (void) admitted(3, 100000);
+}
+
+
+static ngx_uint_t
+sent(ngx_msec_t now, ngx_uint_t all)
+{
+    return lines_ledger_send(&ledger, &ledger.shards[3], now, all, batch);
+}
+
+
+/* and when Redis is back it hears of them */
+
+static void
+test_owed(void)
+{
+    ngx_uint_t  i, passed;
+
+    begin_alone();
+    ok(alone(100, 100000, 1) == 17,
+       "of its part, what itself let through is missing in full");
+    ok(lines_bucket_owes(&bucket, 100000) == 20,
+       "with these 17 Redis is asked: %ld",
+       (long) lines_bucket_owes(&bucket, 100000));
+    ok(!lines_bucket_settled(&bucket)
+       && lines_ledger_due(&ledger.shards[3], 100000),
+       "they are due without another request");
+
+    ok(sent(100000, 0) == 1 && bucket.sent == 20 && ledger.ahead == 20,
+       "and sent");
+    ok(lines_bucket_owes(&bucket, 100000) == 20, "once");
+
+    ok(alone(100, 108000, 1) == 2,
+       "nothing comes of that while it is away: the part of the rate");
+    lines_ledger_joined(&ledger, 108000, 108000, 1, 4);
+    ok(lines_ledger_heard(&ledger, &ledger.shards[3], 1, 108000, batch) == 1
+       && bucket.uses == 2 && bucket.state == LINES_BUCKET_OPEN,
+       "what was let through meanwhile is owed, too");
+    lines_ledger_told(&ledger, &bucket, 40e6, 1, 107990, 108000);
+    ok(lines_bucket_owes(&bucket, 108000) == 2, "once");
+    ok(admitted(1, 108000) == 1 && gcra.remaining == 57,
+       "and Redis' word counts again: %lu", gcra.remaining);
+
+    /* an answer to who asked may be first */
+
+    begin_alone();
+    (void) alone(17, 100000, 1);
+    lines_ledger_told(&ledger, &bucket, 21e6, 0, 100000, 100000);
+    ok(bucket.uses == 20 && admitted(1, 100000) == 0
+       && bucket.state == LINES_BUCKET_READY, "as who asked was told");
+
+    /* what has come back is owed no more */
+
+    begin_alone();
+    (void) alone(17, 100000, 1);
+    ok(lines_bucket_owes(&bucket, 150000) == 20
+       - (150000 - 132000) / 4000,
+       "once what was missing before is there: %ld",
+       (long) lines_bucket_owes(&bucket, 150000));
+    ok(lines_bucket_owes(&bucket, 300000) == 3, "all of it");
+
+    /* a rest of a token is one, of so long ago */
+
+    begin(4, 100, 100000);
+    ok(alone(1, 100000, 1) == 1 && sent(103000, 0) == 1 && bucket.sent == 1
+       && lines_bucket_age(&bucket, 103000) == 750000,
+       "a quarter of one is missing: %ld",
+       (long) lines_bucket_age(&bucket, 103000));
+
+    /* Redis may have counted it */
+
+    begin(4, 100, 100000);
+    ok(alone(100, 100000, 0) == 25 && lines_bucket_owes(&bucket, 100000) == 0,
+       "what Redis may have counted is not owed");
+    ok(alone(100, 104000, 1) == 1 && lines_bucket_owes(&bucket, 104000) == 1,
+       "what it surely has not is");
+
+    /* to and fro: each time it is away before it has heard of them */
+
+    begin(4, 100, 100000);
+
+    for (i = passed = 0; i < 50; i++) {
+        passed += alone(100, 100000, 1);
+        lines_ledger_told(&ledger, &bucket, 0, 0, 100000, 100000);
+    }
+
+    ok(passed == 25 && lines_bucket_owes(&bucket, 100000) == 25,
+       "its part, once: %lu", passed);
+
+    /* a fleet that is larger than the burst */
+
+    begin(200, 100, 100000);
+    ok(alone(100, 100000, 1) == 1 && lines_bucket_owes(&bucket, 100000) == 1,
+       "one at least");
+}
+
+
+static void
+test_owed_by_another_rate(void)
+{
+    lines_rate_t  fast = { 1000, 200 }, slow = { 3600e6, 12 };
+
+    begin(4, 100, 100000);
+    (void) alone(10, 100000, 1);
+    lines_bucket_rate(&bucket, &fast, 10, 100000);
+    ok(lines_bucket_owes(&bucket, 100000) == 10
+       && alone(100, 100000, 1) == 40, "by another rate it is as much");
+
+    begin(4, 100, 100000);
+    (void) alone(10, 100000, 1);
+    lines_bucket_rate(&bucket, &slow, 10, 100000);
+    ok(alone(100, 100000, 1) == 0 && lines_bucket_owes(&bucket, 100000) == 3,
+       "and no debt");
+}
+
+
+/* one that owes, where there is no other */
+
+static void
+test_forget(void)
+{
+    begin(1, 100, 100000);
+    (void) admitted(3, 100000);
+    lines_ledger_forget(&ledger, &bucket);
+    ok(ledger.ahead == 0 && lines_shard_settled(&ledger.shards[3]),
+       "a bucket is forgotten with what it owes");
+
+    begin(1, 100, 100000);
+    (void) admitted(3, 100000);
+    (void) sent(100000, 1);
+    lines_ledger_forget(&ledger, &bucket);
+    ok(ledger.ahead == 0
+       && lines_ledger_heard(&ledger, &ledger.shards[3], 1, 100010, batch) == 0,
+       "... though it was sent");
 }
 
 
@@ -300,6 +476,9 @@ main(void)
     test_rate();
     test_asks();
     test_alone();
+    test_owed();
+    test_owed_by_another_rate();
+    test_forget();
 
     return done_testing();
 }

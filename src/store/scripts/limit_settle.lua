@@ -47,7 +47,7 @@ for i, key in ipairs(bucket_keys) do
     local burst = tonumber(size)
     local v = redis.call('GET', key)
     local tat, parts, was, was_size, was_version = 0, 0, nil, nil, nil
-    local most, news = 2 * burst, ''
+    local most, news = 3 * burst, ''
 
     n, age = tonumber(n), tonumber(age)
 
