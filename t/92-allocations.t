@@ -32,7 +32,7 @@ my $shop = Test::Lines::Account->new(
 );
 my $nginx = $shop->nginx(
     module => 'failpoints',
-    http   => "lines_allocations $file; lines_tenant_limits tickets=unlimited requests=unlimited declined=unlimited billing=unlimited previews=unlimited;",
+    http   => "lines_allocations $file; lines_tenant_limits tickets=unlimited requests=unlimited declined=unlimited billing=unlimited previews=unlimited waits=unlimited;",
     server => <<'END'
 location /gate/ { lines_auth workspace; lines_rate_limit rate=100000r/s burst=100000 name=gate; lines_rate_limit rate=100000r/s burst=100000 key=ip name=address sync=each; empty_gif; }
 END
