@@ -1,6 +1,5 @@
 
 #include "http/etag.h"
-#include "http/headers.h"
 #include "http/text.h"
 
 #include <ngx_md5.h>
@@ -144,30 +143,26 @@ etag_next(ngx_str_t *list, ngx_str_t *opaque)
 ngx_uint_t
 lines_etag_known(ngx_http_request_t *r, ngx_str_t *etag)
 {
-    ngx_str_t         list, opaque, own;
-    ngx_table_elt_t  *h;
+    ngx_str_t  list, own, opaque;
 
     list = *etag;
 
-    if (etag_next(&list, &own) != NGX_OK) {
+    if (r->headers_in.if_none_match == NULL
+        || etag_next(&list, &own) != NGX_OK)
+    {
         return 0;
     }
 
-    for (h = lines_find_header(r, "if-none-match");
-         h;
-         h = lines_next_header(r, "if-none-match", h))
-    {
-        list = h->value;
+    list = r->headers_in.if_none_match->value;
 
-        if (lines_is(&list, "*")) {
+    if (lines_is(&list, "*")) {
+        return 1;
+    }
+
+    while (etag_next(&list, &opaque) == NGX_OK) {
+
+        if (lines_same(&opaque, &own)) {
             return 1;
-        }
-
-        while (etag_next(&list, &opaque) == NGX_OK) {
-
-            if (lines_same(&opaque, &own)) {
-                return 1;
-            }
         }
     }
 
@@ -178,19 +173,13 @@ lines_etag_known(ngx_http_request_t *r, ngx_str_t *etag)
 ngx_uint_t
 lines_etag_named(ngx_http_request_t *r)
 {
-    ngx_str_t         list, opaque;
-    ngx_table_elt_t  *h;
+    ngx_str_t  list, opaque;
 
-    for (h = lines_find_header(r, "if-none-match");
-         h;
-         h = lines_next_header(r, "if-none-match", h))
-    {
-        list = h->value;
-
-        if (etag_next(&list, &opaque) == NGX_OK) {
-            return 1;
-        }
+    if (r->headers_in.if_none_match == NULL) {
+        return 0;
     }
 
-    return 0;
+    list = r->headers_in.if_none_match->value;
+
+    return etag_next(&list, &opaque) == NGX_OK;
 }

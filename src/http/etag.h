@@ -20,7 +20,7 @@
  */
 ngx_int_t lines_etag(ngx_pool_t *pool, ngx_str_t *json, ngx_str_t *etag);
 
-/* flag: If-None-Match names it, or "*" */
+/* flag: If-None-Match, of which nginx takes one, names it, or "*" */
 ngx_uint_t lines_etag_known(ngx_http_request_t *r, ngx_str_t *etag);
 
 /* flag: If-None-Match names any */
