@@ -219,14 +219,14 @@ subtest 'each code of an error has an example' => sub {
 # what the source says: its strings, and the messages of the JSON in them, as patterns
 sub messages_of ($file) {
     my $text = path($file)->slurp;
-    $text =~ s/(?<!\\)"\s+"//g if $file =~ /\.c$/;
+    $text =~ s/(?<!\\)"\s+"//g if $file =~ /\.[ch]$/;
     my @strings = map { s/\A.//sr =~ s/.\z//sr =~ s/\\(.)/$1/gr } $text =~ /("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')/g;
     push @strings, map { /(?|"(?:message|error)":"([^"]*)"|'(?:message|error)':'([^']*)')/g } @strings;
     return map { my $pattern = quotemeta($_) =~ s/\\%(?:V|s|ui|uz|i|L|T|M)/.+/gr; qr/\A$pattern\z/ } grep { length(s/%\w+//gr) >= 8 } @strings;
 }
 
 subtest 'each example of an error says what the code says' => sub {
-    my @said = map { messages_of($_) } glob "$root/src/*/*.c $root/src/store/scripts/*.lua $root/src/store/scripts/lib/*.lua";
+    my @said = map { messages_of($_) } glob "$root/src/*/*.[ch] $root/src/store/scripts/*.lua $root/src/store/scripts/lib/*.lua";
     my %shown;
 
     for my $which (sort keys %doc) {

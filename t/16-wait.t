@@ -239,6 +239,26 @@ subtest 'told only where somebody waits' => sub {
     ok $redis->cli(TTL => "lines:{w:$id}:waited") > 0, 'what says so is forgotten by itself';
 };
 
+# between that it is told who waits, and that the line is read
+subtest 'moved while a request comes' => sub {
+    my ($id, $auth) = workspace();
+    my $wire = $t->wire(redis => $redis);
+    my $node = $shop->nginx(%node, name => 'wired', workers => 1, redis => $wire->url, redis_options => 'timeout=20s connect_timeout=10s');
+
+    for my $held (qr/^\*\d+\r\n\$3\r\nSET\r\n.*\{w:$id\}:waited/s, qr/MGET\r\n.*\{w:$id\}:line/s) {
+        my $line = line($auth);
+        my $etag = etag(path($line), $auth);
+        $wire->hold($held);
+        my $state = ask($node, path($line), $auth, $etag);
+        $wire->reached;
+        report($line, 'active');
+        $wire->pass;
+        is answer($state)->json('/status'), 'active', 'it is told';
+        cmp_ok $state->{at} - $state->{asked}, '<', 20 * $slow, 'at once';
+    }
+    $node->quit;
+};
+
 subtest 'Redis: what was published and not heard' => sub {
     my ($id, $auth) = workspace();
     my @lines  = map { line($auth) } 1 .. 40;
