@@ -17,6 +17,7 @@
 #include "auth/identity.h"
 #include "auth/jwks.h"
 #include "billing/billing.h"
+#include "events/listeners.h"
 #include "http/answer.h"
 #include "http/cors.h"
 #include "http/location.h"
@@ -431,13 +432,14 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 }
 
 
-/* on the channel of revocations */
+/* on the channel of revocations; whoever waits looks once the others know */
 
 static void
 told(void *data, ngx_str_t *message)
 {
     lines_auth_told(data, message);
     lines_lease_told(message);
+    lines_listeners_told(message);
 }
 
 
@@ -477,6 +479,7 @@ init_process(ngx_cycle_t *cycle)
 
     if (lines_identity_init_process(cycle, lmcf) != NGX_OK
         || lines_lease_init_process(cycle, lmcf) != NGX_OK
+        || lines_listeners_init_process(cycle, lmcf) != NGX_OK
         || lines_auth_init_process(cycle, lmcf, told) != NGX_OK
         || lines_jwks_init_process(cycle, lmcf) != NGX_OK
         || lines_database_init_process(cycle, lmcf) != NGX_OK)
@@ -509,6 +512,7 @@ exit_process(ngx_cycle_t *cycle)
     lines_survey_exit_process();
     lines_concurrency_exit_process();
     lines_auth_exit_process(lmcf);
+    lines_listeners_exit_process();
     lines_lease_exit_process(lmcf);
     lines_metrics_exit_process(lmcf);
 

@@ -219,14 +219,14 @@ subtest 'each code of an error has an example' => sub {
 # what the source says: its strings, and the messages of the JSON in them, as patterns
 sub messages_of ($file) {
     my $text = path($file)->slurp;
-    $text =~ s/(?<!\\)"\s+"//g if $file =~ /\.c$/;
+    $text =~ s/(?<!\\)"\s+"//g if $file =~ /\.[ch]$/;
     my @strings = map { s/\A.//sr =~ s/.\z//sr =~ s/\\(.)/$1/gr } $text =~ /("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')/g;
     push @strings, map { /(?|"(?:message|error)":"([^"]*)"|'(?:message|error)':'([^']*)')/g } @strings;
     return map { my $pattern = quotemeta($_) =~ s/\\%(?:V|s|ui|uz|i|L|T|M)/.+/gr; qr/\A$pattern\z/ } grep { length(s/%\w+//gr) >= 8 } @strings;
 }
 
 subtest 'each example of an error says what the code says' => sub {
-    my @said = map { messages_of($_) } glob "$root/src/*/*.c $root/src/store/scripts/*.lua $root/src/store/scripts/lib/*.lua";
+    my @said = map { messages_of($_) } glob "$root/src/*/*.[ch] $root/src/store/scripts/*.lua $root/src/store/scripts/lib/*.lua";
     my %shown;
 
     for my $which (sort keys %doc) {
@@ -469,7 +469,9 @@ subtest 'line requests' => sub {
     call("GET $all", 200, 'a page', %one, query => 'limit=1&status=provisioning');
     call("GET $all", 400, 'no status', %one, query => 'status=odd');
     call("GET $all", 401, 'to nobody');
-    call("GET $path", 200, 'read', %paid);
+    my $tag = call("GET $path", 200, 'read', %paid)->header('ETag');
+    call("GET $path", 304, 'and known', %paid, headers => {'If-None-Match' => $tag}, query => 'wait=1');
+    call("GET $path", 400, 'no time', %paid, query => 'wait=100');
     call("GET $path", 400, 'no id', %one, params => ['x']);
     call("GET $path", 401, 'to nobody', params => [$line]);
     call("GET $path", 404, 'not there', %one, params => ['f' x 24]);
@@ -611,6 +613,14 @@ subtest 'accounts' => sub {
     is scalar @{call('GET /accounts/lines', 200, 'a page', %one, query => 'limit=1')->json('/lines')}, 1, 'of one';
     call('GET /accounts/limits', 200, 'used up', %one);
 
+    my $line = 'GET /accounts/lines/{phone_number}';
+    my $tag  = call($line, 200, 'one of them', %one, params => [$bought])->header('ETag');
+    call($line, 304, 'and known', %one, params => [$bought], headers => {'If-None-Match' => $tag}, query => 'wait=1');
+    call($line, 400, 'no number', %one, params => ['x']);
+    call($line, 400, 'no time', %one, params => [$bought], query => 'wait=0');
+    call($line, 401, 'nobody', params => [$bought]);
+    call($line, 404, 'not his', %one, params => ['+14155559999']);
+
     my %two = (as => $shop->account('two', customer => undef)->{headers});
     my $his = call($preview, 200, 'the next', %two)->json('/preview_token');
     call($confirm, 403, "another's token", as => $account{one}, json => {preview_token => $his});
@@ -630,6 +640,7 @@ subtest 'accounts' => sub {
     call('GET /accounts/lines', 200, 'once', %slow);
     call($_, 429, 'not twice', %slow, params => [1], (/POST/ ? (json => {}) : ()))
       for $preview, $confirm, 'GET /accounts/lines', 'GET /accounts/limits', 'POST /accounts/lines/add-line', 'GET /accounts/lines/line-request/{ticket}';
+    call($line, 429, 'not twice', %slow, params => [$bought]);
 };
 
 subtest 'tickets' => sub {
@@ -803,7 +814,7 @@ subtest 'Redis is away' => sub {
           : $name =~ /check/ ? $nginx->bearer($clerk->token(org => 'one')) : $workspace{one};
         my $example = body_example($name);
         my $query   = $name =~ /check/ ? 'id=' . 'f' x 24 : $name =~ /admin\/lines$/ ? 'status=provisioning' : $name =~ /operations$/ ? 'state=stuck' : '';
-        my @params  = $name =~ /\{number\}/ ? '+14155551001' : $name =~ /ticket/ ? 1 : @ids;
+        my @params  = $name =~ /\{(?:phone_)?number\}/ ? '+14155551001' : $name =~ /ticket/ ? 1 : @ids;
         call($name, 503, 'not now', as => $as, params => \@params, query => $query, ($example ? (json => $example) : ()));
     }
 

@@ -120,8 +120,8 @@ my %directives = (
         bad   => {'since=2027-02-29' => 'not YYYY-MM-DD: invalid date'},
     },
     lines_tenant_limits => {
-        good => ['tickets=1', 'requests=unlimited', 'declined=1000', 'declined_window=1m', 'billing=5r/m', 'billing_burst=1', 'previews=1'],
-        bad  => {(map { ("$_=0" => 'not a number from 1 up or "unlimited": invalid parameter') } qw(tickets requests previews)),
+        good => ['tickets=1', 'requests=unlimited', 'declined=1000', 'declined_window=1m', 'billing=5r/m', 'billing_burst=1', 'previews=1', 'waits=1'],
+        bad  => {(map { ("$_=0" => 'not a number from 1 up or "unlimited": invalid parameter') } qw(tickets requests previews waits)),
             (map { ("declined=$_" => 'not a number from 1 to 1000 or "unlimited": invalid parameter') } 0, 1001),
             'billing=5' => 'not a rate, as 30r/m, or "unlimited": invalid parameter'},
     },

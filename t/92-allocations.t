@@ -32,7 +32,7 @@ my $shop = Test::Lines::Account->new(
 );
 my $nginx = $shop->nginx(
     module => 'failpoints',
-    http   => "lines_allocations $file; lines_tenant_limits tickets=unlimited requests=unlimited declined=unlimited billing=unlimited previews=unlimited;",
+    http   => "lines_allocations $file; lines_tenant_limits tickets=unlimited requests=unlimited declined=unlimited billing=unlimited previews=unlimited waits=unlimited;",
     server => <<'END'
 location /gate/ { lines_auth workspace; lines_rate_limit rate=100000r/s burst=100000 name=gate; lines_rate_limit rate=100000r/s burst=100000 key=ip name=address sync=each; empty_gif; }
 END
@@ -73,6 +73,14 @@ sub get ($path, $headers) {
     return {call => sub ($case) { $nginx->get($path, $headers) }, same => 1};
 }
 
+sub known ($query) {
+    return {
+        before => sub ($case) { $case->{tag} = $nginx->get("/api/line-requests/$line", $steady->{headers})->header('ETag') },
+        call   => sub ($case) { $nginx->get("/api/line-requests/$line$query", {%{$steady->{headers}}, 'If-None-Match' => $case->{tag}}) },
+        good   => qr/^304$/, same => 1
+    };
+}
+
 sub operator ($method, $path, $data = undef) {
     return {call => sub ($case) { $nginx->admin($method, $path, $data) }, same => $method eq 'GET'};
 }
@@ -92,6 +100,8 @@ my %cases = (
     'lines by user'  => get('/api/lines/by-user', $steady->{headers}),
     'a page'         => get('/api/line-requests?limit=1', $steady->{headers}),
     'a line'         => get("/api/line-requests/$line", $steady->{headers}),
+    'a line, known'  => known(''),
+    'a line, waited' => known('?wait=1'),
     'account lines'  => get('/accounts/lines?limit=2', $buyer->{headers}),
     'account limits' => get('/accounts/limits', $buyer->{headers}),
     'gate'           => get('/gate/x', $steady->{headers}),

@@ -8,6 +8,7 @@
 #include "api/listing.h"
 #include "auth/auth.h"
 #include "auth/dialect.h"
+#include "events/wait.h"
 #include "http/body.h"
 #include "limit/limit.h"
 
@@ -59,6 +60,11 @@ static lines_route_t  account_routes[] = {
           &lines_account_ticket_own, lines_read_input,
           lines_account_ticket_find, lines_account_ticket_owner,
           lines_account_ticket_get) },
+
+    { NGX_HTTP_GET, ngx_string("lines/:phone_number"),
+      row("account_line", lines_account_line_number, lines_discard_body,
+          &lines_account_line_input, lines_read_input, lines_account_line_find,
+          lines_wait_renewed, lines_wait_begin, lines_account_line_get) },
 
     { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };

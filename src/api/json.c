@@ -44,8 +44,8 @@ json_append(lines_json_t *json, ngx_str_t *text, size_t more)
 }
 
 
-static void
-json_write(lines_json_t *json, const char *fmt, va_list args)
+void
+lines_json_write(lines_json_t *json, const char *fmt, va_list args)
 {
     u_char         number[NGX_INT64_LEN];
     ngx_str_t      text;
@@ -124,7 +124,7 @@ lines_json_add(lines_json_t *json, const char *fmt, ...)
     va_list  args;
 
     va_start(args, fmt);
-    json_write(json, fmt, args);
+    lines_json_write(json, fmt, args);
     va_end(args);
 }
 
@@ -136,7 +136,7 @@ lines_json(lines_ctx_t *ctx, ngx_uint_t status, const char *fmt, ...)
     lines_json_t  json = { .pool = ctx->request->pool };
 
     va_start(args, fmt);
-    json_write(&json, fmt, args);
+    lines_json_write(&json, fmt, args);
     va_end(args);
 
     return lines_json_answer(ctx, status, &json);

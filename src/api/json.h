@@ -31,6 +31,7 @@ typedef struct {
  * %A   lines_list_t *: JSON, with commas between
  */
 void lines_json_add(lines_json_t *json, const char *fmt, ...);
+void lines_json_write(lines_json_t *json, const char *fmt, va_list args);
 
 /* as lines_answer(), whatever failed before */
 ngx_int_t lines_json_answer(lines_ctx_t *ctx, ngx_uint_t status,

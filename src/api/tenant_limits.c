@@ -20,6 +20,7 @@ static int64_t  tenant_tickets = 100;
 static int64_t  tenant_requests = 500;
 static int64_t  tenant_declined = 5;
 static int64_t  tenant_previews = 100;
+static int64_t  tenant_waits = 50;
 
 
 static lines_tenant_limits_t  tenant_defaults = {
@@ -27,6 +28,7 @@ static lines_tenant_limits_t  tenant_defaults = {
     .requests = &tenant_requests,
     .declined = &tenant_declined,
     .previews = &tenant_previews,
+    .waits = &tenant_waits,
     .window = LINES_TENANT_HOUR,
     .interval = ngx_string("2000000"),    /* 30r/m */
     .size = LINES_TENANT_BURST
@@ -108,6 +110,7 @@ static lines_param_t  tenant_params[] = {
                       tenant_cards,
                       "a number from 1 to 1000 or \"unlimited\""),
     tenant_param(previews),
+    tenant_param(waits),
     lines_param_msec("declined_window", lines_tenant_limits_t, window,
                      60 * 1000, LINES_TENANT_DAY, LINES_TENANT_HOUR),
     lines_param_other("billing", offsetof(lines_tenant_limits_t, interval),
@@ -129,7 +132,8 @@ ngx_str_t  lines_tenant_bounds[LINES_TENANT_BOUNDS] = {
     ngx_string("requests"),
     ngx_string("declined"),
     ngx_string("billing"),
-    ngx_string("previews")
+    ngx_string("previews"),
+    ngx_string("waits")
 };
 
 
@@ -146,7 +150,9 @@ static const struct {
     { "billing_limit_reached",
       "Too many requests that billing has to be asked for" },
     { "preview_limit_reached",
-      "Too many previews are open: confirm one, or wait for one to expire" }
+      "Too many previews are open: confirm one, or wait for one to expire" },
+    { "wait_limit_reached",
+      "Too many requests wait at once: ask without wait, or again later" }
 };
 
 

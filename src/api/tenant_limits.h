@@ -1,7 +1,8 @@
 
 /*
  * What one tenant can cost: lines_tenant_limits.  Each bound is counted in
- * Redis by the script that writes what it bounds, and answered here.
+ * Redis by the script that writes what it bounds, and answered here; but of
+ * requests that wait, which are of one node.
  */
 
 #ifndef _LINES_API_TENANT_LIMITS_H_INCLUDED_
@@ -11,7 +12,7 @@
 #include "http/context.h"
 
 
-#define LINES_TENANT_BOUNDS  5
+#define LINES_TENANT_BOUNDS  6
 
 /* as parameters, scripts and metrics name them; scripts say "running", too: of
    "declined", as purchases under way count */
@@ -26,6 +27,7 @@ struct lines_tenant_limits_s {
     int64_t     *declined;      /* charges, */
     ngx_msec_t   window;        /* in which they count */
     int64_t     *previews;      /* whose tokens are good, of an account */
+    int64_t     *waits;         /* requests that wait at once, on a node */
     ngx_str_t    interval;      /* µs in which billing may be asked once more, for
                                    scripts; empty: at will */
     ngx_int_t    size;          /* so often at once */
@@ -36,6 +38,7 @@ struct lines_tenant_limits_s {
  * lines_tenant_limits [tickets=N|unlimited] [requests=N|unlimited]
  *     [declined=N|unlimited] [declined_window=TIME]
  *     [billing=RATE|unlimited] [billing_burst=N] [previews=N|unlimited]
+ *     [waits=N|unlimited]
  */
 char *lines_tenant_limits(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 

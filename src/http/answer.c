@@ -130,6 +130,19 @@ lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
 
 
 ngx_int_t
+lines_not_modified(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t  none = ngx_null_string;
+
+    /* nginx' header filter knows that it has no body */
+
+    (void) answer_begin(r, ctx, NGX_HTTP_NOT_MODIFIED, &none, -1);
+
+    return NGX_DONE;
+}
+
+
+ngx_int_t
 lines_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 {
     if (answer_begin(r, ctx, status, &lines_json_type, -1) != NGX_OK) {

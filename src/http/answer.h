@@ -23,6 +23,9 @@ extern ngx_str_t  lines_json_type;
 ngx_int_t lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status, ngx_str_t *json);
 
+/* 304: the client knows it */
+ngx_int_t lines_not_modified(ngx_http_request_t *r, lines_ctx_t *ctx);
+
 /* the headers alone: of answers, and of nginx' own errors */
 ngx_int_t lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *type, off_t len);

@@ -129,6 +129,7 @@ struct lines_ctx_s {
     void                *left;        /* the cache of a location that it left */
 
     ngx_msec_t           billing_time;
+    ngx_msec_t           waited;      /* ms, for a line to change */
     ngx_str_t            operation;   /* id, for $lines_operation */
     ngx_str_t            operator;    /* whose token it was, for
                                          $lines_operator */

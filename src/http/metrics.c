@@ -275,6 +275,17 @@ lines_metrics_exit_process(lines_main_conf_t *lmcf)
 }
 
 
+void
+lines_metrics_waiting(ngx_uint_t n)
+{
+    if (metrics_worker
+        && metrics_worker->pid == (ngx_atomic_uint_t) ngx_pid)
+    {
+        metrics_worker->waiting = n;
+    }
+}
+
+
 static ngx_int_t
 metrics_log_handler(ngx_http_request_t *r)
 {
@@ -314,7 +325,8 @@ metrics_log_handler(ngx_http_request_t *r)
     i = lines_metrics_name(LINES_METRICS_ENDPOINT, api, name);
 
     ms = (ngx_msec_int_t) ((ngx_cached_time->sec - r->start_sec) * 1000
-                           + (ngx_cached_time->msec - r->start_msec));
+                           + (ngx_cached_time->msec - r->start_msec))
+         - (ngx_msec_int_t) ctx->waited;
 
     lines_metrics_inc(requests[i][metrics_code(r)]);
     lines_histogram_add(&lines_metrics->latency[i],

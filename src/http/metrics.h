@@ -25,7 +25,7 @@
 #define LINES_METRICS_OUTCOMES   10     /* of limits */
 #define LINES_METRICS_CALLS      8      /* billing's outcomes */
 #define LINES_METRICS_AUDITS     16     /* kinds of disagreements */
-#define LINES_METRICS_TENANT     5      /* lines_tenant_limits */
+#define LINES_METRICS_TENANT     6      /* lines_tenant_limits */
 #define LINES_METRICS_CONCURRENCY  3    /* lines_concurrency's outcomes */
 
 
@@ -133,6 +133,7 @@ typedef struct {
 
 typedef struct {
     ngx_atomic_t  pid;    /* 0: nobody's */
+    ngx_atomic_t  waiting;    /* requests, for a line to change */
 
     struct {
         ngx_atomic_t  connected;
@@ -187,6 +188,9 @@ ngx_int_t lines_metrics_init(ngx_conf_t *cf);
 
 void lines_metrics_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
 void lines_metrics_exit_process(lines_main_conf_t *lmcf);
+
+/* so many requests of this worker wait for a line to change */
+void lines_metrics_waiting(ngx_uint_t n);
 
 /*
  * The number of a name, "a b" or, where b is NULL, "a"; registered if need be;

@@ -33,17 +33,24 @@ match(ngx_str_t path, ngx_str_t pattern, ngx_str_t *params)
 }
 
 
+#define has_params(path)                                                      \
+    (ngx_strlchr((path)->data, (path)->data + (path)->len, ':') != NULL)
+
+
 /* the row of a method and the path under the location's prefix; or NULL, and
-   all methods that the path has */
+   all methods that the path has.  One that is named as it is, is no parameter:
+   such rows come first. */
 
 static lines_route_t *
 route_find(ngx_http_request_t *r, ngx_uint_t method, ngx_str_t *params,
     ngx_uint_t *methods)
 {
     ngx_str_t          path, *prefix;
+    ngx_uint_t         named;
     lines_route_t     *found;
     lines_loc_conf_t  *llcf;
 
+    named = 0;
     *methods = 0;
 
     ngx_str_set(&path, "");
@@ -66,6 +73,10 @@ route_find(ngx_http_request_t *r, ngx_uint_t method, ngx_str_t *params,
 
     for (found = llcf->api->routes; found->steps; found++) {
 
+        if (named && has_params(&found->path)) {
+            continue;
+        }
+
         if (match(path, found->path, params)) {
 
             if (found->method == method) {
@@ -73,6 +84,7 @@ route_find(ngx_http_request_t *r, ngx_uint_t method, ngx_str_t *params,
             }
 
             *methods |= found->method;
+            named = !has_params(&found->path);
         }
     }
 

@@ -50,6 +50,7 @@ typedef struct {
     uint32_t             owner;    /* its worker's number among the master's
                                       processes */
     uint32_t             serial;   /* 0: spare */
+    ngx_uint_t           besides;  /* flag: another one is its request's */
 } concurrency_hold_t;
 
 
@@ -65,6 +66,7 @@ typedef struct {
     ngx_queue_t          nodes;    /* spare ones */
     ngx_queue_t          holds;
     ngx_uint_t           held;
+    ngx_uint_t           besides;  /* of those */
     ngx_msec_t           buried;   /* when the dead were last looked for */
     uint32_t             serial;
     concurrency_owner_t  owners[NGX_MAX_PROCESSES];
@@ -76,6 +78,7 @@ typedef struct {
 typedef struct {
     concurrency_hold_t  *hold;     /* NULL: it does not count */
     uint32_t             serial;
+    ngx_uint_t           besides;
     ngx_str_t            key;
 } concurrency_claim_t;
 
@@ -240,6 +243,7 @@ concurrency_free(concurrency_hold_t *hold)
     ngx_queue_insert_head(&area->holds, &hold->queue);
 
     area->held--;
+    area->besides -= hold->besides;
 
     if (--node->count == 0) {
         ngx_rbtree_delete(&area->rbtree, &node->node.node);
@@ -457,9 +461,11 @@ concurrency_try(concurrency_claim_t *claim, uint32_t hash, ngx_uint_t most)
     hold->node = node;
     hold->owner = ngx_process_slot;
     hold->serial = area->serial;
+    hold->besides = claim->besides;
 
     node->count++;
     area->held++;
+    area->besides += hold->besides;
 
     claim->hold = hold;
     claim->serial = hold->serial;
@@ -509,6 +515,21 @@ concurrency_level(void)
 }
 
 
+static void
+concurrency_uncounted(ngx_http_request_t *r)
+{
+    ngx_uint_t  level;
+
+    lines_metrics_inc(concurrency[LINES_CONCURRENCY_UNCOUNTED]);
+
+    level = concurrency_level();
+
+    ngx_log_error(level, r->connection->log, 0,
+                  "lines: \"lines_zone\" is too small to count all "
+                  "requests at once: some pass uncounted");
+}
+
+
 /* as limit_reject() */
 
 static ngx_int_t
@@ -549,13 +570,83 @@ concurrency_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key)
 }
 
 
+/* all that may fail is done before anything counts; NULL: it counts already, or
+   cannot */
+
+static ngx_int_t
+concurrency_claim(ngx_http_request_t *r, ngx_str_t *name, ngx_str_t *who,
+    concurrency_claim_t **claim)
+{
+    ngx_str_t            key;
+    ngx_pool_cleanup_t  *cln;
+
+    *claim = NULL;
+
+    key.len = name->len + 1 + who->len;
+    key.data = ngx_pnalloc(r->pool, key.len);
+
+    if (key.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) lines_pair(key.data, name, who);
+
+    if (key.len > LINES_CONCURRENCY_KEY || concurrency_claimed(r, &key)) {
+        return NGX_OK;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(concurrency_claim_t));
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    *claim = cln->data;
+    **claim = (concurrency_claim_t) { .key = key };
+
+    cln->handler = concurrency_release;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_concurrency_besides(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *name, ngx_uint_t most)
+{
+    ngx_int_t             rc;
+    ngx_str_t             who;
+    concurrency_claim_t  *claim;
+
+    if (keeper.owner == NULL || lines_counted_as(ctx, &who) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    if (concurrency_claim(r, name, &who, &claim) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (claim == NULL) {
+        return NGX_OK;
+    }
+
+    claim->besides = 1;
+
+    rc = concurrency_hold(claim, most);
+
+    if (rc == NGX_DECLINED) {
+        concurrency_uncounted(r);
+        rc = NGX_OK;
+    }
+
+    return rc;
+}
+
+
 ngx_int_t
 lines_concurrency_take(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t             rc;
-    ngx_str_t             who, key;
-    ngx_uint_t            level;
-    ngx_pool_cleanup_t   *cln;
+    ngx_str_t             who;
     lines_limit_state_t  *state;
     concurrency_claim_t  *claim;
     lines_concurrency_t  *limit;
@@ -575,35 +666,18 @@ lines_concurrency_take(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    key.len = limit->name.len + 1 + who.len;
-    key.data = ngx_pnalloc(r->pool, key.len);
-
-    if (key.data == NULL) {
+    if (concurrency_claim(r, &limit->name, &who, &claim) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    (void) lines_pair(key.data, &limit->name, &who);
-
-    if (key.len > LINES_CONCURRENCY_KEY || concurrency_claimed(r, &key)) {
+    if (claim == NULL) {
         return NGX_OK;
     }
-
-    /* all that may fail is done before anything counts */
-
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(concurrency_claim_t));
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    claim = cln->data;
-    *claim = (concurrency_claim_t) { .key = key };
-
-    cln->handler = concurrency_release;
 
     rc = concurrency_hold(claim, limit->tenant);
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines concurrency: \"%V\" of %ui: %i", &key,
+                   "lines concurrency: \"%V\" of %ui: %i", &claim->key,
                    limit->tenant, rc);
 
     if (rc == NGX_BUSY && limit->dry_run) {
@@ -616,17 +690,11 @@ lines_concurrency_take(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (rc == NGX_BUSY) {
-        return concurrency_refuse(r, ctx, &key);
+        return concurrency_refuse(r, ctx, &claim->key);
     }
 
     if (rc == NGX_DECLINED) {
-        lines_metrics_inc(concurrency[LINES_CONCURRENCY_UNCOUNTED]);
-
-        level = concurrency_level();
-
-        ngx_log_error(level, r->connection->log, 0,
-                      "lines: \"lines_zone\" is too small to count all "
-                      "requests at once: some pass uncounted");
+        concurrency_uncounted(r);
     }
 
     return NGX_OK;
@@ -636,6 +704,9 @@ lines_concurrency_take(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_uint_t
 lines_concurrency_held(lines_main_conf_t *lmcf)
 {
-    return ((concurrency_area_t *)
-            lines_zone_area(lmcf, LINES_ZONE_CONCURRENCY))->held;
+    concurrency_area_t  *area;
+
+    area = lines_zone_area(lmcf, LINES_ZONE_CONCURRENCY);
+
+    return area->held - area->besides;
 }

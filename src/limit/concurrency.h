@@ -53,6 +53,14 @@ void lines_concurrency_exit_process(void);
 ngx_int_t lines_concurrency_take(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /*
+ * It counts besides as one of its tenant's that do something of their own, until
+ * it is gone: NGX_OK, also where there is no place to count it; NGX_BUSY: most
+ * of them do so already; NGX_ERROR.  name is none of lines_concurrency's.
+ */
+ngx_int_t lines_concurrency_besides(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *name, ngx_uint_t most);
+
+/*
  * Who is counted: the tenant, or, of a session without a workspace, its user.
  * NGX_DECLINED: nobody is known, or no memory.
  */

@@ -41,6 +41,7 @@ typedef struct {
     ngx_atomic_uint_t       jwks_age;
     lines_lease_status_t    leases;
     ngx_uint_t              held;
+    ngx_atomic_uint_t       waiting;
     ngx_uint_t              build;
 
     struct {
@@ -205,6 +206,9 @@ static const metrics_row_t  metrics_table[] = {
     { "lines_concurrency_requests", "gauge",
       "Requests that lines_concurrency counts at present.",
       in_values(held) },
+    { "lines_waiting_requests", "gauge",
+      "Requests that wait for a line to change, of those.",
+      in_values(waiting) },
     { "lines_concurrency_limited_requests", "counter",
       "Requests that met lines_concurrency and were not simply counted.",
       .label = "outcome=\"%V\"", .words = lines_concurrency_outcomes,
@@ -369,6 +373,8 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
 
     for (i = 0; i < LINES_METRICS_WORKERS; i++) {
         worker = &out->area->workers[i];
+
+        values->waiting += worker->waiting;
 
         for (n = 0; worker->pid && n < LINES_METRICS_STORES; n++) {
             values->redis[n].breaker[worker->redis[n].probing ? 2

@@ -9,12 +9,24 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "api/listing.h"
+#include "events/wait.h"
 #include "http/id.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
 
 
 #define LINES_LIST_DEFAULT  20
+
+
+typedef struct {
+    lines_waiting_t  waiting;
+    ngx_uint_t       reconciled;    /* flag: billing was asked, or is not to
+                                       be */
+} request_read_t;
+
+
+const lines_body_input_t  lines_request_read_input =
+    lines_body_input(request_read_t, lines_in_wait(request_read_t, waiting));
 
 
 ngx_int_t
@@ -59,6 +71,17 @@ lines_line_request_id(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+ngx_int_t
+lines_line_request_wait(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    request_read_t  *own = ctx->data;
+
+    own->waiting.line = ctx->params[0];
+
+    return NGX_OK;
+}
+
+
 lines_answered(line_request_turn, void *none, poll_take)
 {
     /*
@@ -86,9 +109,10 @@ lines_answered(line_request_turn, void *none, poll_take)
 static ngx_int_t
 line_request_reconcile(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t  rc;
+    ngx_int_t        rc;
+    request_read_t  *own = ctx->data;
 
-    ctx->data = ctx;
+    own->reconciled = 1;
 
     rc = lines_try_poll_take(&ctx->caller, line_request_turn, ctx,
                  .tenant = ctx->identity.tenant, .id = ctx->params[0],
@@ -105,10 +129,15 @@ line_request_reconcile(ngx_http_request_t *r, lines_ctx_t *ctx)
  * of the layout before, or not there at all.
  */
 
-lines_asks(lines_line_request_shown, void *none, line_shown,
+lines_asks(lines_line_request_shown, request_read_t *own, line_shown,
            .tenant = ctx->identity.tenant, .id = ctx->params[0])
 {
     ngx_str_t  text, layout, status, payment, required;
+
+    /* whoever waits has had billing asked as it came, and is told on time */
+
+    own->reconciled = lines_waited(&own->waiting)
+                      || lines_get_main_conf(r)->billing == NULL;
 
     text = reply->text;
 
@@ -119,7 +148,7 @@ lines_asks(lines_line_request_shown, void *none, line_shown,
 
     if (lines_is(&layout, "2?")
         && lines_status(&status) == LINES_AWAITING_PAYMENT
-        && lines_get_main_conf(r)->billing)
+        && !own->reconciled)
     {
         return line_request_reconcile(r, ctx);
     }
@@ -131,12 +160,12 @@ lines_asks(lines_line_request_shown, void *none, line_shown,
         return NGX_OK;
     }
 
-    return lines_line_request_answer(ctx, &status, &payment,
-                                     lines_is(&required, "1"), &text);
+    return lines_wait_answer(ctx, LINES_LINE_REQUEST, &status, &payment,
+                             lines_is(&required, "1"), &text);
 }
 
 
-lines_asks(lines_line_request_get, void *reconciled, line_read,
+lines_asks(lines_line_request_get, request_read_t *own, line_read,
            .tenant = ctx->identity.tenant, .id = ctx->params[0])
 {
     if (reply->document.len == 0) {
@@ -149,18 +178,18 @@ lines_asks(lines_line_request_get, void *reconciled, line_read,
     }
 
     if (lines_status(&reply->status) != LINES_AWAITING_PAYMENT) {
-        return lines_line_request_answer(ctx, &reply->status, &reply->payment,
-                                         (ngx_uint_t) reply->required,
-                                         &reply->document);
+        return lines_wait_answer(ctx, LINES_LINE_REQUEST, &reply->status,
+                                 &reply->payment, (ngx_uint_t) reply->required,
+                                 &reply->document);
     }
 
-    if (reconciled == NULL && lines_get_main_conf(r)->billing) {
+    if (!own->reconciled) {
         return line_request_reconcile(r, ctx);
     }
 
-    return lines_json_ok(ctx, "{'success':true,'status':'%V',"
-                         "'paymentStatus':'%V','paymentRequired':true,"
-                         "'line':%V,'paymentUrl':%V,'invoiceId':%V}",
-                         &reply->status, &reply->payment, &reply->document,
-                         &reply->url, &reply->invoice);
+    return lines_wait_answer(ctx, "{'success':true,'status':'%V',"
+                             "'paymentStatus':'%V','paymentRequired':true,"
+                             "'line':%V,'paymentUrl':%V,'invoiceId':%V}",
+                             &reply->status, &reply->payment, &reply->document,
+                             &reply->url, &reply->invoice);
 }

@@ -258,9 +258,9 @@ lines_asks(lines_action_show, lines_action_t *action, line_read,
     if (lines_status(&reply->status) == LINES_PROVISIONING
         || lines_status(&reply->status) == LINES_ACTIVE)
     {
-        return lines_line_request_answer(ctx, &reply->status, &reply->payment,
-                                         (ngx_uint_t) reply->required,
-                                         &reply->document);
+        return lines_json_ok(ctx, LINES_LINE_REQUEST, &reply->status,
+                             &reply->payment, (ngx_uint_t) reply->required,
+                             &reply->document);
     }
 
     return action_refuse(ctx, NGX_HTTP_CONFLICT, not_pending);

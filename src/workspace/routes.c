@@ -7,6 +7,7 @@
 #include "api/listing.h"
 #include "auth/auth.h"
 #include "auth/dialect.h"
+#include "events/wait.h"
 #include "http/body.h"
 #include "limit/limit.h"
 #include "workspace/routes.h"
@@ -35,8 +36,10 @@ static lines_route_t  workspace_routes[] = {
 
     { NGX_HTTP_GET, ngx_string("line-requests/:id"),
       row("line_request_get", workspace, lines_line_request_id,
-          lines_discard_body, NULL, lines_line_request_shown,
-          lines_line_request_get, lines_line_request_get) },
+          lines_discard_body, &lines_request_read_input, lines_read_input,
+          lines_line_request_wait, lines_wait_renewed, lines_wait_begin,
+          lines_line_request_shown, lines_line_request_get,
+          lines_line_request_get) },
 
     { NGX_HTTP_POST, ngx_string("line-requests/:id"),
       row("line_request_manage", workspace, lines_line_request_id,

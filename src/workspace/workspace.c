@@ -20,16 +20,6 @@ lines_line_request_unknown(lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_line_request_answer(lines_ctx_t *ctx, ngx_str_t *status,
-    ngx_str_t *payment, ngx_uint_t required, ngx_str_t *document)
-{
-    return lines_json_ok(ctx, "{'success':true,'status':'%V',"
-                         "'paymentStatus':'%V','paymentRequired':%B,"
-                         "'line':%V}", status, payment, required, document);
-}
-
-
 /*
  * Below the URL that the client asked, as it wrote it: the location may be one
  * that only rewrites lead to.  Where that URL has another end, below the

@@ -17,9 +17,11 @@ ngx_int_t lines_subscription_required(lines_ctx_t *ctx, const char *message);
 /* 404 */
 ngx_int_t lines_line_request_unknown(lines_ctx_t *ctx);
 
-/* 200 with a line that awaits no payment */
-ngx_int_t lines_line_request_answer(lines_ctx_t *ctx, ngx_str_t *status,
-    ngx_str_t *payment, ngx_uint_t required, ngx_str_t *document);
+/* of a line that awaits no payment: its status, its payment, whether one is
+   required, its document */
+#define LINES_LINE_REQUEST                                                    \
+    "{'success':true,'status':'%V','paymentStatus':'%V',"                     \
+    "'paymentRequired':%B,'line':%V}"
 
 /* the header Location of a 201: where the request with that id is read */
 ngx_int_t lines_line_request_location(ngx_http_request_t *r, ngx_str_t *id);

@@ -1,4 +1,5 @@
 --@include lib/record.lua
+--@include lib/waited.lua
 
 -- A line of a tenant that is being deleted goes, with its operation.  What is
 -- paid for it from then on goes back: also where another tenant of that name is
@@ -25,3 +26,4 @@ if at > 1 and (required == '1' or held) then
 end
 
 redis.call('UNLINK', line_key, line_record(line_key), op_key)
+line_told(line_key)

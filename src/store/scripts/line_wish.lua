@@ -43,5 +43,6 @@ then
 end
 
 op_wish(op_key, wish, reason)
+line_told(line_key)
 
 return { 'wished', step }

@@ -1,4 +1,5 @@
 --@include lib/operation.lua
+--@include lib/waited.lua
 
 -- Moves an operation on, or writes down where it rests, and until when: unless
 -- there is news, which is seen before.  So it is where a charge is given up, for
@@ -45,6 +46,11 @@ for i = 1, #fields, 2 do
         redis.call('HDEL', op_key, fields[i])
     else
         redis.call('HSET', op_key, fields[i], fields[i + 1])
+    end
+
+    -- by which an answer says how to pay (line_invoice())
+    if fields[i] == 'invoice_status' then
+        line_told(op_key)
     end
 end
 

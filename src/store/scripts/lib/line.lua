@@ -2,6 +2,7 @@
 --@include lib/json.lua
 --@include lib/record.lua
 --@include lib/journal.lua
+--@include lib/waited.lua
 
 -- A line is in two keys, which are written together: its public document, ready
 -- to send (`line`), and a hash of what nobody is shown, or scripts decide by
@@ -243,7 +244,7 @@ local function line_write(key, h, fields)
 end
 
 
--- applies changes to the line and its document
+-- applies changes to the line and its document, which is told
 local function line_save(key, h, changes, now)
     changes.updated = int(now)
 
@@ -266,6 +267,8 @@ local function line_save(key, h, changes, now)
     else
         line_write(key, h, changes)
     end
+
+    line_told(key)
 end
 
 
