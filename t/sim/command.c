@@ -1415,39 +1415,52 @@ COMMAND(lrange)
 
 /* Streams */
 
+/* what Redis makes of it: a number as it writes them, else what strtoull() reads */
+
+static int
+stream_number(const char *text, uint64_t *n)
+{
+    char    *end;
+    size_t   digits;
+
+    if (*text == '-' && text[1] >= '1' && text[1] <= '9') {
+        digits = strspn(text + 1, "0123456789");
+
+        if (text[1 + digits] == '\0') {
+            return 0;
+        }
+    }
+
+    errno = 0;
+    *n = strtoull(text, &end, 10);
+
+    return errno == 0 && *text != '\0' && *end == '\0';
+}
+
+
 /* "ms" or "ms-seq" */
 
 static int
 stream_id(view_t v, uint64_t seq, stream_id_t *id)
 {
-    size_t    i;
-    uint64_t *n;
+    char  text[128], *dash;
 
-    id->ms = 0;
-    id->seq = seq;
-    n = &id->ms;
-
-    if (v.len == 0 || v.len > 41) {
+    if (v.len >= sizeof(text)) {
         return 0;
     }
 
-    for (i = 0; i < v.len; i++) {
-        if (v.data[i] == '-' && n == &id->ms && i && i + 1 < v.len) {
-            n = &id->seq;
-            *n = 0;
-            continue;
-        }
+    memcpy(text, v.data, v.len);
+    text[v.len] = '\0';
 
-        if (v.data[i] < '0' || v.data[i] > '9'
-            || *n > (UINT64_MAX - (uint64_t) (v.data[i] - '0')) / 10)
-        {
-            return 0;
-        }
+    id->seq = seq;
+    dash = strchr(text, '-');
 
-        *n = *n * 10 + (v.data[i] - '0');
+    if (dash) {
+        *dash++ = '\0';
     }
 
-    return 1;
+    return stream_number(text, &id->ms)
+           && (dash == NULL || stream_number(dash, &id->seq));
 }
 
 

@@ -101,6 +101,7 @@ my %VALUE = (
     interval     => sub { pick('20000', '333333.33333333331') },
     size         => sub { pick(1, 7, 50) },
     tokens       => sub { pick(1, 3, 1000) },
+    (map { $_ => sub { pick(0, 1, 3) } } qw(first again new last)),    # of billing's budget
     most         => sub { pick(0, 1, 2, 100, 100) },
     known        => sub { pick('', qw(l1 l1 l2)) },
     watermark    => sub { ms() - pick(0, 0, 60_000, 600_000) },
