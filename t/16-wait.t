@@ -154,6 +154,7 @@ subtest 'moved by the operator, on another node' => sub {
     is $answer->json('/status'), 'active', 'that it is active';
     is $answer->json('/line/phone'), '+14155550100', 'all of it';
     is $answer->header('ETag'), etag(path($line), $auth), 'with the tag to wait with again';
+    cmp_ok $state->{at} - $state->{asked}, '<', 20 * $slow, 'at once' or return;
     wait_parked(0, $far);
 
     # from when it is asked for at the one node until who waits at the other has it
