@@ -141,6 +141,7 @@ static struct {
     int              kills, cuts, aways;
     int              strict;       /* flag: nothing else is wrong, and all know
                                       how many they are */
+    int              fewer;        /* flag: some were alone that did not */
     int              away;         /* flag: for all of them, */
     int64_t          since;        /* and since when */
     int64_t          until;
@@ -493,6 +494,10 @@ passed_alone(int i, int b)
 
     if (world.strict && (int) bucket->alone != world.nodes) {
         find("alone: one of %d, not of %d", (int) bucket->alone, world.nodes);
+    }
+
+    if ((int) bucket->alone < world.nodes) {
+        world.fewer = 1;
     }
 
     total_alone++;
@@ -1187,9 +1192,11 @@ look_charged(int b)
     more = (strtod(strchr(p, '\n') + 1, NULL) - START - world.charged[b])
            / world.rate.interval;
 
-    /* of a burst below their number each has one, alone: more than a debt */
+    /* no debt is more than two bursts: of a burst below their number each has
+       one, alone, and who knows of no other has all of it */
 
     if ((more < -(0.5 + SLACK / world.rate.interval)
+         && !world.fewer
          && (total_alone == 0 || world.rate.burst >= (ngx_uint_t) world.nodes))
         || (world.crowd == FLOOD
             && more > 0.5 + (double) (world.rate.burst / 2 + world.owed[b])))
