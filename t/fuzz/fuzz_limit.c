@@ -210,13 +210,14 @@ fuzz_bucket(fuzz_t *in, lines_rate_t *rate, double full)
             break;
 
         case 1:
-            lines_ledger_alone(&ledger, &bucket, now, &gcra);
+            lines_ledger_alone(&ledger, &bucket, now, what & 8, &gcra);
             must(gcra.remaining <= bucket.rate.burst);
             must((gcra.granted == 0) == (gcra.retry > 0));
             break;
 
         case 2:
-            (void) lines_ledger_send(&ledger.shards[0], now, what & 8, batch);
+            (void) lines_ledger_send(&ledger, &ledger.shards[0], now, what & 8,
+                                     batch);
             must(lines_bucket_age(&bucket, now) >= 0);
             break;
 
