@@ -16,7 +16,7 @@ plan skip_all => Test::Lines::Browser->missing if Test::Lines::Browser->missing;
 
 my $t    = Test::Lines->new;
 my $tls  = Test::Lines::Tls->new(t => $t)->ca('ca');
-my $own  = $tls->certificate('ca', 'server', 'localhost');
+my $own  = $tls->certificate('ca', 'server', 'IP:127.0.0.1');
 my $port = $t->free_port;
 my $app  = $t->upstream(handler => sub ($c, $state) { $c->render(json => {got => length $c->req->body, tenant => $c->req->headers->header('X-Tenant')}) });
 
@@ -32,6 +32,7 @@ ssl_certificate_key $own->{key};
 ssl_protocols TLSv1.3;
 access_log @{[$t->dir]}/versions.log versions;
 location = / { return 200 '<p>page</p>'; default_type text/html; }
+location /small/ { lines_auth workspace; client_max_body_size 1k; proxy_pass @{[$app->url]}; }
 location /app/ { lines_auth workspace; lines_rate_limit rate=1r/h burst=3 sync=each; client_max_body_size 2m; proxy_set_header X-Tenant \$lines_tenant; proxy_pass @{[$app->url]}; }
 END
 );
@@ -42,9 +43,9 @@ my $spki   = qx{openssl x509 -in \Q$own->{cert}\E -pubkey -noout | openssl pkey 
 my $digest = sha256_base64($spki);
 $digest .= '=' while length($digest) % 4;
 my $browser = Test::Lines::Browser->new(t => $t, options => [
-    '--enable-quic', "--origin-to-force-quic-on=localhost:$port", "--ignore-certificate-errors-spki-list=$digest"
+    '--enable-quic', "--origin-to-force-quic-on=127.0.0.1:$port", "--ignore-certificate-errors-spki-list=$digest"
 ]);
-$browser->go("https://localhost:$port/", 'p');
+$browser->go("https://127.0.0.1:$port/", 'p');
 
 sub fetched ($path, %options) {
     my $init = encode_json({%options, headers => {Authorization => "Bearer $key", %{$options{headers} // {}}}});
@@ -61,7 +62,8 @@ ok $answer->{id}, '... with a request id';
 is fetched('/api/line-requests', sent(encode_json(\%line), 'Idempotency-Key' => 'once'))->{body}, $answer->{body}, '... once';
 
 is fetched('/api/line-requests', sent('{"firstName":'))->{status}, 400, 'half a body';
-is fetched('/api/line-requests', sent('x' x 200_000))->{status}, 413, 'too long a body';
+# of what is longer than its window, and not read, nginx leaves the rest with the client: no browser reads the answer
+is fetched('/small/x', sent('x' x 5000))->{status}, 413, 'too long a body';
 is fetched('/api/nothing')->{status}, 404, 'no such path';
 is fetched('/api/lines/by-user', headers => {Authorization => 'Bearer none'})->{status}, 401, 'no such key';
 
@@ -78,7 +80,7 @@ $answer = fetched('/app/x');
 is $answer->{status}, 429, '... until nothing is';
 like $answer->{retry}, qr/^\d+$/, '... and for how long';
 
-my @versions = split /\n/, path($t->dir, "versions.log")->slurp;
+my @versions = grep { !m{ /_lines/} } split /\n/, path($t->dir, 'versions.log')->slurp;
 cmp_ok scalar(@versions), '>', 50, 'all that was asked';
 is_deeply [grep { !m{^HTTP/3\.0 } } @versions], [], '... was asked by HTTP/3';
 
