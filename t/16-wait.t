@@ -84,7 +84,7 @@ subtest 'what a client knows' => sub {
     my $path = path($line);
     my $etag = etag($path, $auth);
 
-    like $etag, qr/^W\/"[\w-]{22}"$/, 'each answer has a weak tag';
+    like $etag, qr/^W\/"[0-9a-f]{16}"$/, 'each answer has a weak tag';
     is etag($path, $auth, $far), $etag, 'the same on another node';
     is etag($path, $auth), $etag, 'and as long as nothing changes';
     is $near->head($path, $auth)->header('ETag'), $etag, 'HEAD has it, too';
