@@ -35,7 +35,8 @@ Test::Lines::Upstream - an HTTP server of a test's own, in a process of its own
 =head1 DESCRIPTION
 
 Answers as its state says: C<status>, C<json> or C<body>, C<headers>, C<delay>
-(seconds), C<drop> (closes the connection without an answer), C<times> (the
+(seconds), C<hold> (until it is not set any more), C<drop> (closes the
+connection without an answer), C<times> (the
 state holds for so many requests only, then C<200 {}>). A C<handler> gets
 the controller and the state instead, and runs in the server's process. With
 C<tls>, C<< {cert => $file, key => $file} >>, it speaks TLS.
@@ -162,11 +163,20 @@ sub _answer ($self, $c) {
 
     return $self->handler->($c, $state) if $self->handler;
 
-    return $self->_say($c, $state) unless $state->{delay};
+    return $self->_say($c, $state) unless $state->{delay} || $state->{hold};
 
     $c->render_later;
     my $tx = $c->tx;
+
+    return $self->_held($c, $tx) if $state->{hold};
+
     Mojo::IOLoop->timer($state->{delay} => sub { $self->_say($c, $state); undef $tx });
+}
+
+sub _held ($self, $c, $tx) {
+    my $state = $self->_state;
+    return $self->_say($c, $state) unless $state->{hold};
+    Mojo::IOLoop->timer(0.02 => sub { $self->_held($c, $tx) });
 }
 
 sub _say ($self, $c, $state) {
