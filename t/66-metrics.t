@@ -68,6 +68,9 @@ sub promtool ($text) {
         'lines_http_request_duration_seconds_count{api="gateway",endpoint="location"}' => 35,
         'lines_http_request_duration_seconds_bucket{api="gateway",endpoint="location",le="+Inf"}' => 35,
     );
+
+    # a request is counted when it is logged, which a worker does once its answer is sent
+    eval { wait_for(sub { $m = scrape(); !grep { ($m->{$_} // 0) < $want{$_} } keys %want }, 10, 'all to be logged') };
     is $m->{$_}, $want{$_}, $_ for sort keys %want;
 
     my $hits   = $m->{'lines_key_cache_lookups_total{result="hit"}'};
