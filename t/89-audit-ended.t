@@ -172,7 +172,7 @@ promise '... and the same of one whose tenant is gone' => sub {
     my $once = $audit->counted('orphan');
     $audit->whole_pass for 1 .. 2;
     is $audit->counted('orphan'), $once, 'nothing is found';
-    is +($s->money($line->{subscription}))[1], 0, '... and nothing goes back';
+    is +($s->money($line->{subscription}))[1], 100, '... and no more went back';
     $s->hears;
 };
 
