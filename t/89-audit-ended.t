@@ -159,4 +159,21 @@ promise 'billing\'s clock is ahead, and a refund by hand fails of what a line wa
     $s->hears;
 };
 
+promise '... and the same of one whose tenant is gone' => sub {
+    $sandbox->advance(30);
+    $sandbox->customer('cus_gone', 'ok', 'default', 'pending');
+    my $line = $s->active_line(workspace => {customer => 'cus_gone'});
+    $s->release($line);
+    $s->rest($line->{tenant});
+    $s->remove($line);
+    my $refund = $sandbox->refund($line->{invoice}, 100);
+    $s->deaf;
+    $sandbox->settle($refund->{id} => 'failed');
+    my $once = $audit->counted('orphan');
+    $audit->whole_pass for 1 .. 2;
+    is $audit->counted('orphan'), $once, 'nothing is found';
+    is +($s->money($line->{subscription}))[1], 100, '... and no more went back';
+    $s->hears;
+};
+
 $t->done;

@@ -24,6 +24,8 @@ typedef struct {
     lines_money_t            money;      /* of that */
     int64_t                  since;      /* s: what was paid before is kept */
     ngx_uint_t               unlooked;   /* flag: asked by its operation, too */
+    ngx_uint_t               kept;       /* flag: of a line that was there: its
+                                            first invoice, too */
 } lines_audit_side_t;
 
 extern lines_audit_side_t  lines_audit_side;

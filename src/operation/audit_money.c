@@ -54,6 +54,7 @@ audit_left(void *data, lines_deleted_get_reply_t *reply)
 {
     side->since = reply->at / 1000;
     side->unlooked = 0;
+    side->kept = 0;
 
     return lines_owed_get(&audit->caller, audit_owed, NULL,
                           .tenant = side->look.tenant,
@@ -79,6 +80,8 @@ audit_owed(void *data, lines_owed_get_reply_t *reply)
     billed = reply->since;
     since = lines_word(&billed);
 
+    side->kept = !side->unlooked && billed.len;
+
     if (since.len) {
         side->since = billed.len
                      && !lines_same(&billed, &side->look.subscription)
@@ -92,7 +95,8 @@ audit_owed(void *data, lines_owed_get_reply_t *reply)
         return lines_audit_later(audit_unsettled);
     }
 
-    return side->invoice.paid_at && side->invoice.paid_at < side->since
+    return (side->kept && side->invoice.first)
+           || (side->invoice.paid_at && side->invoice.paid_at < side->since)
            ? NGX_OK : lines_audit_count();
 }
 
@@ -104,7 +108,7 @@ audit_unsettled(void)
 {
     lines_billing_ask_t  ask = {
         .kind = LINES_BILLING_UNSETTLED, .id = side->look.subscription,
-        .after = side->invoice.id, .since = side->since,
+        .after = side->invoice.id, .since = side->since, .held = side->kept,
         .told = side->look.invoice
     };
 

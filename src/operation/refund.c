@@ -11,6 +11,7 @@
 
 static ngx_int_t refund_indexed(void *data);
 static int64_t refund_since(lines_op_t *op);
+static ngx_uint_t refund_keeps(lines_op_t *op);
 static ngx_int_t refund_owes(lines_op_t *op, ngx_int_t (*next)(void *data));
 static ngx_int_t refund_list(void *data);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
@@ -34,12 +35,11 @@ refund_owes(lines_op_t *op, ngx_int_t (*next)(void *data))
 {
     /* since a line ended is told once: the clock may be set back later */
 
-    return op->at == LINES_AT_RELEASE
-           ? lines_then_owed_ensure(&op->caller, next, op,
-                                    .tenant = op->tenant,
-                                    .subscription = lines_op_get(op,
-                                                             "subscription"),
-                                    .since = refund_since(op) + 1)
+    return refund_keeps(op)
+           ? lines_then_owed_kept(&op->caller, next, op, .tenant = op->tenant,
+                                  .subscription = lines_op_get(op,
+                                                               "subscription"),
+                                  .since = refund_since(op) + 1)
            : lines_then_owed_put(&op->caller, next, op, .tenant = op->tenant,
                                  .subscription = lines_op_get(op,
                                                               "subscription"),
@@ -96,6 +96,16 @@ refund_since(lines_op_t *op)
 }
 
 
+/* of a line that was there: what it was bought with, also of its orphan */
+
+static ngx_uint_t
+refund_keeps(lines_op_t *op)
+{
+    return op->at == LINES_AT_RELEASE
+           || (op->at == LINES_AT_ORPHAN && lines_op_get(op, "kept").len);
+}
+
+
 ngx_int_t
 lines_refund_list(lines_op_t *op)
 {
@@ -119,7 +129,7 @@ refund_list(void *data)
                          .id = lines_op_get(op, "subscription"),
                          .after = lines_op_get(op, "refund_after"),
                          .since = refund_since(op),
-                         .held = op->at == LINES_AT_RELEASE,
+                         .held = refund_keeps(op),
                          .told = op->at == LINES_AT_RELEASE
                                  ? none : lines_op_get(op, "invoice"));
 }

@@ -72,8 +72,11 @@ if at and billed ~= '' and billed ~= subscription then
     at = 0
 end
 
-local since = failed and 0 or ended or tonumber(redis.call('GET', owed_key))
-              or tonumber(at)
+-- a line that was there has ended: what it was bought with is kept (owed)
+local due, kept = string.match(redis.call('GET', owed_key) or '',
+                               '^(%d+) ?(.*)$')
+
+local since = failed and 0 or ended or tonumber(due) or tonumber(at)
               or math.floor((tonumber(redis.call('GET', deleted_key)) or 0)
                             / 1000)
 
@@ -85,6 +88,7 @@ end
 op_give_back(op_key, ops_key, id,
              failed and 'refund' or ended and 'release' or 'orphan', since, now,
              'line', (failed or ended) and h.id or '',
-             'subscription', subscription, 'invoice', ended and '' or invoice)
+             'subscription', subscription, 'invoice', ended and '' or invoice,
+             'kept', failed and '' or kept or '')
 
 return 'begun'
