@@ -393,6 +393,42 @@ subtest 'clients that leave' => sub {
     wait_for(sub { $near->get('/_lines/metrics')->body =~ /^lines_concurrency_requests 0$/m }, 30, 'nothing to be left');
 };
 
+# what is asked on behalf of one that waits goes with it
+subtest 'clients that leave while Redis is asked' => sub {
+    my ($id, $auth) = workspace();
+    my $line = line($auth);
+    my $path = path($line);
+    my $etag = etag($path, $auth);
+    my $wire = $t->wire(redis => $redis);
+    my $node = $shop->nginx(%node, name => 'left', workers => 1, redis => $wire->url, redis_options => 'timeout=20s connect_timeout=10s');
+    my $pid  = ($node->pids)[0];
+
+    for my $woken (0, 1) {
+        for my $held (qr/^\*\d+\r\n\$3\r\nSET\r\n.*\{w:$id\}:waited/s, qr/MGET\r\n.*\{w:$id\}:line/s) {
+            my $socket = $node->socket;
+            $wire->hold($held) if !$woken;
+            syswrite $socket, "GET $path?wait=60 HTTP/1.1\r\nHost: x\r\nAuthorization: $auth->{Authorization}\r\nIf-None-Match: $etag\r\n\r\n";
+
+            if ($woken) {
+                wait_parked(1, $node);
+                $wire->hold($held);
+                $redis->cli(PUBLISH => 'lines:revoked', "line w:$id $line");
+            }
+
+            $wire->reached;
+            $node->reset_connection($socket);
+            wait_for(sub { $node->get('/_lines/metrics')->body =~ /^lines_concurrency_requests 0$/m }, 30, 'it to be gone');
+            $wire->pass;
+            is $node->get($path, $auth)->status, 200, $woken ? 'gone at a later look' : 'gone at the first look';
+        }
+    }
+    my $state = waits($node, $path, $auth);
+    report($line, 'active');
+    is answer($state)->json('/status'), 'active', 'others wait, and hear';
+    is_deeply [$node->pids], [$pid], 'by the same worker';
+    $node->quit;
+};
+
 subtest 'HTTP/2' => sub {
     my ($id, $auth) = workspace();
     my @lines = map { line($auth) } 1 .. 3;
