@@ -429,6 +429,39 @@ subtest 'clients that leave while Redis is asked' => sub {
     $node->quit;
 };
 
+# nobody has to send one with GET, and who does may be late
+subtest 'a body that comes while its request waits' => sub {
+    my ($id, $auth) = workspace();
+    my $path = path(line($auth));
+    my $etag = etag($path, $auth);
+    my $head = "Host: x\r\nAuthorization: $auth->{Authorization}\r\n";
+    my $ask  = sub ($seconds) {
+        my $socket = $near->socket;
+        syswrite $socket, "GET $path?wait=$seconds HTTP/1.1\r\n${head}If-None-Match: $etag\r\nContent-Length: 4\r\n\r\n";
+        wait_parked(1, $near);
+        syswrite $socket, 'body';
+        return $socket;
+    };
+    my $answer = sub ($socket) {
+        my $in = '';
+        while ($in !~ /\r\n\r\n/ && IO::Select->new($socket)->can_read(20 * $slow)) { sysread $socket, $in, 4096, length $in or last }
+        return $in;
+    };
+
+    # longer than nginx waits for such a body (lingering_timeout)
+    my $socket = $ask->(6);
+    like $answer->($socket), qr/^HTTP\/1.1 304 /, 'it waits on';
+    syswrite $socket, "GET $path HTTP/1.1\r\n$head\r\n";
+    like $answer->($socket), qr/^HTTP\/1.1 200 /, 'and its connection is good for more';
+
+    $socket = $ask->(60);
+    Mojo::Promise->timer(0.3)->wait;
+    my $left = time;
+    $near->reset_connection($socket);
+    wait_parked(0, $near);
+    cmp_ok time - $left, '<', 20 * $slow, 'who leaves after that is not waited for';
+};
+
 subtest 'HTTP/2' => sub {
     my ($id, $auth) = workspace();
     my @lines = map { line($auth) } 1 .. 3;
