@@ -587,6 +587,21 @@ subtest 'an account: its line, by its number' => sub {
     is $get->('+12120000007')->json('/line/id'), sprintf('%024x', 249), 'the latest';
     is $get->('+12120000002')->json('/line/id'), sprintf('%024x', 2),   'the oldest but one, on a third page';
     is $get->('+12120000001')->status, 404, 'none';
+
+    # who asks for what is not there has all of them looked at: two at a time, as with lists, and the others wait
+    my $node    = $shop->nginx(name => 'turns', workers => 1, debug => 1);
+    my @answers = concurrently(20, sub ($i) { $node->get_p('/accounts/lines/+12120000001', {%{$one->{headers}}, 'X-Request-Id' => "r$i"}) });
+    is scalar(grep { $_->status == 404 } @answers), 20, 'each is answered';
+    my ($now, $most, %asked) = (0, 0);
+    for ($node->error_log =~ /lines store: (r\d+(?: asks|:) line_find)/g) {
+        my ($id, $asks) = /^(r\d+)( asks)?/;
+        next if !($asks ? $asked{$id}++ : $asked{$id} > 1);    # the first of their lines are as cheap as any request
+        $now += $asks ? 1 : -1;
+        $most = $now if $now > $most;
+    }
+    is $most, 2, 'and no more than two ask Redis at once';
+    is $now, 0, 'until all are answered';
+    $node->quit;
 };
 
 subtest 'what one costs that waits' => sub {
