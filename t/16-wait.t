@@ -393,6 +393,75 @@ subtest 'clients that leave' => sub {
     wait_for(sub { $near->get('/_lines/metrics')->body =~ /^lines_concurrency_requests 0$/m }, 30, 'nothing to be left');
 };
 
+# what is asked on behalf of one that waits goes with it
+subtest 'clients that leave while Redis is asked' => sub {
+    my ($id, $auth) = workspace();
+    my $line = line($auth);
+    my $path = path($line);
+    my $etag = etag($path, $auth);
+    my $wire = $t->wire(redis => $redis);
+    my $node = $shop->nginx(%node, name => 'left', workers => 1, redis => $wire->url, redis_options => 'timeout=20s connect_timeout=10s');
+    my $pid  = ($node->pids)[0];
+
+    for my $woken (0, 1) {
+        for my $held (qr/^\*\d+\r\n\$3\r\nSET\r\n.*\{w:$id\}:waited/s, qr/MGET\r\n.*\{w:$id\}:line/s) {
+            my $socket = $node->socket;
+            $wire->hold($held) if !$woken;
+            syswrite $socket, "GET $path?wait=60 HTTP/1.1\r\nHost: x\r\nAuthorization: $auth->{Authorization}\r\nIf-None-Match: $etag\r\n\r\n";
+
+            if ($woken) {
+                wait_parked(1, $node);
+                $wire->hold($held);
+                $redis->cli(PUBLISH => 'lines:revoked', "line w:$id $line");
+            }
+
+            $wire->reached;
+            $node->reset_connection($socket);
+            wait_for(sub { $node->get('/_lines/metrics')->body =~ /^lines_concurrency_requests 0$/m }, 30, 'it to be gone');
+            $wire->pass;
+            is $node->get($path, $auth)->status, 200, $woken ? 'gone at a later look' : 'gone at the first look';
+        }
+    }
+    my $state = waits($node, $path, $auth);
+    report($line, 'active');
+    is answer($state)->json('/status'), 'active', 'others wait, and hear';
+    is_deeply [$node->pids], [$pid], 'by the same worker';
+    $node->quit;
+};
+
+# nobody has to send one with GET, and who does may be late
+subtest 'a body that comes while its request waits' => sub {
+    my ($id, $auth) = workspace();
+    my $path = path(line($auth));
+    my $etag = etag($path, $auth);
+    my $head = "Host: x\r\nAuthorization: $auth->{Authorization}\r\n";
+    my $ask  = sub ($seconds) {
+        my $socket = $near->socket;
+        syswrite $socket, "GET $path?wait=$seconds HTTP/1.1\r\n${head}If-None-Match: $etag\r\nContent-Length: 4\r\n\r\n";
+        wait_parked(1, $near);
+        syswrite $socket, 'body';
+        return $socket;
+    };
+    my $answer = sub ($socket) {
+        my $in = '';
+        while ($in !~ /\r\n\r\n/ && IO::Select->new($socket)->can_read(20 * $slow)) { sysread $socket, $in, 4096, length $in or last }
+        return $in;
+    };
+
+    # longer than nginx waits for such a body (lingering_timeout)
+    my $socket = $ask->(6);
+    like $answer->($socket), qr/^HTTP\/1.1 304 /, 'it waits on';
+    syswrite $socket, "GET $path HTTP/1.1\r\n$head\r\n";
+    like $answer->($socket), qr/^HTTP\/1.1 200 /, 'and its connection is good for more';
+
+    $socket = $ask->(60);
+    Mojo::Promise->timer(0.3)->wait;
+    my $left = time;
+    $near->reset_connection($socket);
+    wait_parked(0, $near);
+    cmp_ok time - $left, '<', 20 * $slow, 'who leaves after that is not waited for';
+};
+
 subtest 'HTTP/2' => sub {
     my ($id, $auth) = workspace();
     my @lines = map { line($auth) } 1 .. 3;
@@ -518,6 +587,21 @@ subtest 'an account: its line, by its number' => sub {
     is $get->('+12120000007')->json('/line/id'), sprintf('%024x', 249), 'the latest';
     is $get->('+12120000002')->json('/line/id'), sprintf('%024x', 2),   'the oldest but one, on a third page';
     is $get->('+12120000001')->status, 404, 'none';
+
+    # who asks for what is not there has all of them looked at: two at a time, as with lists, and the others wait
+    my $node    = $shop->nginx(name => 'turns', workers => 1, debug => 1);
+    my @answers = concurrently(20, sub ($i) { $node->get_p('/accounts/lines/+12120000001', {%{$one->{headers}}, 'X-Request-Id' => "r$i"}) });
+    is scalar(grep { $_->status == 404 } @answers), 20, 'each is answered';
+    my ($now, $most, %asked) = (0, 0);
+    for ($node->error_log =~ /lines store: (r\d+(?: asks|:) line_find)/g) {
+        my ($id, $asks) = /^(r\d+)( asks)?/;
+        next if !($asks ? $asked{$id}++ : $asked{$id} > 1);    # the first of their lines are as cheap as any request
+        $now += $asks ? 1 : -1;
+        $most = $now if $now > $most;
+    }
+    is $most, 2, 'and no more than two ask Redis at once';
+    is $now, 0, 'until all are answered';
+    $node->quit;
 };
 
 subtest 'what one costs that waits' => sub {

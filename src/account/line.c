@@ -6,6 +6,7 @@
 #include "account/routes.h"
 #include "api/ask.h"
 #include "api/client.h"
+#include "api/turn.h"
 #include "events/wait.h"
 #include "http/steps.h"
 
@@ -13,6 +14,7 @@
 typedef struct {
     lines_waiting_t  waiting;
     int64_t          from;       /* of its lines, newest first */
+    lines_turn_t    *turn;       /* NULL: the first of them are looked at */
 } account_line_t;
 
 
@@ -37,12 +39,43 @@ account_line_unknown(lines_ctx_t *ctx)
 }
 
 
+static ngx_int_t
+account_line_run(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return NGX_OK;
+}
+
+
+/* an account may have ten thousand, and ask for a number that none has */
+
+ngx_int_t
+lines_account_line_turn(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    account_line_t  *own = ctx->data;
+
+    if (own->from == 0) {
+        return NGX_OK;
+    }
+
+    if (own->turn == NULL) {
+        own->turn = lines_turn_create(ctx, &ctx->identity.tenant,
+                                      account_line_run);
+    }
+
+    return own->turn ? lines_turn_take(own->turn) : NGX_ERROR;
+}
+
+
 /* some of them at a time, until there is one */
 
 lines_asks(lines_account_line_find, account_line_t *own, line_find,
            .tenant = ctx->identity.tenant, .number = ctx->params[0],
            .from = own->from)
 {
+    if (own->turn) {
+        lines_turn_end(own->turn);
+    }
+
     if (reply->id.len) {
         own->waiting.line = reply->id;
         return NGX_OK;
@@ -53,7 +86,7 @@ lines_asks(lines_account_line_find, account_line_t *own, line_find,
     }
 
     own->from = reply->next;
-    lines_again_from(ctx, lines_account_line_find);
+    lines_again_from(ctx, lines_account_line_turn);
 
     return NGX_OK;
 }

@@ -63,8 +63,9 @@ static lines_route_t  account_routes[] = {
 
     { NGX_HTTP_GET, ngx_string("lines/:phone_number"),
       row("account_line", lines_account_line_number, lines_discard_body,
-          &lines_account_line_input, lines_read_input, lines_account_line_find,
-          lines_wait_renewed, lines_wait_begin, lines_account_line_get) },
+          &lines_account_line_input, lines_read_input, lines_account_line_turn,
+          lines_account_line_find, lines_wait_renewed, lines_wait_begin,
+          lines_account_line_get) },
 
     { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };

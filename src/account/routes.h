@@ -29,8 +29,8 @@ lines_step_t  lines_account_read, lines_account_plan,
 lines_step_t  lines_account_confirm_validate, lines_account_confirm_check,
     lines_account_confirm_decide, lines_account_confirm_announce,
     lines_account_confirm_begin;
-lines_step_t  lines_account_line_number, lines_account_line_find,
-    lines_account_line_get;
+lines_step_t  lines_account_line_number, lines_account_line_turn,
+    lines_account_line_find, lines_account_line_get;
 lines_step_t  lines_account_ticket_next, lines_account_ticket_announce,
     lines_account_ticket_add,
     lines_account_ticket_find, lines_account_ticket_owner,

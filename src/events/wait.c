@@ -28,7 +28,8 @@
 
 struct lines_wait_s {
     lines_listener_t   listener;
-    lines_ctx_t     *ctx;
+    lines_ctx_t     *ctx;         /* NULL: it has left */
+    lines_caller_t  *caller;      /* to the end: what it asks is in the pool */
     ngx_event_t      end;
     ngx_pool_t      *pool;        /* of the last look */
     ngx_msec_t       since;
@@ -70,11 +71,13 @@ wait_cleanup(void *data)
 {
     lines_wait_t  *wait = data;
 
+    /* a client may leave while Redis is asked */
+
+    lines_caller_detach(wait->caller);
+
     wait_leave(wait);
 
-    if (wait->pool) {
-        ngx_destroy_pool(wait->pool);
-    }
+    ngx_destroy_pool(wait->pool);
 }
 
 
@@ -139,6 +142,7 @@ wait_create(ngx_http_request_t *r, lines_ctx_t *ctx, lines_waiting_t *waiting)
     }
 
     wait->ctx = ctx;
+    wait->caller = &ctx->caller;
     wait->listener.tenant = ctx->identity.tenant;
     wait->listener.key_id = ctx->identity.key_id;
     wait->listener.line = waiting->line;

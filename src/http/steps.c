@@ -25,12 +25,32 @@ watch_client(ngx_http_request_t *r)
 
     r->read_event_handler = ngx_http_test_reading;
 
+    /* of a body that was dropped: it would end what comes after this request */
+
+    if (rev->timer_set) {
+        ngx_del_timer(rev);
+    }
+
     if (rev->ready) {
         ngx_post_event(rev, &ngx_posted_events);
         return NGX_OK;
     }
 
     return ngx_handle_read_event(rev, 0);
+}
+
+
+/* nginx drops what comes of a body, and after its end looks no more; where that
+   failed, the request's end is posted */
+
+static void
+watch_discarded(ngx_http_request_t *r)
+{
+    ngx_http_discarded_request_body_handler(r);
+
+    if (!r->discard_body) {
+        (void) watch_client(r);
+    }
 }
 
 
@@ -69,10 +89,19 @@ lines_run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
         /*
          * A client that leaves is not waited for.  What was begun on its
          * behalf is in Redis, or runs on a request of its own.  A body that
-         * is read, or dropped, has a handler that sees it leave as well.
+         * is read has a handler that sees it leave as well.
          */
 
-        if (ctx->reading || r->discard_body || watch_client(r) == NGX_OK) {
+        if (ctx->reading) {
+            return;
+        }
+
+        if (r->discard_body) {
+            r->read_event_handler = watch_discarded;
+            return;
+        }
+
+        if (watch_client(r) == NGX_OK) {
             return;
         }
 
