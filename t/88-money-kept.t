@@ -52,6 +52,19 @@ for my $whose (sort keys %lines) {
     };
 }
 
+promise "billing's clock is ahead: a renewal of before the release stays paid" => sub {
+    my $line = $s->active_line;
+    my $more = $sandbox->renew($line->{subscription})->{id};
+    $s->rest($line->{tenant});
+    $s->later;
+    $s->release($line);
+    $s->rest($line->{tenant});
+    is +($s->money($line->{subscription}, $more))[1], 0, 'it stays paid';
+    $s->told_again({%$line, invoice => $more});
+    $s->rest($line->{tenant});
+    is +($s->money($line->{subscription}, $more))[1], 0, '... also when that is told again';
+}, held => 1;
+
 promise "Redis' clock is ahead of billing's: what was paid since the release goes back" => sub {
     my $line = $s->active_line;
     my $open = $sandbox->control("subscriptions/$line->{subscription}/bill" => {})->{id};
@@ -65,7 +78,7 @@ promise "Redis' clock is ahead of billing's: what was paid since the release goe
     $s->rest($line->{tenant});
     my ($paid, $back) = $s->money($line->{subscription}, $open);
     is $back, $paid, 'it goes back';
-}, held => 1, today => 'since when it is due is told by Redis, when it was paid by billing';
+}, held => 1;
 
 promise "Redis' clock is set back, and a renewal of before the release is told again: it stays paid" => sub {
     my $line = $s->active_line;
@@ -80,6 +93,6 @@ promise "Redis' clock is set back, and a renewal of before the release is told a
     $s->told_again({%$line, invoice => $more});
     $s->rest($line->{tenant});
     is +($s->money($line->{subscription}, $more))[1], 0, 'it stays paid';
-}, held => 1, today => 'what lies ahead is taken for said by a clock that was wrong: ten seconds ago';
+}, held => 1;
 
 $t->done;

@@ -235,6 +235,13 @@ lines_money_until(lines_money_t *money, int64_t paid_at, int64_t until,
 }
 
 
+int64_t
+lines_money_since(int64_t since, int64_t ended)
+{
+    return ended ? ngx_min(since, ended) : since;
+}
+
+
 /* won, it is ours again; a bank that only asks has taken nothing */
 
 ngx_uint_t

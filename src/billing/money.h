@@ -86,6 +86,13 @@ void lines_money_settled(lines_money_t *money, ngx_str_t *amount);
 void lines_money_until(lines_money_t *money, int64_t paid_at, int64_t until,
     int64_t now);
 
+/*
+ * What was paid later is for nothing: since an instant of Redis' clock, or since
+ * its subscription ended by billing's, which says when it was paid, too, where
+ * that is sooner.  Seconds; 0: ever, or it goes on.
+ */
+int64_t lines_money_since(int64_t since, int64_t ended);
+
 /* whether a bank has the money, by a dispute's status */
 ngx_uint_t lines_money_taken(ngx_str_t *status);
 

@@ -221,6 +221,7 @@ lines_stripe_parse_subscription(json_t *json,
 
     subscription->livemode = stripe_flag(json, "livemode");
     subscription->created = stripe_number(json, "created");
+    subscription->ended = stripe_number(json, "ended_at");
 
     stripe_parse_metadata(json_object_get(json, "metadata"),
                           &subscription->metadata);

@@ -75,6 +75,7 @@ typedef struct {
                                             not expanded */
     ngx_uint_t               livemode;
     int64_t                  created;    /* seconds */
+    int64_t                  ended;      /* seconds; 0: it has not */
     lines_stripe_metadata_t  metadata;
 } lines_stripe_subscription_t;
 

@@ -33,8 +33,7 @@ lines_audit_since(void)
     left = side->look.line.ended.len ? &side->look.line.ended
                                      : &side->look.line.released;
 
-    at = ngx_min(ngx_atoof(left->data, left->len) / 1000,
-                 (int64_t) ngx_time());
+    at = ngx_atoof(left->data, left->len) / 1000;
 
     return side->invoice.first || side->invoice.paid_at <= at
            ? NGX_OK : lines_audit_count();
@@ -88,15 +87,14 @@ audit_owed(void *data, lines_owed_get_reply_t *reply)
                      ? 0 : ngx_atoof(since.data, since.len);
     }
 
-    side->since = ngx_min(side->since, (int64_t) ngx_time());
-
     if (side->look.status.len) {
         ngx_str_null(&side->invoice.id);
         return lines_audit_later(audit_unsettled);
     }
 
     return (side->kept && side->invoice.first)
-           || (side->invoice.paid_at && side->invoice.paid_at < side->since)
+           || (side->invoice.paid_at
+               && side->invoice.paid_at < side->since + (side->kept ? 1 : 0))
            ? NGX_OK : lines_audit_count();
 }
 
@@ -106,10 +104,13 @@ audit_owed(void *data, lines_owed_get_reply_t *reply)
 static ngx_int_t
 audit_unsettled(void)
 {
+    ngx_str_t  none = ngx_null_string;
+
     lines_billing_ask_t  ask = {
         .kind = LINES_BILLING_UNSETTLED, .id = side->look.subscription,
-        .after = side->invoice.id, .since = side->since, .held = side->kept,
-        .told = side->look.invoice
+        .after = side->invoice.id,
+        .since = lines_money_since(side->since, side->look.ended),
+        .held = side->kept, .told = side->kept ? none : side->look.invoice
     };
 
     audit->next = audit->read;

@@ -30,6 +30,7 @@ lines_look_at(lines_look_t *look, lines_stripe_subscription_t *subscription)
     look->invoice = subscription->invoice.id;
     look->status = subscription->status;
     look->created = subscription->created;
+    look->ended = subscription->ended;
 }
 
 

@@ -45,6 +45,7 @@ struct lines_look_s {
     ngx_str_t                   invoice;
     ngx_str_t                   customer;  /* of lines_look_plan() */
     int64_t                     created;   /* the subscription; s, 0: unknown */
+    int64_t                     ended;     /* the same */
     ngx_str_t                   status;    /* of the subscription; empty: not
                                               said, it is of an invoice, */
     unsigned                    paid:1;    /* which is paid, or what went back

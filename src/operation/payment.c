@@ -26,6 +26,7 @@ static ngx_int_t payment_voided(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t payment_deleted(lines_op_t *op,
     lines_billing_result_t *result);
+static ngx_int_t payment_over(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t payment_canceled(void *data, lines_cancel_end_reply_t *reply);
 static ngx_int_t tell_line(void *data, lines_line_document_reply_t *reply);
 static ngx_int_t tell_announced(void *data);
@@ -433,11 +434,53 @@ lines_payment_delete(lines_op_t *op)
 static ngx_int_t
 payment_deleted(lines_op_t *op, lines_billing_result_t *result)
 {
+    int64_t  since, ahead;
+
     if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "cancel_refused");
     }
 
     op->seen.sub = LINES_SUB_ENDED;
+
+    /* since when what was paid goes back is asked of these alone */
+
+    since = lines_op_get_number(op, "since");
+
+    if (since == 0) {
+        return NGX_OK;
+    }
+
+    if (result->subscription == NULL) {
+        return lines_op_bill(op, payment_over,
+                             .kind = LINES_BILLING_SUBSCRIPTION,
+                             .id = lines_op_get(op, "subscription"));
+    }
+
+    op->seen.subscription.ended = result->subscription->ended;
+
+    /* so far, at least, is billing's clock ahead, which tells what was paid */
+
+    ahead = result->subscription->ended - lines_op_now(op) / 1000;
+
+    return ahead > 1 ? lines_op_move(op, (char *) op->step.data,
+                                     { "since",
+                                       lines_op_number(op, since + ahead) })
+                     : NGX_OK;
+}
+
+
+static ngx_int_t
+payment_over(lines_op_t *op, lines_billing_result_t *result)
+{
+    if (lines_stripe_refused(result->outcome)) {
+        return NGX_OK;
+    }
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "");
+    }
+
+    op->seen.subscription.ended = result->subscription->ended;
 
     return NGX_OK;
 }

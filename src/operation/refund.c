@@ -26,8 +26,7 @@ static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
 
 /*
  * What goes back may fail, and a bank may return what it took, when the line,
- * the operation and the tenant are gone: then this says that it is due.  What
- * was paid in the second in which its line ended is not, whoever is told of it.
+ * the operation and the tenant are gone: then this says that it is due.
  */
 
 static ngx_int_t
@@ -39,7 +38,7 @@ refund_owes(lines_op_t *op, ngx_int_t (*next)(void *data))
            ? lines_then_owed_kept(&op->caller, next, op, .tenant = op->tenant,
                                   .subscription = lines_op_get(op,
                                                                "subscription"),
-                                  .since = refund_since(op) + 1)
+                                  .since = refund_since(op))
            : lines_then_owed_put(&op->caller, next, op, .tenant = op->tenant,
                                  .subscription = lines_op_get(op,
                                                               "subscription"),
@@ -123,14 +122,15 @@ refund_list(void *data)
 
     ngx_str_t  none = ngx_null_string;
 
-    /* what a line was bought with is not told of since it ended */
+    /* what was paid in the second in which a line ended was paid for it */
 
     return lines_op_bill(op, refund_listed, .kind = LINES_BILLING_UNSETTLED,
                          .id = lines_op_get(op, "subscription"),
                          .after = lines_op_get(op, "refund_after"),
-                         .since = refund_since(op),
+                         .since = lines_money_since(refund_since(op),
+                                                    op->seen.subscription.ended),
                          .held = refund_keeps(op),
-                         .told = op->at == LINES_AT_RELEASE
+                         .told = refund_keeps(op)
                                  ? none : lines_op_get(op, "invoice"));
 }
 

@@ -58,6 +58,7 @@ typedef struct {
     sub_e     status;
     int       latest;            /* invoice */
     int64_t   created;
+    int64_t   ended;
     int       base;              /* flag: a base plan's */
     char      price[24];
     char      deployment[16];
@@ -452,9 +453,11 @@ sub_json(int i, int expand)
 
     put(&t, "{\"id\":\"sub_%d\",\"object\":\"subscription\",\"status\":\"%s\","
         "\"customer\":\"%s\",\"livemode\":false,\"created\":%lld,"
-        "\"items\":{\"data\":[{\"price\":{\"id\":\"%s\"}}]},\"metadata\":{",
+        "\"ended_at\":%lld,\"items\":{\"data\":[{\"price\":{\"id\":\"%s\"}}]},"
+        "\"metadata\":{",
         i, sub_names[s->status], customers[s->customer].id,
-        (long long) (s->created / SIM_SECOND), s->price);
+        (long long) (s->created / SIM_SECOND),
+        (long long) (s->ended / SIM_SECOND), s->price);
 
     if (s->deployment[0]) {
         put(&t, "\"lines_deployment\":\"%s\",\"tenant\":\"%s\"",
@@ -928,6 +931,7 @@ static void
 cancel(int i)
 {
     subs[i].status = CANCELED;
+    subs[i].ended = world.now;
     sub_event(i, "customer.subscription.deleted");
 }
 
@@ -1726,6 +1730,7 @@ sim_billing_tick(void)
             }
 
             subs[i].status = EXPIRED;
+            subs[i].ended = world.now;
             sub_event(i, "customer.subscription.updated");
             return;
         }
@@ -2431,6 +2436,7 @@ sim_billing_sub(int i, int64_t left, sim_sub_t *sub)
     copy(sub->customer, sizeof(sub->customer), customers[s->customer].id);
     copy(sub->status, sizeof(sub->status), sub_names[s->status]);
 
+    sub->ended = s->ended;
     sub->live = s->status < CANCELED;
     sub->good = s->status == ACTIVE;
     sub->unpaid = s->status == PAST_DUE || s->status == UNPAID;

@@ -474,10 +474,15 @@ judge_line(line_t *l)
                       sub);
         }
 
-        /* by billing's clock and Redis' */
+        /* by billing's clock, and Redis' where that is right */
 
-        if (l->ends && (world.may & SIM_CLOCKS) == 0) {
-            at = strtoll(field(&l->h, "ended"), NULL, 10) / 1000;
+        if (l->ends) {
+            at = s.ended ? s.ended / SIM_SECOND : world.now / SIM_SECOND;
+
+            if ((world.may & SIM_CLOCKS) == 0) {
+                at = ngx_min(at, strtoll(field(&l->h, "ended"), NULL, 10)
+                                 / 1000);
+            }
 
             for (i = 0; (i = sim_billing_sub(i, (at + 1) * SIM_SECOND, &s)); ) {
                 if (is(s.id, sub) && s.kept_after) {
@@ -488,6 +493,7 @@ judge_line(line_t *l)
                 /* but where it ended as its money went back */
 
                 if (is(s.id, sub) && s.ours_before
+                    && (world.may & SIM_CLOCKS) == 0
                     && !is(field(&l->h, "reason"), "payment_refunded"))
                 {
                     sim_found("given", "%s was there, and what was paid for it "

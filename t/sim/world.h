@@ -271,6 +271,7 @@ typedef struct {
     char     line[40];
     char     customer[24];
     char     status[24];
+    int64_t  ended;                   /* 0: it has not */
     int      live, good, unpaid;      /* flags */
     int      ninvoices;
     int      paid_any;                /* flag: an invoice is paid */

@@ -70,7 +70,7 @@ then
         local failed = line_move(keys, h, 'failed', {}, now)
 
         op_give_back(refund_key, ops_key, refund, failed and 'refund' or 'release',
-                     not failed and line_left(h, now) or nil, now, 'line', h.id,
+                     not failed and line_left(h) or nil, now, 'line', h.id,
                      'subscription', h.subscription,
                      'invoice', failed and h.invoice or '')
         begun = refund

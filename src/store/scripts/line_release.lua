@@ -45,7 +45,7 @@ end
 local failed = line_refunds(h)
 
 op_give_back(op_key, ops_key, operation, failed and 'refund' or 'release',
-             not failed and line_left(h, now) or nil, now, 'line', h.id,
+             not failed and line_left(h) or nil, now, 'line', h.id,
              'subscription', h.subscription,
              'invoice', failed and h.invoice or '')
 

@@ -29,7 +29,7 @@ local h = redis.call('HEXISTS', tenant_key, 'deleting') == 0 and line_hash(line_
           or {}
 local failed = h.subscription == subscription and line_refunds(h)
 local ended = h.subscription == subscription and h.status ~= 'canceled'
-              and not failed and line_left(h, now)
+              and not failed and line_left(h)
 
 if op_goes_on(op_key) then
     if failed then
@@ -76,14 +76,14 @@ end
 local due, kept = string.match(redis.call('GET', owed_key) or '',
                                '^(%d+) ?(.*)$')
 
+-- as its release has found, by billing's clock
+if kept and kept ~= '' then
+    ended = ended and tonumber(due)
+end
+
 local since = failed and 0 or ended or tonumber(due) or tonumber(at)
               or math.floor((tonumber(redis.call('GET', deleted_key)) or 0)
                             / 1000)
-
--- as line_left(); but owed may say the second that is to come
-if since * 1000 > now + 1000 then
-    since = math.floor(now / 1000) - 10
-end
 
 op_give_back(op_key, ops_key, id,
              failed and 'refund' or ended and 'release' or 'orphan', since, now,

@@ -69,7 +69,7 @@ elseif verdict ~= 'taken' and h then
                     line_save(line_key, h, { reason = reason }, now)
                     begun = begin('refund')
                 else
-                    begun = begin('release', line_left(h, now))
+                    begun = begin('release', line_left(h))
                 end
             end
         end

@@ -65,13 +65,13 @@ local function line_refunds(h)
 end
 
 
--- Since when (s) what is paid for a line that has ended is nobody's, or nil.  What
--- lies ahead was said by a clock that was set back since: an event is told of
--- within seconds.
-local function line_left(h, now)
+-- Since when (s) what is paid for a line that has ended is nobody's, or nil; if
+-- that lies ahead, as the clock was set back, billing's own word is sooner
+-- (lines_money_since()).
+local function line_left(h)
     local at = tonumber(filled(h.ended) and h.ended or h.released)
 
-    return at and math.floor((at > now and now - 10000 or at) / 1000)
+    return at and math.floor(at / 1000)
 end
 
 
