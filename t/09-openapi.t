@@ -724,7 +724,7 @@ subtest 'lengths' => sub {
         }
     }
 
-    is_deeply [sort keys %tried], [qw(Idempotency-Key email firstName idempotencyKey lastName name note preview_token profileImageUrl reason state zipcode)], 'each that has a bound';
+    is_deeply [sort keys %tried], [qw(Idempotency-Key customerReference customer_reference email firstName idempotencyKey lastName name note preview_token profileImageUrl reason state zipcode)], 'each that has a bound';
 };
 
 subtest 'webhook and operations' => sub {

@@ -25,6 +25,7 @@
 
 typedef struct {
     ngx_str_t                   token;
+    ngx_str_t                   reference;  /* the client's own */
     ngx_int_t                   issued;   /* NGX_OK: to this account;
                                              NGX_ABORT: to another */
     lines_idempotency_t         idem;
@@ -47,13 +48,15 @@ const lines_body_input_t  lines_account_confirm_input =
     lines_body_input(lines_confirm_t,
         lines_in_text("preview_token", lines_confirm_t, token, 1024,
                       .flags = LINES_REQUIRED|LINES_LOOSE,
-                      .absent = "preview_token is required"));
+                      .absent = "preview_token is required"),
+        lines_in_text("customer_reference", lines_confirm_t, reference,
+                      LINES_REFERENCE_MAX));
 
 
 ngx_int_t
 lines_account_confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t         account, none = ngx_null_string;
+    ngx_str_t         account, asked[2], none = ngx_null_string;
     lines_confirm_t  *confirm = ctx->data;
 
     account = lines_account_id(ctx);
@@ -69,8 +72,12 @@ lines_account_confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
     confirm->id = confirm->hash;
     confirm->id.len = LINES_ID_LEN;
 
-    return lines_idempotency_init(r, ctx, "provision-confirm", &none, 1,
-                                  &confirm->token, &confirm->idem);
+    asked[0] = confirm->token;
+    asked[1] = confirm->reference;
+
+    return lines_idempotency_init(r, ctx, "provision-confirm", &none,
+                                  confirm->reference.len ? 2 : 1, asked,
+                                  &confirm->idem);
 }
 
 
@@ -519,7 +526,8 @@ lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
              .lease = lmcf->operation->lease,
              .ttl = LINES_PREVIEW_TTL_MAX, .declines = limits->declined,
              .within = limits->window, .interval = limits->interval,
-             .size = limits->size, .trace = lines_traceparent(r));
+             .size = limits->size, .trace = lines_traceparent(r),
+             .reference = confirm->reference);
 
     return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
 }

@@ -175,9 +175,19 @@ lines_account_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_account_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_listing_create(r, ctx, &ctx->identity.tenant, "account",
-                                "{\"status\":\"OK\",\"lines\":[",
-                                LINES_ACCOUNT_PAGE);
+    ngx_int_t  rc;
+
+    static const lines_input_t  inputs[] = {
+        lines_in_text("customer_reference", lines_listing_t, reference,
+                      LINES_REFERENCE_MAX),
+        lines_input_end
+    };
+
+    rc = lines_listing_create(r, ctx, &ctx->identity.tenant, "account",
+                              "{\"status\":\"OK\",\"lines\":[",
+                              LINES_ACCOUNT_PAGE);
+
+    return rc == NGX_OK ? lines_read_query(r, ctx, inputs, ctx->data) : rc;
 }
 
 

@@ -91,6 +91,9 @@ typedef struct lines_input_s {
     { .name = text, .kind = LINES_INPUT_##type,                               \
       .offset = offsetof(conf, field), __VA_ARGS__ }
 
+/* characters of the name that a client has for what it asks for */
+#define LINES_REFERENCE_MAX  100
+
 #define lines_in_text(text, conf, field, most, ...)                           \
     lines_input(text, TEXT, conf, field, .max = most, __VA_ARGS__)
 

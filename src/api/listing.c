@@ -63,7 +63,10 @@ listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     most = LINES_PAGE;
 
-    if (listing->limit && listing->status.len == 0) {
+    if (listing->limit
+        && listing->status.len == 0
+        && listing->reference.len == 0)
+    {
         most = ngx_min(most, (ngx_uint_t) (listing->limit - listing->shown)
                              + 1);
     }
@@ -498,7 +501,7 @@ listing_documents(lines_ctx_t *ctx)
                  .list.data = (u_char *) listing->list,
                  .list.len = ngx_strlen(listing->list),
                  .most = listing->limit ? listing->limit - listing->shown : 0,
-                 .wanted = listing->status);
+                 .wanted = listing->status, .reference = listing->reference);
 }
 
 

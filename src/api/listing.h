@@ -34,6 +34,7 @@ typedef struct {
     int64_t                limit;     /* 0: all */
     const char            *list;      /* as line_list.lua has them */
     ngx_str_t              status;    /* wanted; empty: any */
+    ngx_str_t              reference; /* the same */
     lines_listing_idle_pt  idle;      /* or NULL */
 
     /* the listing's own */

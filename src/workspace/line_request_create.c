@@ -30,7 +30,7 @@
 #define LINES_EACH_FIELD(field)                                               \
     field(channel) field(type) field(first) field(last) field(email)          \
     field(phone) field(zipcode) field(state) field(forwards) field(image)     \
-    field(conversations) field(messages)
+    field(reference) field(conversations) field(messages)
 
 #define field_number(name)  FIELD_##name,
 #define field_name(name)    ngx_string(#name),
@@ -122,6 +122,8 @@ const lines_body_input_t  lines_create_input =
         create_e164("forwardCallsTo", forwards),
         create_text("profileImageUrl", image, 2048, .is = create_is_url,
                     .bad = "profileImageUrl must be an http or https URL"),
+        create_text("customerReference", reference,
+                    LINES_REFERENCE_MAX),
         lines_in_text("idempotencyKey", lines_create_t, key, 255));
 
 
@@ -153,8 +155,12 @@ lines_create_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
         ngx_str_null(&fields[FIELD_type]);
     }
 
+    /* the last, and newer than keys that are in use */
+
     return lines_idempotency_init(r, ctx, "line-requests", &create->key,
-                                  LINES_ASKED, fields, &create->idem);
+                                  fields[FIELD_reference].len
+                                  ? LINES_ASKED : LINES_ASKED - 1,
+                                  fields, &create->idem);
 }
 
 

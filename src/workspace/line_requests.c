@@ -41,6 +41,8 @@ lines_line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
                       "status must be awaiting_payment, provisioning, active, "
                       "failed or canceled",
                       .words = { LINES_EACH_STATUS(status_word) }),
+        lines_in_text("customerReference", lines_listing_t, reference,
+                      LINES_REFERENCE_MAX),
         lines_input_end
     };
 

@@ -35,6 +35,7 @@
 --@arg size:int       -- so often at once
 --@arg preview=<hash>
 --@arg trace?         -- its traceparent
+--@arg reference?     -- the client's own
 
 --@reply begun fence:int now:int record...
 --@reply refused status:int answer retry_after -- the token is used; s, or ""
@@ -154,6 +155,10 @@ end
 
 if trace then
     redis.call('HSET', op_key, 'trace', trace)
+end
+
+if reference then
+    redis.call('HSET', op_key, 'reference', reference)
 end
 
 event(events_key, now, 'purchase.begun', 'operation', id)

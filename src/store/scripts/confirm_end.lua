@@ -39,7 +39,8 @@ local h = {
     number = op.number, worker = op.worker, status = 'active', active = '1',
     payment = 'paid', required = '1', place = 'account',
     subscription = op.subscription, invoice = op.invoice or '',
-    attempt = op.attempt, begun = op.begun, created = int(now)
+    attempt = op.attempt, begun = op.begun, created = int(now),
+    reference = op.reference
 }
 
 redis.call('HINCRBY', tenant_key, 'account_lines', 1)

@@ -10,6 +10,7 @@
 --@arg list           -- requests|lines|account|work
 --@arg most:int       -- how many to show at the most, 0 for all
 --@arg wanted?        -- status; none: any
+--@arg reference?     -- the client's own; none: any
 --@list ids           -- of the lines
 
 --@row looked:int items:refs unclear:refs hidden...:ref
@@ -94,6 +95,8 @@ end
 
 
 local function account(i, h, status, active, reason)
+    local named = string.match(h.json, REFERENCE .. '(".-"),"isActive":')
+
     return '{"id":' .. js(ids[i])
            .. ',"phone_number":' .. js(h.phone or '')
            .. ',"worker_id":' .. js(h.worker or '')
@@ -105,7 +108,8 @@ local function account(i, h, status, active, reason)
            .. ',"created_at":' .. instant(h.created)
            .. ',"updated_at":' .. instant(h.updated)
            .. ',"released_at":' .. instant(h.released)
-           .. ',"operation":' .. js(h.operation or '') .. '}'
+           .. ',"operation":' .. js(h.operation or '')
+           .. (named and ',"customer_reference":' .. named or '') .. '}'
 end
 
 
@@ -193,8 +197,20 @@ local function ready(key, text)
 end
 
 
+-- its document is read for that alone
+local function referred(i, text)
+    return string.find(text or redis.call('HGET', line_keys[i], 'json') or '',
+                       REFERENCE .. js(reference) .. ',"isActive":', 1, true)
+end
+
+
 local function look(i)
     local text = text_of(i)
+
+    if reference and not referred(i, text) then
+        return
+    end
+
     local status, more = ready(line_keys[i], text)
 
     if status then

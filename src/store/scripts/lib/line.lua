@@ -10,7 +10,7 @@
 --
 --   id tenant (both of the key's name)
 --   type(purchased|byon|inbound_only) first last email zipcode state forwards
---   image conversations messages (per-line limits): of the document alone, and
+--   image reference conversations messages (per-line limits): of the document alone, and
 --   known where the line is made, or has the layout before
 --   channel(phone|email) phone
 --   status payment(paid|pending|failed|refunded) active(0|1)
@@ -37,12 +37,16 @@
 -- has `,"phone":`, as its quotes are escaped.
 local SHOWN = {
     type = true, first = true, last = true, email = true, zipcode = true,
-    state = true, forwards = true, image = true, conversations = true,
-    messages = true
+    state = true, forwards = true, image = true, reference = true,
+    conversations = true, messages = true
 }
 
 local PARTS = '(,"lineType":.-),"phone":.-(,"email":.-),"isActive":.-'
               .. '(,"dailyNewConversationsLimit":.-),"healthCheck":'
+
+
+-- the client's own, where it gave one
+local REFERENCE = ',"customerReference":'
 
 
 local function filled(value)
@@ -134,7 +138,8 @@ local function line_parts(h)
         .. ',"zipcode":' .. js_or_null(h.zipcode)
         .. ',"state":' .. js_or_null(h.state)
         .. ',"forwardCallsTo":' .. js_or_null(h.forwards)
-        .. ',"profileImageUrl":' .. js_or_null(h.image),
+        .. ',"profileImageUrl":' .. js_or_null(h.image)
+        .. (filled(h.reference) and REFERENCE .. js(h.reference) or ''),
 
         ',"dailyNewConversationsLimit":' .. (h.conversations or '0')
         .. ',"dailyTotalMessagesLimit":' .. (h.messages or '0')
