@@ -147,6 +147,8 @@ promise 'a part of one that was void before: that was paid while it was there, a
     $sandbox->move($line->{subscription}, status => 'active');
     $sandbox->pay($part, 'ok', 400);
     $sandbox->void($part);
+    # what is void in the second in which the line ends is so by its end
+    $s->later;
     my $late = gone($line);
     $s->later;
     $sandbox->pay($late);

@@ -5,6 +5,7 @@
  */
 
 #include "billing/billing.h"
+#include "billing/money.h"
 #include "http/failpoint.h"
 #include "http/headers.h"
 #include "http/metrics.h"
@@ -174,7 +175,7 @@ billing_unsettled(lines_billing_call_t *call, lines_stripe_invoice_t *invoice)
            || lines_is(&invoice->status, "uncollectible")
            || ((invoice->amount_paid > 0 || invoice->balance > 0)
                && !(call->ask.held && invoice->first)
-               && (invoice->paid_at > call->ask.since
+               && (lines_money_late(invoice, call->ask.since)
                    || call->ask.since == 0
                    || (invoice->paid_at == call->ask.since
                        && !billing_differs(&invoice->id, &call->ask.told))));

@@ -104,8 +104,8 @@ typedef enum {
     /*
      * Of a subscription's invoices, the newest first, past the invoice after,
      * the first that can still be paid, or was paid (after the second since,
-     * the invoice told also in it), or in part before it was void; NULL where
-     * there is none.  A list that is too long is read in part, as above.
+     * the invoice told also in it), or in part before it was void (also in
+     * it); NULL where there is none.  A list that is too long is read in part, as above.
      */
     LINES_BILLING_UNSETTLED,
 

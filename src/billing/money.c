@@ -242,6 +242,14 @@ lines_money_since(int64_t since, int64_t ended)
 }
 
 
+ngx_uint_t
+lines_money_late(lines_stripe_invoice_t *invoice, int64_t since)
+{
+    return invoice->paid_at > since
+           || (invoice->paid_at == since && lines_is(&invoice->status, "void"));
+}
+
+
 /* won, it is ours again; a bank that only asks has taken nothing */
 
 ngx_uint_t

@@ -93,6 +93,13 @@ void lines_money_until(lines_money_t *money, int64_t paid_at, int64_t until,
  */
 int64_t lines_money_since(int64_t since, int64_t ended);
 
+/*
+ * Whether it was paid later than that.  What was paid in the very second was
+ * paid for what ended in it; but what was void then, mostly by whoever ended it,
+ * paid for nothing: a part of it goes back.
+ */
+ngx_uint_t lines_money_late(lines_stripe_invoice_t *invoice, int64_t since);
+
 /* whether a bank has the money, by a dispute's status */
 ngx_uint_t lines_money_taken(ngx_str_t *status);
 

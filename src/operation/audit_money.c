@@ -35,7 +35,7 @@ lines_audit_since(void)
 
     at = ngx_atoof(left->data, left->len) / 1000;
 
-    return side->invoice.first || side->invoice.paid_at <= at
+    return side->invoice.first || !lines_money_late(&side->invoice, at)
            ? NGX_OK : lines_audit_count();
 }
 
@@ -92,9 +92,14 @@ audit_owed(void *data, lines_owed_get_reply_t *reply)
         return lines_audit_later(audit_unsettled);
     }
 
-    return (side->kept && side->invoice.first)
-           || (side->invoice.paid_at
-               && side->invoice.paid_at < side->since + (side->kept ? 1 : 0))
+    if (side->kept) {
+        return side->invoice.first
+               || (side->invoice.paid_at
+                   && !lines_money_late(&side->invoice, side->since))
+               ? NGX_OK : lines_audit_count();
+    }
+
+    return side->invoice.paid_at && side->invoice.paid_at < side->since
            ? NGX_OK : lines_audit_count();
 }
 
