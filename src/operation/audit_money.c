@@ -9,6 +9,7 @@
 #include "operation/operation.h"
 
 
+static ngx_int_t audit_ended(void *data, lines_owed_get_reply_t *reply);
 static ngx_int_t audit_left(void *data, lines_deleted_get_reply_t *reply);
 static ngx_int_t audit_owed(void *data, lines_owed_get_reply_t *reply);
 static ngx_int_t audit_unsettled(void);
@@ -24,16 +25,34 @@ static lines_audit_t *const       audit = &lines_audit;
 static lines_audit_side_t *const  side = &lines_audit_side;
 
 
+/* by billing's clock, where its release has found out */
+
 ngx_int_t
 lines_audit_since(void)
 {
+    return lines_owed_get(&audit->caller, audit_ended, NULL,
+                          .tenant = side->look.tenant,
+                          .subscription = side->look.subscription);
+}
+
+
+static ngx_int_t
+audit_ended(void *data, lines_owed_get_reply_t *reply)
+{
     int64_t     at;
-    ngx_str_t  *left;
+    ngx_str_t  *left, since, billed;
 
     left = side->look.line.ended.len ? &side->look.line.ended
                                      : &side->look.line.released;
 
     at = ngx_atoof(left->data, left->len) / 1000;
+
+    billed = reply->since;
+    since = lines_word(&billed);
+
+    if (billed.len) {
+        at = ngx_atoof(since.data, since.len);
+    }
 
     return side->invoice.first || !lines_money_late(&side->invoice, at)
            ? NGX_OK : lines_audit_count();

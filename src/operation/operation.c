@@ -403,6 +403,16 @@ lines_op_saw(lines_op_t *op, lines_stripe_subscription_t *subscription)
 }
 
 
+ngx_str_t
+lines_op_ended(lines_op_t *op)
+{
+    ngx_str_t  none = ngx_null_string;
+
+    return op->seen.subscription.ended
+           ? lines_op_number(op, op->seen.subscription.ended) : none;
+}
+
+
 lines_sub_e
 lines_op_sub(ngx_str_t *status)
 {

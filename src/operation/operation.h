@@ -82,6 +82,10 @@ ngx_int_t lines_op_look(lines_op_t *op);
 /* what billing says of the operation's subscription, from here on in view */
 void lines_op_saw(lines_op_t *op, lines_stripe_subscription_t *subscription);
 
+/* when the subscription that was seen ended, as billing tells it; s, empty: it
+   has not, or nobody knows */
+ngx_str_t lines_op_ended(lines_op_t *op);
+
 /* a subscription's status; what is not known is INCOMPLETE: nothing follows */
 lines_sub_e lines_op_sub(ngx_str_t *status);
 

@@ -426,6 +426,8 @@ payment_voided(lines_op_t *op, lines_billing_result_t *result)
 ngx_int_t
 lines_payment_delete(lines_op_t *op)
 {
+    op->seen.sent = lines_op_now(op);
+
     return lines_op_bill(op, payment_deleted, .kind = LINES_BILLING_CANCEL,
                          .id = lines_op_get(op, "subscription"));
 }
@@ -434,7 +436,7 @@ lines_payment_delete(lines_op_t *op)
 static ngx_int_t
 payment_deleted(lines_op_t *op, lines_billing_result_t *result)
 {
-    int64_t  since, ahead;
+    int64_t  ended, off;
 
     if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "cancel_refused");
@@ -442,11 +444,13 @@ payment_deleted(lines_op_t *op, lines_billing_result_t *result)
 
     op->seen.sub = LINES_SUB_ENDED;
 
+    if (result->subscription) {
+        op->seen.subscription.ended = result->subscription->ended;
+    }
+
     /* since when what was paid goes back is asked of these alone */
 
-    since = lines_op_get_number(op, "since");
-
-    if (since == 0) {
+    if (lines_op_get_number(op, "since") == 0) {
         return NGX_OK;
     }
 
@@ -456,16 +460,16 @@ payment_deleted(lines_op_t *op, lines_billing_result_t *result)
                              .id = lines_op_get(op, "subscription"));
     }
 
-    op->seen.subscription.ended = result->subscription->ended;
+    /* so far, at least, is billing's clock off, which tells what was paid */
 
-    /* so far, at least, is billing's clock ahead, which tells what was paid */
+    ended = result->subscription->ended;
+    off = ngx_max(ended - lines_op_now(op) / 1000, 0)
+          + ngx_min(ended - op->seen.sent / 1000, 0);
 
-    ahead = result->subscription->ended - lines_op_now(op) / 1000;
-
-    return ahead > 1 ? lines_op_move(op, (char *) op->step.data,
-                                     { "since",
-                                       lines_op_number(op, since + ahead) })
-                     : NGX_OK;
+    return off > 1 || off < -1
+           ? lines_op_move(op, (char *) op->step.data,
+                           { "skew", lines_op_number(op, off) })
+           : NGX_OK;
 }
 
 
@@ -575,7 +579,8 @@ told(lines_op_t *op, const char *verdict, const char *reason)
            ? lines_told(&op->caller, tell_ended, op, lines_op_held(op),
                         lines_op_of_line(op), .refund = op->refund,
                         .verdict = lines_op_text(verdict),
-                        .reason = lines_op_text(reason))
+                        .reason = lines_op_text(reason),
+                        .ended = lines_op_ended(op))
            : NGX_ERROR;
 }
 

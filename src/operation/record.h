@@ -67,6 +67,8 @@ typedef struct {
     unsigned                     others:1;   /* past its first invoice */
     unsigned                     checked:1;  /* the database */
     unsigned                     stuck:1;    /* a person's word counts now */
+    int64_t                      sent;       /* ms: when the subscription was
+                                                told to end */
 } lines_op_seen_t;
 
 

@@ -12,6 +12,7 @@
 static ngx_int_t refund_indexed(void *data);
 static int64_t refund_since(lines_op_t *op);
 static ngx_uint_t refund_keeps(lines_op_t *op);
+static int64_t refund_late(lines_op_t *op);
 static ngx_int_t refund_owes(lines_op_t *op, ngx_int_t (*next)(void *data));
 static ngx_int_t refund_list(void *data);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
@@ -38,7 +39,7 @@ refund_owes(lines_op_t *op, ngx_int_t (*next)(void *data))
            ? lines_then_owed_kept(&op->caller, next, op, .tenant = op->tenant,
                                   .subscription = lines_op_get(op,
                                                                "subscription"),
-                                  .since = refund_since(op))
+                                  .since = refund_late(op))
            : lines_then_owed_put(&op->caller, next, op, .tenant = op->tenant,
                                  .subscription = lines_op_get(op,
                                                               "subscription"),
@@ -86,12 +87,30 @@ refund_indexed(void *data)
 static int64_t
 refund_since(lines_op_t *op)
 {
-    int64_t  since;
+    int64_t    since;
+    ngx_str_t  skew;
 
     since = lines_op_get_number(op, "since");
 
-    return op->at == LINES_AT_RELEASE && since == 0
-           ? lines_op_get_number(op, "begun") / 1000 : since;
+    if (since == 0) {
+        return op->at == LINES_AT_RELEASE
+               ? lines_op_get_number(op, "begun") / 1000 : 0;
+    }
+
+    skew = lines_op_get(op, "skew");
+
+    return skew.len && skew.data[0] == '-'
+           ? since - ngx_atoof(skew.data + 1, skew.len - 1)
+           : since + lines_op_get_number(op, "skew");
+}
+
+
+/* by billing's clock, as far as it is known */
+
+static int64_t
+refund_late(lines_op_t *op)
+{
+    return lines_money_since(refund_since(op), op->seen.subscription.ended);
 }
 
 
@@ -127,8 +146,7 @@ refund_list(void *data)
     return lines_op_bill(op, refund_listed, .kind = LINES_BILLING_UNSETTLED,
                          .id = lines_op_get(op, "subscription"),
                          .after = lines_op_get(op, "refund_after"),
-                         .since = lines_money_since(refund_since(op),
-                                                    op->seen.subscription.ended),
+                         .since = refund_late(op),
                          .held = refund_keeps(op),
                          .told = refund_keeps(op)
                                  ? none : lines_op_get(op, "invoice"));

@@ -401,7 +401,7 @@ lapse_end(void *data)
                            .line = lines_op_get(op, "line"),
                            .verdict = lines_op_text(verdicts[op->seen.sub]),
                            .subscription = lines_op_get(op, "subscription"),
-                           .refund = op->refund);
+                           .ended = lines_op_ended(op), .refund = op->refund);
 }
 
 

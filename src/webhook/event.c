@@ -254,7 +254,11 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     look->data = ctx;
 
     if (event->kind == LINES_STRIPE_INVOICE) {
-        look->paid = lines_is(&event->type, "invoice.paid");
+        /* or in part, and nobody can pay the rest */
+
+        look->paid = lines_is(&event->type, "invoice.paid")
+                     || (event->object.invoice.amount_paid > 0
+                         && !lines_is(&event->object.invoice.status, "open"));
 
         return event_of(look, &event->object.invoice);
     }

@@ -21,6 +21,7 @@
                     -- billing's answer decides nothing, and readers do not ask
                     -- again for a while
 --@arg subscription
+--@arg ended?       -- s, as billing tells it
 --@arg refund       -- its operation
 
 --@reply ok begun -- refund, or ""
@@ -70,7 +71,7 @@ then
         local failed = line_move(keys, h, 'failed', {}, now)
 
         op_give_back(refund_key, ops_key, refund, failed and 'refund' or 'release',
-                     not failed and line_left(h) or nil, now, 'line', h.id,
+                     not failed and (ended or line_left(h)) or nil, now, 'line', h.id,
                      'subscription', h.subscription,
                      'invoice', failed and h.invoice or '')
         begun = refund

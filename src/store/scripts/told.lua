@@ -22,6 +22,7 @@
 --@arg verdict -- taken, suspended, refused or ended
 --@arg reason
 --@arg refund  -- its operation
+--@arg ended?  -- when its subscription has; s, as billing tells it
 
 --@reply ok begun document:ref pending -- begun: refund, or ""; pending: what
                                          -- may have a place now, or ""
@@ -69,7 +70,7 @@ elseif verdict ~= 'taken' and h then
                     line_save(line_key, h, { reason = reason }, now)
                     begun = begin('refund')
                 else
-                    begun = begin('release', line_left(h))
+                    begun = begin('release', ended or line_left(h))
                 end
             end
         end
