@@ -1,4 +1,5 @@
-# What billing says in another shape than it should, or of something else than it was asked for; what fails for good, or is silent.
+# What is tried for ever in silence; what billing does not show, and is taken for not there; events and versions of another shape. Each is
+# to be mended: TODO says what happens today.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -16,41 +17,25 @@ my $ua;
 # what is answered instead; undef: as it is.  By name, as the state says
 my %lies = (
 
-    # an empty page of something that does not say whether there is more
-    no_list => sub ($req, $json, $state) {
-        return $req->method eq 'GET' && $req->url->path eq '/v1/subscriptions' ? {data => []} : undef;
-    },
-
-    # a credit note, of another invoice: as if answers were mixed up.  Nothing is made.
-    other_note => sub ($req, $json, $state) {
-        return $req->method eq 'POST' && $req->url->path eq '/v1/credit_notes'
-            ? {id => 'cn_other', object => 'credit_note', invoice => 'in_other', amount => 1, status => 'issued', livemode => false} : undef;
-    },
-
-    # amounts that are not told
-    no_amounts => sub ($req, $json, $state) {
+    # a list that lacks what is there
+    no_payments => sub ($req, $json, $state) {
         return undef unless $req->method eq 'GET' && $req->url->path eq '/v1/invoice_payments';
-        delete $_->{amount_paid} for @{$json->{data}};
-        return $json;
+        return {%$json, data => []};
     },
 
-    # somebody else's subscription
-    other_subscription => sub ($req, $json, $state) {
-        return $req->method eq 'POST' && $req->url->path eq '/v1/subscriptions' && $json->{object} ? $state->{object} : undef;
+    # an invoice that is not there, and another one is the latest
+    hidden => sub ($req, $json, $state) {
+        return {%$json, latest_invoice => $state->{latest}} if $req->method eq 'GET' && $req->url->path eq "/v1/subscriptions/$state->{subscription}";
+        return undef unless $req->method eq 'GET' && $req->url->path eq "/v1/invoices/$state->{invoice}";
+        return {error => {type => 'invalid_request_error', code => 'resource_missing', param => 'invoice', message => 'No such invoice'}};
     },
 
-    # paid by charges, which have no intent
-    charges => sub ($req, $json, $state) {
-        return undef unless $req->url->path eq '/v1/invoice_payments' && $json->{data};
-        for my $payment (@{$json->{data}}) {
-            my $intent = $payment->{payment}{payment_intent} // next;
-            $payment->{payment} = {type => 'charge', charge => "ch_of_$intent"};
-        }
-        return $json;
+    # a version without invoice payments
+    old => sub ($req, $json, $state) {
+        return undef unless $req->url->path eq '/v1/invoice_payments';
+        return {error => {type => 'invalid_request_error', message => 'Unrecognized request URL (GET: /v1/invoice_payments).'}};
     },
 );
-
-sub unmade ($req, $state) { ($state->{lie} // '') eq 'other_note' && $req->method eq 'POST' && $req->url->path eq '/v1/credit_notes' }
 
 my $billing = $t->upstream(handler => sub ($c, $state) {
     $ua //= Mojo::UserAgent->new(max_redirects => 0);
@@ -59,12 +44,8 @@ my $billing = $t->upstream(handler => sub ($c, $state) {
     my %headers = %{$req->headers->to_hash};
     delete @headers{qw(Host Connection)};
 
-    return $c->render(json => $lie->($req, {}, $state)) if unmade($req, $state);
-
     my $query = $req->url->path_query;
-    $query =~ s/ch_of_//g if $query =~ s{payment%5Btype%5D=charge&payment%5Bcharge%5D}{payment[type]=payment_intent&payment[payment_intent]} || ($lie && ($state->{lie} eq 'charges') && $query =~ m{^/v1/(?:refunds|disputes)});
-    $query =~ s/\bcharge=pi_/payment_intent=pi_/;
-    my $res  = $ua->start($ua->build_tx($req->method => $sandbox->url . $query => \%headers => $req->body))->res;
+    my $res   = $ua->start($ua->build_tx($req->method => $sandbox->url . $query => \%headers => $req->body))->res;
     my $body = $res->body;
 
     if ($lie && ($res->code // 0) == 200) {
@@ -76,7 +57,7 @@ my $billing = $t->upstream(handler => sub ($c, $state) {
         $c->res->headers->header($name => $res->headers->header($name));
     }
 
-    $c->render(data => $body, status => $res->code // 502);
+    $c->render(data => $body, status => $body =~ /^\{"error"/ && ($res->code // 0) == 200 ? 404 : $res->code // 502);
 });
 
 my $s     = Test::Lines::Scenario->new(t => $t, sandbox => $sandbox, via => $billing->port);
@@ -84,7 +65,7 @@ my $redis = $s->redis;
 my $nginx = $s->nginx(workers => 2);
 
 $s->numbers(9);
-$nginx->allow(qr/is stuck|not with what was asked for|without an answer/);
+$nginx->allow(qr/is stuck|not with what was asked for|does not take the charge/);
 
 sub lies ($name, %more) { $billing->reset(lie => $name, %more) }
 sub honest { $billing->reset }
@@ -101,7 +82,7 @@ promise 'credit notes fail for good, with a 500 each time: that is not tried for
     ok scalar(stuck($line->{tenant})), 'after so many somebody is told' or diag "tried $tried times: ", explain gives_back($line);
     $sandbox->clear_faults;
     $s->soon(sub { (gives_back($line)->{step} // '') eq 'done' }, 'it ends once it can', 30);
-};
+}, today => 'each try is another note under another key, and nobody is told';
 
 promise 'subscriptions cannot be made, a 500 each time: that is not tried for ever in silence' => sub {
     my $key = $s->workspace('never');
@@ -111,106 +92,80 @@ promise 'subscriptions cannot be made, a 500 each time: that is not tried for ev
     wait_for(sub { $op = $s->op('w:never', $line); $op->{attempt} > 8 || stuck('w:never') }, 90, 'eight attempts, or somebody to be told');
     ok scalar(stuck('w:never')), 'after so many somebody is told' or diag explain $op;
     $sandbox->clear_faults;
-};
+}, today => 'each attempt follows another, and nobody is told';
 
-promise 'a look for a charge is answered with something that is no list: that proves nothing' => sub {
-    my $account = $s->account('nolist');
-    my $token   = $s->token($account);
-    my $id      = $s->operation_id($token);
-    $s->deaf;
-    lies('no_list');
-    $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => '500_stored', times => 1, effect => true);
-    $s->confirm($account, $token, key => 'k');
-    my $until = time + 8;
-    wait_for(sub { time > $until || $s->made_for('a:nolist') > 1 }, 20, 'some looks');
-    is scalar(() = $s->made_for('a:nolist')), 1, 'nothing is charged once more';
-    honest();
-    $s->soon(sub { ($s->op('a:nolist', $id)->{step} // '') eq 'done' }, 'its end', 30);
-    is scalar(() = $s->made_for('a:nolist')), 1, 'one charge';
-    $s->hears;
-};
-
-promise 'what is answered to a refund is of another invoice: the money goes back all the same' => sub {
+promise 'the payments of a paid invoice are not listed, and are later: nobody takes that for nothing paid' => sub {
     my $line = $s->paid_line;
     $s->rest($line->{tenant});
-    lies('other_note');
-    $s->report($line, 'failed');
-    wait_for(sub { grep { $_->{path} eq '/v1/credit_notes' && $_->{method} eq 'POST' } @{$billing->requests} }, 20, 'the refund');
-    my $until = time + 3;
-    wait_for(sub { time > $until }, 10, 'a while');
-    honest();
-    $s->soon(sub { (gives_back($line)->{step} // '') eq 'done' }, 'it ends', 40);
-    is_deeply [$s->money($line->{subscription})], [900, 900, 'canceled'], 'all went back' or diag explain [gives_back($line), $s->now_of($line)];
-};
-
-promise 'what was paid is listed without an amount: that is not taken for nothing' => sub {
-    my $line = $s->paid_line;
-    $s->rest($line->{tenant});
-    lies('no_amounts');
+    lies('no_payments');
     $s->report($line, 'failed');
     my $until = time + 3;
     wait_for(sub { time > $until }, 10, 'a while');
     honest();
-    $s->soon(sub { (gives_back($line)->{step} // '') eq 'done' }, 'it ends', 40);
-    is_deeply [$s->money($line->{subscription})], [900, 900, 'canceled'], 'all went back' or diag explain [gives_back($line), $s->now_of($line)];
-};
+    $s->soon(sub { (gives_back($line)->{step} // '') eq 'done' || stuck($line->{tenant}) }, 'it ends, or somebody is told', 40);
+    ok +(($s->money($line->{subscription}))[1] == 900 || stuck($line->{tenant})), 'all went back, or somebody is told' or diag explain [gives_back($line), $s->now_of($line)];
+}, today => 'nothing was paid, so nothing goes back';
 
-promise 'a charge is answered with somebody else\'s subscription: no line has that' => sub {
-    my $bought  = $s->bought_line(name => 'else');
-    my $account = $s->account('mixed');
-    my $token   = $s->token($account);
-    my $id      = $s->operation_id($token);
-    my $object  = $sandbox->call(GET => "/v1/subscriptions/$bought->{subscription}", {'expand[0]' => 'latest_invoice'})->json;
-    lies('other_subscription', object => $object);
-    $s->confirm($account, $token, key => 'k');
-    my $until = time + 3;
-    wait_for(sub { time > $until }, 10, 'a while');
-    honest();
-    $s->soon(sub { ($s->op('a:mixed', $id)->{step} // '') eq 'done' }, 'it ends', 40);
-    my $line = {tenant => 'a:mixed', line => $id};
-    isnt $s->now_of($line)->{subscription}, $bought->{subscription}, 'it is not billed by that';
-    my ($made) = $s->made_for('a:mixed');
-    my ($paid, $back) = $s->money($made->{subscription});
-    is !!($paid - $back), !!$s->is_live($line), 'it is charged if there is a line, and only then' or diag explain [$paid, $back, $s->now_of($line)];
-};
-
-promise 'a bank takes back a charge that has no intent: the line ends' => sub {
-    my $line = $s->active_line;
-    lies('charges');
-    my $dispute = $sandbox->dispute($line->{invoice});
-    $sandbox->wait_idle;
-    my $object = {%$dispute, charge => "ch_of_$dispute->{payment_intent}", payment_intent => undef};
-    my $answer = $s->event('charge.dispute.created', $object);
-    diag $answer->status;
-    $s->soon(sub { $s->now_of($line)->{ended} }, 'it has ended', 15);
-    honest();
-};
-
-promise 'the first invoice is not shown, its line is canceled, and something besides is paid: that goes back' => sub {
+promise 'something besides is paid, the first invoice is not shown, and the line is canceled: what was paid goes back' => sub {
     my $line = $s->pending_line;
     $s->rest($line->{tenant});
-    my $besides = $sandbox->control("subscriptions/$line->{subscription}/bill" => {})->{id};
+    my $besides = $sandbox->bill($line->{subscription})->{id};
     $s->deaf;
     $sandbox->pay($besides);
-    $billing->reset(hide => $line->{invoice});
+    lies('hidden', latest => $besides, %$line{qw(invoice subscription)});
     $s->hears;
     $s->action($line->{key}, $line->{line}, 'cancel');
     $s->soon(sub { $s->now_of($line)->{status} eq 'canceled' }, 'canceled', 20);
-    $billing->reset;
+    honest();
     $s->rest($line->{tenant});
-    my ($paid, $back) = $s->money($line->{subscription});
-    is $back, $paid, "all went back, $paid";
-} if 0;
+    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'all went back') or diag explain [$s->money($line->{subscription})];
+}, today => 'its line is canceled without a look at the others';
 
-promise 'a line that awaits its payment could not be looked at for a while, and can by now: it is not stuck any more' => sub {
-    my $line = $s->pending_line;
+promise 'its line has ended, and events are of a version of Stripe\'s whose invoices do not copy the metadata: what is paid goes back' => sub {
+    my $line = $s->active_line;
     $s->rest($line->{tenant});
-    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => '400', times => 100_000);
-    $s->action($line->{key}, $line->{line}, 'payment_link');
-    $s->soon(sub { stuck($line->{tenant}) }, 'it is stuck', 20);
-    $sandbox->clear_faults;
-    $s->soon(sub { $s->action($line->{key}, $line->{line}, 'payment_link')->status == 200 }, 'it can be paid', 20);
-    $s->soon(sub { !stuck($line->{tenant}) }, 'nobody is told any more that it is stuck', 10) or diag explain $s->op($line->{tenant}, $line->{line});
-};
+    my $open = $sandbox->bill($line->{subscription})->{id};
+    # its release could not void it
+    $s->deaf;
+    $s->hand(cancel => $line->{subscription});
+    my $now = ($redis->cli('TIME'))[0] * 1000;
+    $redis->cli('HSET', $redis->line_key(@$line{qw(tenant line)}), released => $now, ended => $now, active => 0, reason => 'released', place => '');
+    $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => -1);
+    $s->later;
+    $sandbox->pay($open);
+    my $of = $sandbox->call(GET => "/v1/subscriptions/$line->{subscription}")->json('/metadata');
+    my %old = (id => $open, object => 'invoice', status => 'paid', amount_paid => 900, subscription => $line->{subscription},
+        lines => {object => 'list', has_more => false, data => [{object => 'line_item', subscription => $line->{subscription}, metadata => $of}]});
+    is $s->event('invoice.paid', \%old)->status, 200, 'it is heard';
+    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}, $open); $paid && $paid == $back }, 'it went back') or diag explain [$s->money($line->{subscription}, $open)];
+    $s->hears;
+}, today => 'an event without metadata is passed over';
+
+promise 'billing is spoken to in a version without invoice payments, and a bank takes a payment back: the line ends' => sub {
+    my $line = $s->active_line;
+    $s->rest($line->{tenant});
+    $s->deaf;
+    my $dispute = $sandbox->dispute($line->{invoice});
+    lies('old');
+    is $s->event('charge.dispute.created', $dispute)->status, 200, 'it is heard';
+    $s->soon(sub { $s->now_of($line)->{ended} }, 'it has ended', 5);
+    honest();
+    $s->hears;
+}, today => 'its event is 503, again and again';
+
+promise 'a charge whose answer was lost is refused when it is sent again: it is looked for before it counts as none' => sub {
+    my $account = $s->account('lost');
+    my $token   = $s->token($account);
+    my $id      = $s->operation_id($token);
+    $s->deaf;
+    $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'drop_after', times => 1);
+    $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => '400', times => 1);
+    my $answer = $s->confirm($account, $token, key => 'k');
+    $s->soon(sub { ($s->op('a:lost', $id)->{step} // '') eq 'done' }, 'its end', 30);
+    my ($made) = $s->made_for('a:lost');
+    my ($paid, $back) = $s->money($made->{subscription});
+    is !!($paid - $back), !!$s->is_live({tenant => 'a:lost', line => $id}), 'it is charged if there is a line, and only then' or diag explain [$paid, $back, $answer->to_string];
+    $s->hears;
+}, today => 'it is undone as never charged; the auditor has to find it';
 
 $t->done;
