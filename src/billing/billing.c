@@ -103,6 +103,21 @@ billing_differs(ngx_str_t *want, ngx_str_t *have)
 }
 
 
+static ngx_uint_t
+billing_matches(lines_billing_call_t *call, lines_stripe_metadata_t *metadata)
+{
+    lines_stripe_metadata_t  *match = &call->ask.match;
+
+    return !billing_differs(&match->deployment, &metadata->deployment)
+           && !billing_differs(&match->tenant, &metadata->tenant)
+           && !billing_differs(&match->line, &metadata->line)
+           && !billing_differs(&match->operation, &metadata->operation)
+           && (match->attempt == 0 || match->attempt == metadata->attempt);
+}
+
+
+/* an answer to another call says nothing of this one, whoever mixed them up */
+
 static ngx_int_t
 billing_read_subscription(lines_billing_call_t *call, json_t *json)
 {
@@ -111,6 +126,8 @@ billing_read_subscription(lines_billing_call_t *call, json_t *json)
     call->result.subscription = subscription;
 
     return lines_stripe_parse_subscription(json, subscription) == NGX_OK
+           && !billing_differs(&call->ask.id, &subscription->id)
+           && billing_matches(call, &subscription->metadata)
            ? billing_livemode(call, subscription->livemode) : NGX_ERROR;
 }
 
@@ -118,11 +135,9 @@ billing_read_subscription(lines_billing_call_t *call, json_t *json)
 static ngx_int_t
 billing_read_found(lines_billing_call_t *call, json_t *json)
 {
-    lines_stripe_metadata_t      *match = &call->ask.match, *metadata;
     lines_stripe_subscription_t  *subscription, *found;
 
     subscription = &call->object.subscription;
-    metadata = &subscription->metadata;
 
     if (lines_stripe_parse_subscription(json, subscription) != NGX_OK) {
         return NGX_ERROR;
@@ -130,12 +145,7 @@ billing_read_found(lines_billing_call_t *call, json_t *json)
 
     call->last = subscription->id;
 
-    if (billing_differs(&match->deployment, &metadata->deployment)
-        || billing_differs(&match->tenant, &metadata->tenant)
-        || billing_differs(&match->line, &metadata->line)
-        || billing_differs(&match->operation, &metadata->operation)
-        || (match->attempt && match->attempt != metadata->attempt))
-    {
+    if (!billing_matches(call, &subscription->metadata)) {
         return NGX_OK;
     }
 
@@ -162,6 +172,8 @@ billing_read_invoice(lines_billing_call_t *call, json_t *json)
     call->result.invoice = invoice;
 
     return lines_stripe_parse_invoice(json, invoice) == NGX_OK
+           && !invoice->untold
+           && !billing_differs(&call->ask.id, &invoice->id)
            ? billing_livemode(call, invoice->livemode) : NGX_ERROR;
 }
 
@@ -190,6 +202,7 @@ billing_read_unsettled(lines_billing_call_t *call, json_t *json)
     lines_stripe_invoice_t  *invoice = &call->object.invoice;
 
     if (lines_stripe_parse_invoice(json, invoice) != NGX_OK
+        || invoice->untold
         || billing_differs(&call->ask.id, &invoice->subscription))
     {
         return NGX_ERROR;
@@ -213,7 +226,9 @@ billing_read_customer(lines_billing_call_t *call, json_t *json)
 {
     lines_stripe_customer_t  *customer = &call->object.customer;
 
-    if (lines_stripe_parse_customer(json, customer) != NGX_OK) {
+    if (lines_stripe_parse_customer(json, customer) != NGX_OK
+        || billing_differs(&call->ask.id, &customer->id))
+    {
         return NGX_ERROR;
     }
 
@@ -254,7 +269,9 @@ billing_read_given(lines_billing_call_t *call, json_t *json)
 
     (void) lines_stripe_parse_entry(json, &entry);
 
-    return entry.kind == LINES_STRIPE_OTHER ? NGX_ERROR : NGX_OK;
+    return entry.kind == LINES_STRIPE_OTHER
+           || billing_differs(&call->ask.id, &entry.invoice)
+           ? NGX_ERROR : NGX_OK;
 }
 
 
@@ -270,6 +287,7 @@ billing_read_entry(lines_billing_call_t *call, json_t *json)
 
     if (entry == NULL
         || lines_stripe_parse_entry(json, entry) != NGX_OK
+        || entry->untold
         || billing_differs(&call->ask.id,
                            kind == LINES_BILLING_PAYMENTS
                            || kind == LINES_BILLING_CREDITS
@@ -292,7 +310,7 @@ static ngx_int_t
 billing_read(lines_billing_call_t *call, json_t *json)
 {
     size_t       i;
-    json_t      *data, *item;
+    json_t      *data, *item, *rest;
     ngx_int_t    rc;
     ngx_uint_t   more;
 
@@ -301,8 +319,11 @@ billing_read(lines_billing_call_t *call, json_t *json)
     }
 
     data = json_object_get(json, "data");
+    rest = json_object_get(json, "has_more");
 
-    if (!json_is_array(data)) {
+    /* what does not say whether that is all is no list, which proves nothing */
+
+    if (!json_is_array(data) || !json_is_boolean(rest)) {
         return NGX_ERROR;
     }
 
@@ -314,7 +335,7 @@ billing_read(lines_billing_call_t *call, json_t *json)
         }
     }
 
-    more = json_is_true(json_object_get(json, "has_more"));
+    more = json_is_true(rest);
 
     /* a list that has more, and a page with nothing in it, has no end */
 

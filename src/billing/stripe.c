@@ -149,6 +149,7 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     stripe_string(json, "hosted_invoice_url", &invoice->url);
 
     invoice->amount_paid = stripe_number(json, "amount_paid");
+    invoice->untold = !json_is_integer(json_object_get(json, "amount_paid"));
     invoice->livemode = stripe_flag(json, "livemode");
 
     /* what a draft will take is not known yet */
@@ -304,6 +305,9 @@ lines_stripe_parse_entry(json_t *json, lines_stripe_entry_t *entry)
     amount = json_object_get(json, "customer_balance_transaction");
 
     entry->amount = stripe_number(json, kinds[i].amount);
+    entry->untold = !json_is_integer(json_object_get(json, kinds[i].amount))
+                    && (entry->kind != LINES_STRIPE_PAYMENT
+                        || lines_is(&entry->status, "paid"));
     entry->balance = -stripe_number(amount, "amount");
     entry->outside = stripe_number(json, "out_of_band_amount");
     entry->created = stripe_number(json, "created");

@@ -54,6 +54,8 @@ typedef struct {
     ngx_uint_t               livemode;
     ngx_uint_t               first;         /* flag: its subscription began
                                                with it */
+    ngx_uint_t               untold;        /* flag: it does not say what was
+                                               paid */
     lines_stripe_metadata_t  metadata;      /* the subscription's where
                                                the invoice tells it */
 } lines_stripe_invoice_t;
@@ -125,6 +127,7 @@ typedef struct {
     int64_t                outside;   /* given back outside of Stripe */
     int64_t                created;   /* seconds */
     ngx_uint_t             livemode;  /* not said of a refund */
+    ngx_uint_t             untold;    /* flag: it does not say how much */
 } lines_stripe_entry_t;
 
 

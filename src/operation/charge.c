@@ -6,6 +6,7 @@
 #define LINES_CHARGE_DAY  86400
 
 
+static lines_stripe_metadata_t charge_names(lines_op_t *op);
 static ngx_int_t charge_answered(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t charge_found(lines_op_t *op, lines_billing_result_t *result);
@@ -69,7 +70,31 @@ lines_charge_send(lines_op_t *op)
     return lines_op_bill(op, charge_answered,
                          .kind = LINES_BILLING_SUBSCRIBE,
                          .body = lines_op_get(op, "body"),
-                         .key = lines_op_get(op, "key"));
+                         .key = lines_op_get(op, "key"),
+                         .match = charge_names(op));
+}
+
+
+/* what this attempt makes is known by; and the name that it was sent under */
+
+static lines_stripe_metadata_t
+charge_names(lines_op_t *op)
+{
+    ngx_str_t                body;
+    lines_stripe_metadata_t  names = {
+        .tenant = op->tenant,
+        .line = lines_op_get(op, "line"),
+        .attempt = op->attempt
+    };
+
+    body = lines_op_get(op, "body");
+    names.deployment = lines_stripe_deployment(&body);
+
+    if (names.line.len == 0) {
+        names.operation = op->id;
+    }
+
+    return names;
 }
 
 
@@ -113,28 +138,17 @@ charge_answered(lines_op_t *op, lines_billing_result_t *result)
 ngx_int_t
 lines_charge_find(lines_op_t *op)
 {
-    int64_t    begun;
-    ngx_str_t  body, line, operation;
+    int64_t  begun;
 
     begun = lines_op_get_number(op, "begun") / 1000;
-    body = lines_op_get(op, "body");
-    line = lines_op_get(op, "line");
-    ngx_str_null(&operation);
 
-    if (line.len == 0) {
-        operation = op->id;
-    }
-
-    /* a day for clocks that differ; and the name that it was sent under */
+    /* a day for clocks that differ */
 
     return lines_op_bill(op, charge_found, .kind = LINES_BILLING_FIND,
                          .id = lines_op_get(op, "customer"),
                          .after = lines_op_get(op, "after"),
                          .since = ngx_max(begun - LINES_CHARGE_DAY, 0),
-                         .match.deployment = lines_stripe_deployment(&body),
-                         .match.tenant = op->tenant, .match.line = line,
-                         .match.operation = operation,
-                         .match.attempt = op->attempt);
+                         .match = charge_names(op));
 }
 
 

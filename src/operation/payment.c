@@ -193,10 +193,15 @@ lines_payment_rest(lines_op_t *op)
         delay = ngx_max(lines_op_get_number(op, "due") - lines_op_now(op), 1);
     }
 
+    /* what it was stuck with is over: nobody is to end it for that */
+
     return lines_op_rest(op, delay, { "url", invoice->url },
                          { "invoice_status", status },
                          { "wish", ngx_null_string },
-                         { "tries", ngx_null_string });
+                         { "tries", ngx_null_string },
+                         { "stuck", ngx_null_string },
+                         { "stuck_invoice", ngx_null_string },
+                         { "stuck_due", ngx_null_string });
 }
 
 

@@ -363,14 +363,18 @@ refund_give(void *data)
 {
     lines_op_t *op = data;
 
-    ngx_str_t  body;
+    ngx_str_t   body, none = ngx_null_string;
+    ngx_uint_t  note;
 
     body = lines_op_get(op, "refund_body");
+    note = ngx_strncmp(body.data, "invoice=", 8) == 0;
+
+    /* a note of another invoice is none of this one: it is not counted again */
 
     return lines_op_bill(op, refund_given,
-                         .kind = ngx_strncmp(body.data, "invoice=", 8) == 0
-                                 ? LINES_BILLING_CREDIT
-                                 : LINES_BILLING_REFUND,
+                         .kind = note ? LINES_BILLING_CREDIT
+                                      : LINES_BILLING_REFUND,
+                         .id = note ? lines_op_get(op, "refund_invoice") : none,
                          .body = body, .key = lines_op_get(op, "refund_key"));
 }
 
