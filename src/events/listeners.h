@@ -16,7 +16,7 @@
 
 /* so long somebody is known to wait (ms), who says it once more in time */
 #define LINES_LISTENERS_KNOWN  90000
-#define LINES_LISTENERS_SAY    30000
+#define LINES_LISTENERS_SAY    20000
 
 
 /* why it is woken */

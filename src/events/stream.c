@@ -284,10 +284,6 @@ stream_sent(lines_stream_t *s, ngx_int_t rc)
         s->blocked = 1;
         r->write_event_handler = stream_writer;
 
-        if (!s->timer.timer_set) {
-            stream_timer(s);
-        }
-
         return NGX_AGAIN;
     }
 
@@ -353,6 +349,11 @@ stream_timer_handler(ngx_event_t *ev)
 
     ctx = s->ctx;
 
+    /* there is one at any time: for its sake a worker that exits stays until the
+       stream has ended */
+
+    stream_timer(s);
+
     if (s->idle) {
         s->beat = !s->behind && !s->unsure;
         stream_go(s);
@@ -367,10 +368,7 @@ stream_timer_handler(ngx_event_t *ev)
                       "not take what is sent", &s->listener.tenant);
 
         lines_resume(ctx->request, ctx, NGX_ERROR);
-        return;
     }
-
-    stream_timer(s);
 }
 
 
@@ -425,7 +423,6 @@ stream_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *line)
     s->timer.handler = stream_timer_handler;
     s->timer.data = s;
     s->timer.log = r->connection->log;
-    s->timer.cancelable = 1;
 
     s->listener.tenant = ctx->identity.tenant;
     s->listener.key_id = ctx->identity.key_id;
@@ -443,6 +440,8 @@ stream_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *line)
     if (s->listener.key_id.len) {
         s->listener.told = LINES_TOLD_ALL;
     }
+
+    stream_timer(s);
 
     cln->handler = stream_cleanup;
     ctx->data = s;
