@@ -181,7 +181,7 @@ stream_timer(lines_stream_t *s)
 
         /* the clock of timers is another one */
 
-        ms = (left < (int64_t) ms) ? (ngx_msec_t) ngx_max(left, 1) : ms;
+        ms = (left < (int64_t) ms) ? (ngx_msec_t) (left > 0 ? left : 100) : ms;
     }
 
     ngx_add_timer(&s->timer, ms);
