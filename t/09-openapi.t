@@ -5,6 +5,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(hmac_sha256_hex);
+use Mojo::Date;
 use Mojo::File qw(path);
 use Mojo::JSON qw(decode_json encode_json);
 use Mojo::JSON::Pointer;
@@ -509,7 +510,7 @@ subtest 'line requests' => sub {
     my $slow = $nginx->bearer($nginx->workspace('slow'));
     call('PUT /_lines/admin/workspaces/{id}/limits/{limit}', 200, 'a slow one', %operator, params => [qw(slow api)], json => {rate => '1r/h', burst => 1});
     call("GET $all", 200, 'once', as => $slow);
-    for my $name ("GET $all", "GET $path", 'GET /api/lines/by-user', "POST $all", "POST $path") {
+    for my $name ("GET $all", "GET $path", 'GET /api/lines/by-user', 'GET /api/events', "GET $path/events", "POST $all", "POST $path") {
         call($name, 429, 'not twice', as => $slow, params => ['f' x 24], ($name =~ /POST/ ? (json => \%phone) : ()));
     }
 };
@@ -639,7 +640,7 @@ subtest 'accounts' => sub {
     call('PUT /_lines/admin/accounts/{id}/limits/{limit}', 200, 'a slow one', %operator, params => [qw(slow api)], json => {rate => '1r/h', burst => 1});
     call('GET /accounts/lines', 200, 'once', %slow);
     call($_, 429, 'not twice', %slow, params => [1], (/POST/ ? (json => {}) : ()))
-      for $preview, $confirm, 'GET /accounts/lines', 'GET /accounts/limits', 'POST /accounts/lines/add-line', 'GET /accounts/lines/line-request/{ticket}';
+      for $preview, $confirm, 'GET /accounts/lines', 'GET /accounts/limits', 'GET /accounts/events', 'POST /accounts/lines/add-line', 'GET /accounts/lines/line-request/{ticket}';
     call($line, 429, 'not twice', %slow, params => [$bought]);
 };
 
@@ -686,6 +687,27 @@ sub text_of ($name, $length) {
     return 'https://example.com/' . 'x' x ($length - 20) if $name =~ /Url$/;
     return 'x' x $length;
 }
+
+# a stream ends with its key, so that Prism has all of it
+subtest 'events' => sub {
+    for my $kind (qw(workspace account)) {
+        my @names = $kind eq 'account' ? 'GET /accounts/events' : ('GET /api/events', 'GET /api/line-requests/{id}/events');
+        my $one   = $kind eq 'account' ? $account{one} : $workspace{one};
+        my $id    = $kind eq 'account' ? '' : $nginx->get('/api/line-requests?limit=1', $one)->json('/lineRequests/0/_id');
+
+        for my $name (@names) {
+            my @last = (params => [$id], headers => {'Last-Event-ID' => 1});
+            my $key  = $nginx->admin(POST => "${kind}s/one/keys", {expires_at => Mojo::Date->new(int(time) + 2)->to_datetime})->json;
+            my $as   = $key->{key} ? $nginx->bearer($key->{key}) : $nginx->pair(@$key{qw(key_id secret)});
+            like call($name, 200, 'a stream', as => $as, params => [$id])->body, qr/\Aretry: \d+\nid: \d+\n\n\z/, 'from where it begins';
+            call($name, 410, 'too old', as => $one, @last);
+            call($name, 401, 'nobody', @last);
+            is call($name, 400, 'no id of an event', as => $one, params => [$id], headers => {'Last-Event-ID' => 'x'})->json('/error') // 'ERROR', $kind eq 'account' ? 'ERROR' : 'Last-Event-ID is not one that was given out', 'said';
+        }
+    }
+    call('GET /api/line-requests/{id}/events', 404, 'no such line', as => $workspace{one}, params => ['f' x 24]);
+    call('GET /api/line-requests/{id}/events', 400, 'no id', as => $workspace{one}, params => ['x']);
+};
 
 subtest 'lengths' => sub {
     my $workspace = $nginx->bearer($nginx->workspace('lengths'));

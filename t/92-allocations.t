@@ -102,6 +102,8 @@ my %cases = (
     'a line'         => get("/api/line-requests/$line", $steady->{headers}),
     'a line, known'  => known(''),
     'a line, waited' => known('?wait=1'),
+    'events'         => {call => sub ($case) { $nginx->head('/api/events', $steady->{headers}) }, same => 1},
+    'events, gone'   => {call => sub ($case) { $nginx->get("/api/line-requests/$line/events", {%{$steady->{headers}}, 'Last-Event-ID' => 1}) }, good => qr/^410$/, same => 1},
     'account lines'  => get('/accounts/lines?limit=2', $buyer->{headers}),
     'account limits' => get('/accounts/limits', $buyer->{headers}),
     'gate'           => get('/gate/x', $steady->{headers}),

@@ -8,6 +8,7 @@
 #include "api/listing.h"
 #include "auth/auth.h"
 #include "auth/dialect.h"
+#include "events/stream.h"
 #include "events/wait.h"
 #include "http/body.h"
 #include "limit/limit.h"
@@ -48,6 +49,11 @@ static lines_route_t  account_routes[] = {
       row("account_limits", NULL, lines_discard_body,
           &lines_account_state_own, lines_read_input, lines_account_read,
           lines_account_plan, lines_account_limits_answer) },
+
+    { NGX_HTTP_GET, ngx_string("events"),
+      row("account_events", NULL, lines_discard_body, NULL,
+          lines_stream_begin, lines_stream_renew, lines_stream_say,
+          lines_stream_read) },
 
     { NGX_HTTP_POST, ngx_string("lines/add-line"),
       row("add_line", lines_ticket_deprecated, lines_read_optional_json,

@@ -167,7 +167,7 @@ listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
                    listing->turn->held);
 
     if (!ctx->begun) {
-        rc = lines_begin(r, ctx, NGX_HTTP_OK);
+        rc = lines_begin(r, ctx, NGX_HTTP_OK, &lines_json_type);
 
         if (rc != NGX_OK) {
             return rc;

@@ -369,6 +369,7 @@ key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
     identity->key_id.len = LINES_SHA256_LEN * 2;
     identity->tenant.data = key->tenant;
     identity->tenant.len = key->tenant_len;
+    identity->until = key->expires;
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines key: tenant \"%V\"", &identity->tenant);

@@ -100,7 +100,7 @@ void lines_auth_exit_process(lines_main_conf_t *lmcf);
 void lines_auth_told(lines_main_conf_t *lmcf, ngx_str_t *message);
 
 /* its channel: revoked keys are announced by their id, and a tenant whose rate
-   or plan has changed (limit/lease.h), and "line TENANT ID" (events/listeners.h);
+   or plan has changed (limit/lease.h), "line TENANT ID", "event TENANT" (events/listeners.h);
    what is none of these is no affair of a node that does not know it */
 #define LINES_REVOKED  "lines:revoked"
 

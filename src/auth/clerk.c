@@ -53,6 +53,7 @@ clerk_accept(lines_session_t *session)
 
     identity->tenant.data = session->token.tenant;
     identity->tenant.len = session->token.tenant_len;
+    identity->until = session->token.until;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
                    0, "lines clerk: user \"%V\" tenant \"%V\"",
@@ -307,12 +308,12 @@ clerk_judge(lines_session_t *session)
     }
 
     identity->user = jwt->sub;
+    token->until = jwt->exp * 1000 + session->conf->options.leeway;
 
     if (jwt->sub.len <= LINES_USER_LEN) {
         ngx_memcpy(token->user, jwt->sub.data, jwt->sub.len);
 
         token->user_len = (u_char) jwt->sub.len;
-        token->until = jwt->exp * 1000 + session->conf->options.leeway;
 
         lines_token_cache_put(lines_get_main_conf(r), token, now);
     }

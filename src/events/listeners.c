@@ -40,6 +40,8 @@ void
 lines_listeners_join(lines_listener_t *listener)
 {
     listener->woken = 0;
+    listener->said = 0;
+    listener->told = 0;
 
     ngx_queue_insert_tail(listeners_place(&listener->tenant), &listener->queue);
 }
@@ -57,9 +59,47 @@ lines_listeners_leave(lines_listener_t *listener)
 }
 
 
-static void
-listeners_due(lines_listener_t *listener)
+/* who said it last is the first of its tenant's in their place */
+
+ngx_uint_t
+lines_listeners_say(lines_listener_t *listener)
 {
+    ngx_queue_t       *q, *place;
+    lines_listener_t  *other;
+
+    place = listeners_place(&listener->tenant);
+
+    for (q = ngx_queue_head(place); q != place; q = ngx_queue_next(q)) {
+        other = ngx_queue_data(q, lines_listener_t, queue);
+
+        if (!lines_same(&other->tenant, &listener->tenant)) {
+            continue;
+        }
+
+        if (other->said
+            && ngx_current_msec - other->said_at < LINES_LISTENERS_SAY)
+        {
+            return 0;
+        }
+
+        break;
+    }
+
+    listener->said = 1;
+    listener->said_at = ngx_current_msec;
+
+    ngx_queue_remove(&listener->queue);
+    ngx_queue_insert_head(place, &listener->queue);
+
+    return 1;
+}
+
+
+static void
+listeners_due(lines_listener_t *listener, ngx_uint_t why)
+{
+    listener->told |= why;
+
     if (listener->woken) {
         return;
     }
@@ -111,6 +151,7 @@ listeners_all_handler(ngx_event_t *ev)
 {
     ngx_uint_t             n;
     ngx_queue_t           *q, *place;
+    lines_listener_t      *listener;
     lines_redis_status_t   status;
 
     lines_redis_status(listeners.lmcf->redis, &status);
@@ -124,7 +165,12 @@ listeners_all_handler(ngx_event_t *ev)
         place = &listeners.places[listeners.next];
 
         for (q = ngx_queue_head(place); q != place; q = ngx_queue_next(q)) {
-            listeners_due(ngx_queue_data(q, lines_listener_t, queue));
+            listener = ngx_queue_data(q, lines_listener_t, queue);
+
+            /* whether Redis knows still that it waits is not known */
+
+            listener->said = 0;
+            listeners_due(listener, LINES_TOLD_ALL);
             n++;
         }
 
@@ -152,10 +198,18 @@ listeners_all(void)
 }
 
 
-/* line empty: any of its lines */
+/* line: that one; NULL: the journal */
+
+static ngx_uint_t
+listeners_meant(lines_listener_t *listener, ngx_str_t *line)
+{
+    return line ? !listener->journal && lines_same(&listener->line, line)
+                : listener->journal;
+}
+
 
 static void
-listeners_told_tenant(ngx_str_t *tenant, ngx_str_t *line)
+listeners_told_tenant(ngx_str_t *tenant, ngx_str_t *line, ngx_uint_t why)
 {
     ngx_queue_t     *q, *place;
     lines_listener_t  *listener;
@@ -166,11 +220,18 @@ listeners_told_tenant(ngx_str_t *tenant, ngx_str_t *line)
         listener = ngx_queue_data(q, lines_listener_t, queue);
 
         if (lines_same(&listener->tenant, tenant)
-            && (line->len == 0 || lines_same(&listener->line, line)))
+            && (why == LINES_TOLD_WHO || listeners_meant(listener, line)))
         {
-            listeners_due(listener);
+            listeners_due(listener, why);
         }
     }
+}
+
+
+void
+lines_listeners_missed(lines_listener_t *listener)
+{
+    listeners_told_tenant(&listener->tenant, NULL, LINES_TOLD_NEWS);
 }
 
 
@@ -188,7 +249,7 @@ listeners_told_key(ngx_str_t *id)
             listener = ngx_queue_data(q, lines_listener_t, queue);
 
             if (lines_same(&listener->key_id, id)) {
-                listeners_due(listener);
+                listeners_due(listener, LINES_TOLD_WHO);
             }
         }
     }
@@ -214,10 +275,13 @@ lines_listeners_told(ngx_str_t *message)
 
     if (lines_is(&word, "line")) {
         tenant = lines_word(&rest);
-        listeners_told_tenant(&tenant, &rest);
+        listeners_told_tenant(&tenant, &rest, LINES_TOLD_NEWS);
+
+    } else if (lines_is(&word, "event")) {
+        listeners_told_tenant(&rest, NULL, LINES_TOLD_NEWS);
 
     } else if (message->len > 2 && message->data[1] == ':') {
-        listeners_told_tenant(message, &rest);
+        listeners_told_tenant(message, NULL, LINES_TOLD_WHO);
 
     } else {
         listeners_told_key(message);

@@ -1,29 +1,22 @@
 
-#include "api/tenant_limits.h"
 #include "events/wait.h"
 #include "events/listeners.h"
+#include "events/parked.h"
 #include "http/etag.h"
 #include "http/headers.h"
-#include "http/metrics.h"
 #include "http/router.h"
 #include "http/steps.h"
-#include "limit/concurrency.h"
 #include "store/calls.h"
 
 
-/* so long somebody is known to wait: more than each does */
-#define LINES_WAIT_KNOWN   ((LINES_WAIT_MOST + 30) * 1000)
+_Static_assert(LINES_LISTENERS_KNOWN > LINES_WAIT_MOST * 1000,
+    "who waits is forgotten meanwhile");
 
 /* where that cannot be written, nobody tells: it waits no longer than this */
 #define LINES_WAIT_UNTOLD  1000
 
 /* what each look leaves in the request's pool has a bound, too */
 #define LINES_WAIT_LOOKS   32
-
-/* of a worker's connections, a half */
-#define LINES_WAIT_SHARE   2
-
-#define LINES_WAIT_RETRY   5000    /* ms, where too many wait */
 
 
 struct lines_wait_s {
@@ -42,9 +35,6 @@ struct lines_wait_s {
 };
 
 
-static ngx_uint_t  wait_count;    /* of this worker */
-
-
 static void
 wait_leave(lines_wait_t *wait)
 {
@@ -61,7 +51,7 @@ wait_leave(lines_wait_t *wait)
     }
 
     if (wait->counted) {
-        lines_metrics_waiting(--wait_count);
+        lines_parked_leave(LINES_PARKED_WAIT);
     }
 }
 
@@ -88,6 +78,7 @@ wait_wake(lines_listener_t *listener)
 
     lines_ctx_t  *ctx;
 
+    listener->told = 0;
     wait->last |= (ngx_exiting != 0);
 
     if (!wait->idle) {
@@ -229,7 +220,7 @@ lines_wait_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     rc = lines_try_wait_put(&ctx->caller, wait_put, ctx,
                             .tenant = wait->listener.tenant,
-                            .ms = LINES_WAIT_KNOWN);
+                            .ms = LINES_LISTENERS_KNOWN);
 
     return rc == NGX_DECLINED ? wait_put(ctx, NULL) : rc;
 }
@@ -239,37 +230,6 @@ ngx_uint_t
 lines_waited(lines_waiting_t *waiting)
 {
     return waiting->wait && waiting->wait->looks;
-}
-
-
-/* NGX_OK: it may; NGX_DONE: it was told why not; NGX_ERROR */
-
-static ngx_int_t
-wait_bounds(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    int64_t    *waits;
-    ngx_int_t   rc;
-
-    static ngx_str_t  bound = ngx_string("waits");
-    static ngx_str_t  name = ngx_string("*waits");
-
-    if (wait_count >= ngx_cycle->connection_n / LINES_WAIT_SHARE) {
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "lines: %ui requests wait, on half of "
-                      "\"worker_connections\": one more may not",
-                      wait_count);
-
-        return lines_unavailable(r, ctx, LINES_WAIT_RETRY / 1000);
-    }
-
-    waits = lines_tenant_limits_of(r)->waits;
-
-    rc = lines_concurrency_besides(r, ctx, &name,
-                                   waits ? (ngx_uint_t) *waits
-                                         : NGX_MAX_INT_T_VALUE);
-
-    return rc == NGX_BUSY ? lines_tenant_limited(ctx, &bound, LINES_WAIT_RETRY)
-                          : rc;
 }
 
 
@@ -295,19 +255,18 @@ wait_park(ngx_http_request_t *r, lines_ctx_t *ctx, lines_wait_t *wait)
     }
 
     if (!wait->counted) {
-        rc = wait_bounds(r, ctx);
+        rc = lines_parked_take(r, ctx, LINES_PARKED_WAIT);
 
         if (rc != NGX_OK) {
             return rc;
         }
 
         wait->counted = 1;
-        lines_metrics_waiting(++wait_count);
     }
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines wait: line %V, %ui wait", &wait->listener.line,
-                   wait_count);
+                   "lines wait: line %V, look %ui", &wait->listener.line,
+                   wait->looks);
 
     wait->idle = 1;
     wait->since = ngx_current_msec;

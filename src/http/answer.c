@@ -143,9 +143,10 @@ lines_not_modified(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 ngx_int_t
-lines_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
+lines_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    ngx_str_t *type)
 {
-    if (answer_begin(r, ctx, status, &lines_json_type, -1) != NGX_OK) {
+    if (answer_begin(r, ctx, status, type, -1) != NGX_OK) {
         return NGX_DONE;
     }
 

@@ -45,7 +45,7 @@ ngx_int_t lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx,
  * cuts it off, so that nobody takes it for whole.
  */
 ngx_int_t lines_begin(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t status);
+    ngx_uint_t status, ngx_str_t *type);
 
 /* NGX_OK: it is sent, and its memory is free; NGX_AGAIN: r's write event
    handler is to ask again, with NULL; NGX_ERROR */

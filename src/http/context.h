@@ -87,6 +87,8 @@ typedef struct {
     ngx_str_t      failure;    /* a short word, or empty */
     const char    *challenge;  /* of a 401; NULL: "Bearer" */
     const lines_refusal_t  *refusal;    /* its own, or NULL */
+    int64_t        until;      /* ms since the epoch: what it showed is good no
+                                  longer; 0: until it is revoked */
     ngx_uint_t     retry;      /* seconds: of a 429 in its place, or 0 */
     lines_cache_e  cache;      /* what the lines_auth that it met last says of
                                   caches */
@@ -129,7 +131,8 @@ struct lines_ctx_s {
     void                *left;        /* the cache of a location that it left */
 
     ngx_msec_t           billing_time;
-    ngx_msec_t           waited;      /* ms, for a line to change */
+    ngx_msec_t           waited;      /* ms, for a line to change, or as a
+                                         stream */
     ngx_str_t            operation;   /* id, for $lines_operation */
     ngx_str_t            operator;    /* whose token it was, for
                                          $lines_operator */

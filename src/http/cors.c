@@ -127,8 +127,8 @@ static ngx_str_t  cors_headers[] = {
     ngx_string("Authorization"), ngx_string("Content-Type"),
     ngx_string("Idempotency-Key"), ngx_string("If-Match"),
     ngx_string("If-Modified-Since"), ngx_string("If-None-Match"),
-    ngx_string("If-Unmodified-Since"), ngx_string("X-Request-Id"),
-    ngx_string("traceparent")
+    ngx_string("If-Unmodified-Since"), ngx_string("Last-Event-ID"),
+    ngx_string("X-Request-Id"), ngx_string("traceparent")
 };
 
 static ngx_str_t  cors_exposed = ngx_string(

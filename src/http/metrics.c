@@ -276,12 +276,13 @@ lines_metrics_exit_process(lines_main_conf_t *lmcf)
 
 
 void
-lines_metrics_waiting(ngx_uint_t n)
+lines_metrics_waiting(ngx_uint_t waits, ngx_uint_t streams)
 {
     if (metrics_worker
         && metrics_worker->pid == (ngx_atomic_uint_t) ngx_pid)
     {
-        metrics_worker->waiting = n;
+        metrics_worker->waiting = waits;
+        metrics_worker->streams = streams;
     }
 }
 

@@ -134,6 +134,7 @@ typedef struct {
 typedef struct {
     ngx_atomic_t  pid;    /* 0: nobody's */
     ngx_atomic_t  waiting;    /* requests, for a line to change */
+    ngx_atomic_t  streams;    /* of events */
 
     struct {
         ngx_atomic_t  connected;
@@ -189,8 +190,9 @@ ngx_int_t lines_metrics_init(ngx_conf_t *cf);
 void lines_metrics_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
 void lines_metrics_exit_process(lines_main_conf_t *lmcf);
 
-/* so many requests of this worker wait for a line to change */
-void lines_metrics_waiting(ngx_uint_t n);
+/* so many requests of this worker wait for a line to change, or are streams of
+   events */
+void lines_metrics_waiting(ngx_uint_t waits, ngx_uint_t streams);
 
 /*
  * The number of a name, "a b" or, where b is NULL, "a"; registered if need be;

@@ -42,6 +42,7 @@ typedef struct {
     lines_lease_status_t    leases;
     ngx_uint_t              held;
     ngx_atomic_uint_t       waiting;
+    ngx_atomic_uint_t       streams;
     ngx_uint_t              build;
 
     struct {
@@ -209,6 +210,9 @@ static const metrics_row_t  metrics_table[] = {
     { "lines_waiting_requests", "gauge",
       "Requests that wait for a line to change, of those.",
       in_values(waiting) },
+    { "lines_event_streams", "gauge",
+      "Streams of events that are open, of those.",
+      in_values(streams) },
     { "lines_concurrency_limited_requests", "counter",
       "Requests that met lines_concurrency and were not simply counted.",
       .label = "outcome=\"%V\"", .words = lines_concurrency_outcomes,
@@ -375,6 +379,7 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
         worker = &out->area->workers[i];
 
         values->waiting += worker->waiting;
+        values->streams += worker->streams;
 
         for (n = 0; worker->pid && n < LINES_METRICS_STORES; n++) {
             values->redis[n].breaker[worker->redis[n].probing ? 2

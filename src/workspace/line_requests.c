@@ -84,6 +84,15 @@ lines_line_request_wait(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+/* of a stream of its events */
+
+lines_asks(lines_line_request_known, void *none, line_exists,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0])
+{
+    return reply->there ? NGX_OK : lines_line_request_unknown(ctx);
+}
+
+
 lines_answered(line_request_turn, void *none, poll_take)
 {
     /*

@@ -7,6 +7,7 @@
 #include "api/listing.h"
 #include "auth/auth.h"
 #include "auth/dialect.h"
+#include "events/stream.h"
 #include "events/wait.h"
 #include "http/body.h"
 #include "limit/limit.h"
@@ -40,6 +41,17 @@ static lines_route_t  workspace_routes[] = {
           lines_line_request_wait, lines_wait_renewed, lines_wait_begin,
           lines_line_request_shown, lines_line_request_get,
           lines_line_request_get) },
+
+    { NGX_HTTP_GET, ngx_string("line-requests/:id/events"),
+      row("line_request_events", workspace, lines_line_request_id,
+          lines_discard_body, NULL, lines_line_request_known,
+          lines_stream_begin_line, lines_stream_renew, lines_stream_say,
+          lines_stream_read) },
+
+    { NGX_HTTP_GET, ngx_string("events"),
+      row("events", workspace, NULL, lines_discard_body, NULL,
+          lines_stream_begin, lines_stream_renew, lines_stream_say,
+          lines_stream_read) },
 
     { NGX_HTTP_POST, ngx_string("line-requests/:id"),
       row("line_request_manage", workspace, lines_line_request_id,

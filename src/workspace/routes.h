@@ -28,7 +28,7 @@ char *lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 lines_step_t  lines_create_validate, lines_create_check, lines_create_decide,
     lines_create_announce, lines_create_begin;
 lines_step_t  lines_line_request_list, lines_line_request_wait,
-    lines_line_request_shown, lines_line_request_get, lines_by_user;
+    lines_line_request_known, lines_line_request_shown, lines_line_request_get, lines_by_user;
 lines_step_t  lines_action_read, lines_action_decide, lines_action_hint,
     lines_action_wish, lines_action_start, lines_action_show;
 lines_step_t  lines_check_begin;

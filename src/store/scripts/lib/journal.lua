@@ -1,5 +1,6 @@
 --@include lib/time.lua
 --@include lib/json.lua
+--@include lib/waited.lua
 
 -- What happened in a tenant, oldest first: a list, each entry a JSON document
 -- with a number that grows, "id", and its "type".  The number is the instant
@@ -55,4 +56,5 @@ local function event(events_key, now, name, ...)
     end
 
     redis.call('PEXPIRE', events_key, EVENTS_AGE)
+    event_told(events_key)
 end

@@ -1,19 +1,34 @@
--- What becomes of a line is told to whoever waits for it, on whichever node
--- (src/events/), on the one channel that all nodes hear.  Only where somebody
--- waits in its tenant: nearly always nobody does, and that costs a look at one
--- key.
+-- What becomes of a line, and what is written into a tenant's journal, is told to
+-- whoever waits for it, on whichever node (src/events/), on the one channel that
+-- all nodes hear.  Only where somebody waits in that tenant: nearly always nobody
+-- does, and that costs a look at one key.
 
 local CHANNEL = 'lines:revoked'
 
 
--- key: the line's, or its operation's, which has the same id.  What was written
--- stands, whether or not it can be told.
+-- what was written stands, whether or not it can be told
+local function waited_tell(tenant, text)
+    if redis.call('EXISTS', 'lines:{' .. tenant .. '}:waited') == 1 then
+        redis.pcall('PUBLISH', CHANNEL, text)
+    end
+end
+
+
+-- key: the line's, or its operation's, which has the same id
 local function line_told(key)
     local tenant, id = string.match(key, '^lines:{(.*)}:%a+:([^:]*)$')
 
-    if tenant
-       and redis.call('EXISTS', 'lines:{' .. tenant .. '}:waited') == 1
-    then
-        redis.pcall('PUBLISH', CHANNEL, 'line ' .. tenant .. ' ' .. id)
+    if tenant then
+        waited_tell(tenant, 'line ' .. tenant .. ' ' .. id)
+    end
+end
+
+
+-- key: the journal's
+local function event_told(key)
+    local tenant = string.match(key, '^lines:{(.*)}:')
+
+    if tenant then
+        waited_tell(tenant, 'event ' .. tenant)
     end
 end
