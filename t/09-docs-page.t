@@ -80,6 +80,14 @@ subtest 'blocks of the location' => sub {
     is $nginx->get('/if?plain=1')->body, path($short)->slurp, 'if';
 };
 
+subtest 'behind lines_auth' => sub {
+    my $with = $t->nginx(name => 'with', redis => $t->redis, server => "location = /docs { lines_auth workspace; lines_docs $short; }");
+    $with->wait_redis;
+    is $with->get('/docs')->status, 401, 'nobody';
+    is $with->get('/docs', $with->bearer($with->workspace(one => {plan => 'growth'})))->body, path($short)->slurp, 'who has a key';
+    $with->quit;
+};
+
 subtest 'another node, another page' => sub {
     my $etag  = $nginx->get('/docs')->header('ETag');
     my $copy  = $t->file('copy.html', path($short)->slurp);
