@@ -175,7 +175,7 @@ $(NGINX): $(DIR)/nginx/objs/Makefile FORCE
 .PHONY: run up down audit
 run up: packages-run
 	@$(MAKE) --no-print-directory module
-	@perl conf/demo/demo.pl $@ --dir $(abspath $(BUILD))/run --module $(MODULE)
+	@perl conf/demo/demo.pl $@ --dir $(abspath $(BUILD))/run --module $(MODULE) --docs $(DOCS)
 
 down:
 	@perl conf/demo/demo.pl down --dir $(abspath $(BUILD))/run
@@ -396,6 +396,16 @@ dashboard: packages-test
 image:
 	@sh docker/image.sh $(abspath $(BUILD))
 
+# one page of the client's API, for lines_docs, package and image: what npm has makes it, and is not in it
+
+DOCS = $(abspath $(BUILD))/docs/api.html
+
+.PHONY: docs
+docs:
+	@sh t/node/install.sh $(BUILD) conf/api redoc
+	@node conf/api/docs.mjs $(abspath $(BUILD))/redoc conf/api/openapi.yaml $(DOCS)
+	@echo $(DOCS)
+
 # the package for the Debian that this is
 
 .PHONY: deb
@@ -457,6 +467,7 @@ help:
 	@echo 'make sim           ten million steps of the engine among faults: SEED=1 STEPS=10000000'
 	@echo 'make coverage      what of src/ the tests run, file by file: TESTS=...'
 	@echo 'make bench-hostile what an honest tenant has under a hostile load: SECONDS=10 (t/bench/README.md)'
+	@echo 'make docs          the page of the API that lines_docs serves: build/docs/api.html (npm)'
 	@echo 'make deb           libnginx-mod-http-lines for the Debian that this is, in build/deb'
 	@echo 'make bench         beside nginx alone, Lua and fastify: ten minutes; ROUNDS=3 SECONDS=1 ONLY=read (t/bench/README.md)'
 	@echo 'make bench-long    the rest: a million lines, ten million requests, more rounds'

@@ -2,7 +2,7 @@
 # deb.sh BUILD: Debian's package of the module, for the nginx that is installed,
 # made of docker/debian in BUILD/deb.  Its version is that of
 # src/observe/observe.h, with the release that it is for, since nginx' ABI is
-# that of the release.
+# that of the release.  The page of "make docs" is in it where BUILD has it.
 
 set -eu
 
@@ -25,6 +25,7 @@ rm -rf "$tree"
 mkdir -p "$tree"
 cp -R config src conf README.md "$tree/"
 cp -R docker/debian "$tree/debian"
+[ ! -e "$build/docs/api.html" ] || cp "$build/docs/api.html" "$tree/"
 
 sed -i "1s/(.*)/($version+$release)/" "$tree/debian/changelog"
 

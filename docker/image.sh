@@ -47,7 +47,7 @@ flock 9
 
 # what the images are made of
 inputs=$({ echo "$base"; cat .dockerignore
-           find Makefile config src conf docker t/sandbox -type f -print0 | sort -z \
+           find Makefile config src conf docker t/sandbox $(ls build/docs/api.html 2> /dev/null) -type f -print0 | sort -z \
                | xargs -0 cksum; } | cksum)
 
 if [ "$(cat "$out/.inputs" 2> /dev/null)" = "$inputs" ]; then

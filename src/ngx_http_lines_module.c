@@ -116,6 +116,9 @@ static ngx_command_t  commands[] = {
       lines_metrics_set, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
     { ngx_string("lines_ready"), NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       api_set, NGX_HTTP_LOC_CONF_OFFSET, 0, &lines_ready_api },
+    { ngx_string("lines_docs"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      lines_docs, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
     { ngx_string("lines_billing_webhook"), NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_webhook, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
@@ -405,6 +408,8 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->concurrency == NULL) {
         conf->concurrency = prev->concurrency;
     }
+
+    lines_docs_merge(cf, prev, conf);
 
     if (lines_merge_api(cf, prev, conf) != NGX_CONF_OK
         || lines_access_merge(cf, prev, conf) != NGX_CONF_OK

@@ -17,8 +17,13 @@ my $t    = Test::Lines->new;
 my $run  = $t->dir . '/run';
 my $port = $t->free_port;
 
+my $page = $t->file('api.html', <<'END');
+<!DOCTYPE html><html><head><meta http-equiv="Content-Security-Policy" content="default-src 'none'"></head>the page</html>
+END
+my $docs = $t->dir . '/docs/api.html';
+
 sub demo ($what) {
-    my @command = ($^X, $t->root . '/conf/demo/demo.pl', $what, '--dir', $run, '--module', $ENV{LINES_MODULE});
+    my @command = ($^X, $t->root . '/conf/demo/demo.pl', $what, '--dir', $run, '--module', $ENV{LINES_MODULE}, '--docs', $docs);
     my $output  = qx{LINES_PORT=$port timeout 120 @{[map { quotemeta } @command]} 2>&1 < /dev/null};
     return ($? >> 8, $output);
 }
@@ -55,6 +60,8 @@ subtest 'up' => sub {
     my ($code, $output) = demo('up');
     is $code, 0, 'is ready when it returns' or return diag $output;
     like $output, qr/curl -X POST/, 'and says what to try';
+    like $output, qr/"make docs", then this again/, '... how to have the page of the API';
+    is $client->get('/docs')->status, 404, '... which was not made';
 
     my $env = env();
 
@@ -94,8 +101,12 @@ subtest 'up' => sub {
 
 subtest 'again, after all that can happen' => sub {
     my $before = env();
+    path($docs)->dirname->make_path;
+    rename $page, $docs or die $!;
     my ($code, $output) = demo('up');
     is $code, 0, 'while it runs' or diag $output;
+    like $output, qr{^    http://127\.0\.0\.1:$port/docs$}m, 'with the page of the API, now that it is there';
+    like $client->get('/docs')->body, qr/the page/, '... where it says';
     is env()->{LINES_API_KEY}, $before->{LINES_API_KEY}, 'with the same keys';
 
     my @processes = processes();

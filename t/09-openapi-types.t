@@ -20,7 +20,7 @@ plan skip_all => $why_not unless $node;
 my $t    = Test::Lines->new;
 my $root = $t->root;
 my $dir  = path($t->dir, 'client')->make_path;
-my %file = (client => 'openapi.yaml', operator => 'openapi-operator.yaml');
+my %file = (client => 'api/openapi.yaml', operator => 'openapi-operator.yaml');
 my %doc  = map { $_ => YAML::PP->new(boolean => 'JSON::PP')->load_string(decode 'UTF-8', path("$root/conf/$file{$_}")->slurp) } keys %file;
 
 sub spew ($name, $text) {

@@ -1,4 +1,4 @@
-# What conf/openapi.yaml (for clients) and conf/openapi-operator.yaml say is what nginx does: each route of the code is a
+# What conf/api/openapi.yaml (for clients) and conf/openapi-operator.yaml say is what nginx does: each route of the code is a
 # path of one of them, all is described, and Prism, between a client and nginx, finds nothing in the answers that the
 # document does not have.
 use Mojo::Base -strict, -signatures;
@@ -21,7 +21,7 @@ use YAML::PP;
 
 my $t    = Test::Lines->new(timeout => 600);
 my $root = $t->root;
-my %file = (client => 'openapi.yaml', operator => 'openapi-operator.yaml');
+my %file = (client => 'api/openapi.yaml', operator => 'openapi-operator.yaml');
 my %doc  = map { $_ => YAML::PP->new(boolean => 'JSON::PP', duplicate_keys => 0)->load_string(decode 'UTF-8', path("$root/conf/$file{$_}")->slurp) } keys %file;
 
 my @methods = qw(get put post delete options head patch trace);

@@ -61,6 +61,7 @@ subtest 'what the image says of itself' => sub {
     ok -f "$fs/usr/lib/nginx/modules/ngx_http_lines_module.so", 'the module';
     ok !-e "$fs/usr/bin/gcc", 'no compiler';
     ok !-e "$fs/lines",       'no sources';
+    ok -f "$fs/usr/share/lines/openapi.yaml", 'the API, beside its page where that was made';
     is_deeply [glob "$fs/usr/lib/*/libhiredis*"], [], 'no library that the module has inside';
     is_deeply [glob "$fs/etc/lines/* $fs/etc/nginx/conf.d/*"], [], 'neither secrets nor a configuration';
 };

@@ -51,7 +51,7 @@ $shop->numbers(200);
 my @routes = (map { [GET => $_] } qw(/gate/x /gate/ /_lines/metrics /_lines/ready /nothing / /api /api/ /limited/lines/by-user));
 push @routes, [POST => '/webhooks/stripe'], [POST => '/limited/line-requests'], [POST => '/account/lines/add-line'];
 
-for my $file (map { path($t->root, 'conf', $_) } qw(openapi.yaml openapi-operator.yaml)) {
+for my $file (map { path($t->root, 'conf', $_) } qw(api/openapi.yaml openapi-operator.yaml)) {
     my $at;
     for (split /\n/, $file->slurp) {
         if    (m{^  (/\S+):\s*$})                          { $at = $1 }

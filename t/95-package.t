@@ -29,6 +29,10 @@ sub run ($command) {
 
 my ($version) = path("$root/src/observe/observe.h")->slurp =~ /^#define LINES_VERSION  "(.*)"$/m;
 
+# the page of "make docs", where it was made; else what stands for it
+my $page = path($t->dir, 'build/docs')->make_path->child('api.html');
+system 'cp', -e "$root/build/docs/api.html" ? "$root/build/docs/api.html" : $t->file('api.html', '<!DOCTYPE html><title>Lines</title>'), $page;
+
 my ($code, $output) = run('sh docker/deb.sh ' . quotemeta $t->dir . '/build');
 is $code, 0, 'it is built' or diag $output;
 my ($deb) = $output =~ m{^(/\S+\.deb)$}m or die "no package: $output\n";
@@ -47,17 +51,17 @@ subtest 'what it says' => sub {
 
 subtest 'what is in it' => sub {
     my $doc  = "usr/share/doc/$name";
-    my @conf = map { substr $_, length "$root/conf/" } glob "$root/conf/*.md $root/conf/*.conf $root/conf/*.yaml $root/conf/*/*.yml $root/conf/*/*.json";
+    my @conf = map { substr $_, length "$root/conf/" } glob "$root/conf/*.md $root/conf/*.conf $root/conf/*.yaml $root/conf/api/*.md $root/conf/api/*.yaml $root/conf/*/*.yml $root/conf/grafana/*.json";
     my @want = (
         'usr/lib/nginx/modules/ngx_http_lines_module.so', 'usr/share/nginx/modules-available/mod-http-lines.conf',
-        'usr/share/man/man7/ngx_http_lines_module.7.gz', "$doc/README.md", "$doc/copyright", "$doc/changelog.gz",
+        'usr/share/lines/api.html', 'usr/share/man/man7/ngx_http_lines_module.7.gz', "$doc/README.md", "$doc/copyright", "$doc/changelog.gz",
         (map {"$doc/conf/$_"} @conf), map {"$doc/examples/$_.conf"} qw(lines log-json redis redis-limits)
     );
 
     is_deeply [sort map { substr $_, length "$dir/" } split /\n/, qx{find \Q$dir\E ! -type d}], [sort @want], 'the files';
     is path("$dir/usr/share/nginx/modules-available/mod-http-lines.conf")->slurp, "load_module modules/ngx_http_lines_module.so;\n", 'what loads it';
 
-    for my $page (glob "$dir/$doc/*.md $dir/$doc/conf/*.md") {
+    for my $page (glob "$dir/$doc/*.md $dir/$doc/conf/*.md $dir/$doc/conf/api/*.md") {
         my $from = path($page)->dirname;
         is_deeply [grep { !-e "$from/$_" } path($page)->slurp =~ /\]\(((?!http)[^)#]+)/g], [], path($page)->basename . ': its links lead somewhere';
     }

@@ -1,6 +1,7 @@
 #!/usr/bin/env perl
 
-# demo.pl run|up|down|audit --dir DIR --module MODULE: the demo of "make run".
+# demo.pl run|up|down|audit --dir DIR --module MODULE [--docs PAGE]: the demo of
+# "make run".  PAGE is what "make docs" makes, and is served where it is there.
 #
 # All that it starts, it starts itself, as its own children: a Redis, the
 # billing sandbox, the players and nginx.  They die with it, however it dies;
@@ -22,8 +23,8 @@ use Time::HiRes ();
 my $what = shift @ARGV // '';
 
 my %opt;
-GetOptions(\%opt, 'dir=s', 'module=s') && $opt{dir} && $what =~ /^(?:run|up|down|audit)$/
-  or die "usage: demo.pl run|up|down|audit --dir DIR --module MODULE\n";
+GetOptions(\%opt, 'dir=s', 'module=s', 'docs=s') && $opt{dir} && $what =~ /^(?:run|up|down|audit)$/
+  or die "usage: demo.pl run|up|down|audit --dir DIR --module MODULE [--docs PAGE]\n";
 
 my $run  = $opt{dir};
 my $root = path($FindBin::Bin)->dirname->dirname;
@@ -392,6 +393,9 @@ sub start_players () {
     return port_of('players');
 }
 
+# the page was made of this checkout, or not at all
+sub docs () { length($opt{docs} // '') && -s $opt{docs} }
+
 sub start_nginx () {
     my $conf = "$run/nginx/nginx.conf";
 
@@ -404,7 +408,8 @@ sub start_nginx () {
         BILLING_PORT => port_of('sandbox'),
         PLAYERS_PORT => port_of('players'),
         CLERK_ISSUER => $clerk{issuer},
-        CLERK_PARTY  => $clerk{party}
+        CLERK_PARTY  => $clerk{party},
+        DOCS         => docs() ? "location = /docs { lines_docs $opt{docs}; }" : ''
     ));
 
     start('nginx', 'QUIT', $ENV{LINES_NGINX} || 'nginx', '-e', "$run/nginx/error.log", '-p', "$run/nginx/", '-c', $conf);
@@ -462,6 +467,7 @@ Another application behind the same keys:
     curl $env{LINES_GATEWAY_URL} -H 'Authorization: Bearer $env{LINES_API_KEY}'
 END
 
+    $text .= "\n" . (docs() ? "All of the API on a page:\n\n    $url/docs\n" : "All of the API on a page: \"make docs\", then this again.\n");
     $text .= "\nLogs are in $run.  "
       . ($what eq 'up' ? '"make down" stops it.' : 'Ctrl-C stops it.') . "\n";
 

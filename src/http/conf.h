@@ -35,6 +35,7 @@ typedef struct lines_deprecated_s    lines_deprecated_t;
 typedef struct lines_cors_s          lines_cors_t;
 typedef struct lines_tenant_limits_s lines_tenant_limits_t;
 typedef struct lines_concurrency_s   lines_concurrency_t;
+typedef struct lines_docs_s          lines_docs_t;
 
 
 typedef struct {
@@ -124,6 +125,7 @@ typedef struct {
     lines_deprecated_t    *deprecated;    /* endpoints; NULL: by default */
     lines_tenant_limits_t  *tenant_limits;  /* the same */
     lines_concurrency_t   *concurrency;   /* the same */
+    lines_docs_t          *docs;          /* the page that is served here */
 } lines_loc_conf_t;
 
 

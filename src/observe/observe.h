@@ -18,4 +18,15 @@ char *lines_metrics_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 extern lines_api_t  lines_ready_api;
 
 
+/*
+ * lines_docs [file]: the page that "make docs" makes, read here; a relative
+ * name is that of a file beside nginx.conf.
+ */
+char *lines_docs(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* "if" and "limit_except" answer as their location does */
+void lines_docs_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
+    lines_loc_conf_t *conf);
+
+
 #endif /* _LINES_OBSERVE_OBSERVE_H_INCLUDED_ */

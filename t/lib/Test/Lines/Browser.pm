@@ -25,6 +25,11 @@ Test::Lines::Browser - one tab of a headless Chromium, by its debugger
 
 The test's L<Test::Lines>, whose folder has the profile; options of the command line.
 
+=head2 events
+
+What the browser has told by itself, of the domains that were enabled (C<Network.enable>), in its order: C<method> and
+C<params> of each.
+
 =head2 missing
 
 Why there is none here, or nothing.
@@ -33,6 +38,7 @@ Why there is none here, or nothing.
 
 has 't';
 has options => sub { [] };
+has events  => sub { [] };
 
 sub _command { first { -x $_ } map { my $dir = $_; map {"$dir/$_"} qw(chromium-headless-shell chromium) } split /:/, "$ENV{PATH}:/usr/bin" }
 
@@ -56,7 +62,10 @@ sub new ($class, @args) {
 
     $ua->websocket($tab->{webSocketDebuggerUrl} => sub ($ua, $tx) {
         die 'no debugger' unless $tx->is_websocket;
-        $tx->on(json => sub ($tx, $message) { $self->{results}{$message->{id}} = $message if $message->{id} });
+        $tx->on(json => sub ($tx, $message) {
+            if   ($message->{id}) { $self->{results}{$message->{id}} = $message }
+            else                  { push @{$self->events}, $message }
+        });
         $self->{socket} = $tx;
     });
     wait_for(sub { $self->{socket} }, 30, 'the debugger');
