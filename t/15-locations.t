@@ -224,6 +224,7 @@ my %argument = (
     lines_deprecated_endpoints => 'on',
     lines_tenant_limits => 'tickets=1',
     lines_concurrency   => 'tenant=10',
+    lines_docs          => $t->file('api.html', q(<head><meta http-equiv="Content-Security-Policy" content="default-src 'none'"></head>)),
 );
 
 subtest 'every directive, in every block' => sub {

@@ -297,7 +297,7 @@ subtest 'TLS is verified' => sub {
     $cert->(other => 'api.stripe.com');
     $cert->(named => 'example.com');
 
-    my %invoice = (object => 'invoice', id => 'in_1', status => 'open', livemode => \0);
+    my %invoice = (object => 'invoice', id => 'in_1', status => 'open', amount_paid => 0, livemode => \0);
     my %up = map { $_ => $t->upstream(name => $_, json => \%invoice, tls => {cert => "$dir/$_.pem", key => "$dir/$_.key"}) }
       qw(right named);
 

@@ -330,7 +330,12 @@ billing_debug_send(lines_billing_debug_t *debug)
 
     ngx_memzero(&ask, sizeof(lines_billing_ask_t));
 
-    ask.id = debug->id;
+    /* what is made has no id yet */
+
+    if (!lines_billing_debug_is("addon") && !lines_billing_debug_is("charge")) {
+        ask.id = debug->id;
+    }
+
     ask.key = debug->key;
     ask.body = debug->body;
     ask.price = debug->price;

@@ -119,7 +119,7 @@ sub kill ($self) {
     return $self->pid(undef);
 }
 
-my $OK = '{"id":"in_1","object":"invoice","status":"open","livemode":false}';
+my $OK = '{"id":"in_1","object":"invoice","status":"open","amount_paid":0,"livemode":false}';
 
 sub _serve ($self, $socket, $n) {
     my $write = sub ($bytes) {
@@ -151,31 +151,34 @@ sub _serve ($self, $socket, $n) {
         my ($how) = grep {/^(?:ok|slow|reset|drop|hang|stall|trunc|chunked|cut|endless|big|redirect|unbuf|status|missing|again|empty)/}
           reverse split /\//, $path;
         $how //= 'ok';
+        # the one that was asked for
+        my ($id) = $path =~ m{/invoices/([^/]+)};
+        my $ok = defined $id ? $OK =~ s/in_1/$id/r : $OK;
         my ($arg) = $how =~ /(\d+)/;
 
-        if    ($how =~ /^slow/)     { Time::HiRes::sleep($arg / 1000); $answer->($OK) }
+        if    ($how =~ /^slow/)     { Time::HiRes::sleep($arg / 1000); $answer->($ok) }
         elsif ($how eq 'reset')     { setsockopt $socket, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0; return }
         elsif ($how eq 'drop')      {return}
         elsif ($how eq 'hang')      { sleep 600; return }
         elsif ($how eq 'stall')     { $write->("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"id\":"); sleep 600; return }
         elsif ($how eq 'truncated') { $write->("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"id\":"); return }
         elsif ($how eq 'cut')       { $write->("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{\"id\":\r\n"); return }
-        elsif ($how eq 'endless')   { $write->("HTTP/1.1 200 OK\r\n\r\n$OK"); return }
+        elsif ($how eq 'endless')   { $write->("HTTP/1.1 200 OK\r\n\r\n$ok"); return }
         elsif ($how =~ /^big/)      { $answer->('x' x $arg) }
         elsif ($how =~ /^chunked/)  {
-            my $text = $arg ? 'x' x $arg : $OK;
+            my $text = $arg ? 'x' x $arg : $ok;
             $write->(sprintf "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", length $text, $text);
         }
-        elsif ($how eq 'redirect')   { $answer->($OK, "X-Accel-Redirect: /secret\r\n") }
-        elsif ($how eq 'unbuffered') { $answer->($OK, "X-Accel-Buffering: no\r\n") }
+        elsif ($how eq 'redirect')   { $answer->($ok, "X-Accel-Redirect: /secret\r\n") }
+        elsif ($how eq 'unbuffered') { $answer->($ok, "X-Accel-Buffering: no\r\n") }
         elsif ($how eq 'empty')      { $answer->('') }
         elsif ($how =~ /^status/)    { $write->(_error($arg)) }
         elsif ($how =~ /^missing/)   { $write->(_error($arg, '', 'resource_missing')) }
         elsif ($how =~ /^again/)     {
             my $seen = $self->count(qr/\Q$path\E[? ]/);
-            $seen < $arg ? $write->(_error(409, '')) : $answer->($OK);
+            $seen < $arg ? $write->(_error(409, '')) : $answer->($ok);
         }
-        else { $answer->($OK) }
+        else { $answer->($ok) }
     }
 }
 
