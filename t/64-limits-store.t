@@ -137,10 +137,14 @@ subtest 'the main store stands still for a second' => sub {
 
     # as much at once as there is: settled, asked and joined meanwhile
     $main->pause;
-    my @answers = concurrently(400, sub ($i) { $nodes[$i % 2]->get_p(('/lease/x', '/each/x')[$i / 2 % 2], $auth{two}) }, 40);
+    my $ask = sub { concurrently(400, sub ($i) { $nodes[$i % 2]->get_p(('/lease/x', '/each/x')[$i / 2 % 2], $auth{two}) }, 40) };
+    my @answers = $ask->();
     $main->cont;
+
+    # how long they take on this machine, as busy as it is
+    my $took = max map { $_->seconds } $ask->();
     is scalar(grep { $_->status == 200 } @answers), 400, 'four hundred at once';
-    cmp_ok max(map { $_->seconds } @answers), '<', 0.9 * $t->slow, 'of which none waited for it';
+    cmp_ok max(map { $_->seconds } @answers), '<', 0.9 + 2 * $took, 'of which none waited for it';
 };
 
 # and a key that is in use is never one that has to be asked for
