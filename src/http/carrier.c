@@ -417,6 +417,9 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 
     carrier->subrequest = sr;
     carrier->of = call->of;
+    carrier->peer = call->peer;
+    carrier->peer_len = call->peer_len;
+    carrier->peer_name = call->peer_name;
     carrier->handler = handler;
     carrier->data = data;
     carrier->start = ngx_current_msec;

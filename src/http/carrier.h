@@ -38,12 +38,15 @@ struct lines_location_s {
                                     and sockets */
     ngx_uint_t         once;     /* flag: what is sent there has an effect */
     size_t             buffer;   /* for answers, at least; a multiple of 1k */
+    ngx_uint_t         resolves; /* flag: names are resolved by its resolver,
+                                    and calls go to an address */
 
     /* set by lines_location() */
     lines_location_t  *next;
     u_char            *file;
     ngx_uint_t         line;
     ngx_uint_t         refused;  /* flag: the last call from this worker was */
+    ngx_http_core_loc_conf_t  *clcf;
 };
 
 
@@ -86,6 +89,12 @@ typedef struct {
                                          the location */
     void                 *of;         /* the caller's, for variables that are
                                          asked for within the call */
+
+    /* the caller's while the call runs, or NULL: the one address that it may
+       go to, and whose certificate it must be shown there */
+    struct sockaddr      *peer;
+    socklen_t             peer_len;
+    ngx_str_t            *peer_name;
 } lines_call_t;
 
 
@@ -129,6 +138,9 @@ struct lines_carrier_s {
 
     /* the guard's */
     lines_location_t       *location;
+    struct sockaddr        *peer;
+    socklen_t               peer_len;
+    ngx_str_t              *peer_name;
     ngx_event_get_peer_pt   get;         /* of the balancer */
     ngx_event_free_peer_pt  free;
     ngx_uint_t              uri_changes;  /* left, as it was let go */

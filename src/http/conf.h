@@ -36,6 +36,7 @@ typedef struct lines_cors_s          lines_cors_t;
 typedef struct lines_tenant_limits_s lines_tenant_limits_t;
 typedef struct lines_concurrency_s   lines_concurrency_t;
 typedef struct lines_docs_s          lines_docs_t;
+typedef struct lines_hooks_conf_s    lines_hooks_conf_t;
 
 
 typedef struct {
@@ -70,6 +71,8 @@ typedef struct {
     ngx_str_t              probe;        /* internal location */
     ngx_msec_t             probe_timeout;
     ngx_uint_t             probe_plain;  /* flag: plain=loopback */
+
+    lines_hooks_conf_t    *hooks;        /* lines_webhooks_out; NULL: absent */
 
     /* limit: each lines_rate_limit once, lines_limit_t * */
     ngx_array_t           *limits;

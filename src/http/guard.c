@@ -6,6 +6,8 @@ static ngx_int_t guard_phase(ngx_http_request_t *r);
 static ngx_int_t guard_content(ngx_http_request_t *r);
 static const char *guard_judge(ngx_http_request_t *r,
     lines_carrier_t *carrier, ngx_http_upstream_srv_conf_t *uscf);
+static const char *guard_judge_peer(ngx_http_request_t *r,
+    lines_carrier_t *carrier, ngx_http_upstream_srv_conf_t *uscf);
 static ngx_http_upstream_srv_conf_t *guard_upstream(ngx_http_request_t *r);
 static ngx_int_t guard_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
@@ -341,7 +343,7 @@ guard_judge(ngx_http_request_t *r, lines_carrier_t *carrier,
 #endif
 
     if (guard_is_tls(u)) {
-        return NULL;
+        return guard_judge_peer(r, carrier, uscf);
     }
 
     if (!carrier->location->plain) {
@@ -367,6 +369,51 @@ guard_judge(ngx_http_request_t *r, lines_carrier_t *carrier,
            ? NULL
            : "would go to other than a loopback address or a socket, "
              "without verified TLS";
+}
+
+
+/*
+ * Of a call that may go to one address only: nothing is resolved once more,
+ * and it is the name's own certificate that is asked for there.
+ */
+
+static const char *
+guard_judge_peer(ngx_http_request_t *r, lines_carrier_t *carrier,
+    ngx_http_upstream_srv_conf_t *uscf)
+{
+#if (NGX_HTTP_SSL || NGX_COMPAT)
+
+    ngx_str_t                      name;
+    ngx_http_upstream_resolved_t  *resolved;
+
+    if (carrier->peer == NULL) {
+        return NULL;
+    }
+
+    resolved = r->upstream->resolved;
+
+    if (uscf
+        || resolved == NULL
+        || resolved->sockaddr == NULL
+        || ngx_cmp_sockaddr(resolved->sockaddr, resolved->socklen,
+                            carrier->peer, carrier->peer_len, 1)
+           != NGX_OK)
+    {
+        return "would go to another address than the one that was looked at";
+    }
+
+    if (ngx_http_complex_value(r, r->upstream->conf->ssl_name, &name)
+        != NGX_OK
+        || name.len != carrier->peer_name->len
+        || ngx_memcmp(name.data, carrier->peer_name->data, name.len) != 0)
+    {
+        return "would ask for another name's certificate by "
+               "\"proxy_ssl_name\"";
+    }
+
+#endif
+
+    return NULL;
 }
 
 

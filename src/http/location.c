@@ -42,6 +42,21 @@ lines_location(ngx_conf_t *cf, lines_main_conf_t *lmcf,
 }
 
 
+lines_location_t *
+lines_location_of(lines_main_conf_t *lmcf, const char *name)
+{
+    lines_location_t  *location;
+
+    for (location = lmcf->locations; location; location = location->next) {
+        if (lines_is(&location->name, name)) {
+            break;
+        }
+    }
+
+    return location;
+}
+
+
 ngx_uint_t
 lines_location_refused(lines_main_conf_t *lmcf, const char *name)
 {
@@ -340,6 +355,13 @@ location_judge(lines_main_conf_t *lmcf, lines_location_t *location,
         return small;
     }
 
+    if (location->resolves
+        && (clcf->resolver == NULL || clcf->resolver->connections.nelts == 0))
+    {
+        return "is a location without \"resolver\", of its own or of the "
+               "http block";
+    }
+
     if (location->plain && location_plain(ucf->upstream)) {
         return NULL;
     }
@@ -422,8 +444,9 @@ lines_locations_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 
     for (location = lmcf->locations; location; location = location->next) {
 
-        why = location_judge(lmcf, location,
-                             location_find(lmcf->carrier_ctx, location));
+        location->clcf = location_find(lmcf->carrier_ctx, location);
+
+        why = location_judge(lmcf, location, location->clcf);
         if (why) {
             location_refuse(cf, location, why);
             return NGX_ERROR;

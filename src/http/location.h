@@ -15,6 +15,9 @@
 char *lines_location(ngx_conf_t *cf, lines_main_conf_t *lmcf,
     lines_location_t *location);
 
+/* the location that the directive of that name has; NULL: it is absent */
+lines_location_t *lines_location_of(lines_main_conf_t *lmcf, const char *name);
+
 /* flag: the last call from this worker to that directive's was not let go */
 ngx_uint_t lines_location_refused(lines_main_conf_t *lmcf, const char *name);
 

@@ -19,13 +19,13 @@
 
 #define LINES_METRICS_SLOTS      8
 #define LINES_METRICS_WORKERS    256
-#define LINES_METRICS_NAMES      64
+#define LINES_METRICS_NAMES      96
 #define LINES_METRICS_NAME_LEN   71
 #define LINES_METRICS_BUCKETS    (LINES_REDIS_LATENCIES - 1)
 #define LINES_METRICS_OUTCOMES   10     /* of limits */
 #define LINES_METRICS_CALLS      8      /* billing's outcomes */
 #define LINES_METRICS_AUDITS     16     /* kinds of disagreements */
-#define LINES_METRICS_TENANT     6      /* lines_tenant_limits */
+#define LINES_METRICS_TENANT     7      /* lines_tenant_limits */
 #define LINES_METRICS_CONCURRENCY  3    /* lines_concurrency's outcomes */
 
 
@@ -57,6 +57,16 @@ typedef enum {
     LINES_METRICS_UNSEEN,         /* too many of its address were bad */
     LINES_METRICS_SIGNATURES
 } lines_metrics_signature_e;
+
+
+/* what came of telling a webhook */
+
+enum {
+    LINES_METRICS_HOOK_DELIVERED = 0,
+    LINES_METRICS_HOOK_FAILED,
+    LINES_METRICS_HOOK_PAUSED,    /* and that it is told no more */
+    LINES_METRICS_HOOKS
+};
 
 
 /* codes of answers that are told apart, then classes of the others */
@@ -114,6 +124,7 @@ typedef struct {
     ngx_atomic_t       lease_settled;     /* buckets */
     ngx_atomic_t       tenant_limited[LINES_METRICS_TENANT];
     ngx_atomic_t       concurrency[LINES_METRICS_CONCURRENCY];
+    ngx_atomic_t       hooks[LINES_METRICS_HOOKS];
 
     ngx_atomic_t       billing_calls[LINES_METRICS_CALLS];
     lines_histogram_t  billing_latency;

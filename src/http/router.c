@@ -104,10 +104,11 @@ lines_route_allow(ngx_http_request_t *r, ngx_str_t *allow)
         return NGX_DECLINED;
     }
 
-    if (lines_redis_format(r->pool, allow, "%s%s%s%s",
+    if (lines_redis_format(r->pool, allow, "%s%s%s%s%s",
                            methods & NGX_HTTP_GET ? ", GET, HEAD" : "",
                            methods & NGX_HTTP_POST ? ", POST" : "",
                            methods & NGX_HTTP_PUT ? ", PUT" : "",
+                           methods & NGX_HTTP_PATCH ? ", PATCH" : "",
                            methods & NGX_HTTP_DELETE ? ", DELETE" : "")
         != NGX_OK)
     {
