@@ -17,6 +17,8 @@
 #include "auth/identity.h"
 #include "auth/jwks.h"
 #include "billing/billing.h"
+#include "deliver/conf.h"
+#include "deliver/deliver.h"
 #include "events/listeners.h"
 #include "http/answer.h"
 #include "http/cors.h"
@@ -82,6 +84,8 @@ static ngx_command_t  commands[] = {
       lines_operations, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
     { ngx_string("lines_probe"), NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE123,
       lines_probe, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
+    { ngx_string("lines_webhooks_out"), NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      lines_hooks_out, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_auth"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
@@ -247,6 +251,7 @@ preconfiguration(ngx_conf_t *cf)
 
     if (lines_variables_init(cf) != NGX_OK
         || lines_identity_init(cf) != NGX_OK
+        || lines_hooks_variables(cf) != NGX_OK
         || lines_limit_add_variables(cf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -445,6 +450,7 @@ told(void *data, ngx_str_t *message)
     lines_auth_told(data, message);
     lines_lease_told(message);
     lines_listeners_told(message);
+    lines_deliver_told(message);
 }
 
 
@@ -494,6 +500,7 @@ init_process(ngx_cycle_t *cycle)
 
     lines_access_init_process(cycle, lmcf);
     lines_concurrency_init_process(lmcf);
+    lines_deliver_init_process(cycle, lmcf);
 
     return lines_op_init_process(cycle, lmcf);
 }
@@ -511,6 +518,7 @@ exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    lines_deliver_exit_process(lmcf);
     lines_op_exit_process(lmcf);
     lines_database_exit_process(lmcf);
     lines_budget_exit_process();

@@ -277,12 +277,16 @@ my $limit = 'lines_rate_limit rate=1000r/s burst=1000 key=tenant name=api;';
 my $nginx = $shop->nginx(
     redis_options => 'timeout=1s',
     api           => $limit,
-    http          => "lines_probe /_lines/probe timeout=2s plain=loopback;\n",
-    server        => $clerk->location . $clerk->directive(authorized_party => $clerk->party)
+    http          => "lines_probe /_lines/probe timeout=2s plain=loopback;\nlines_webhooks_out /_lines/webhooks key_file=" . $t->file('seal.key', '0' x 64 . "\n") . ";\n",
+    server        => $shop->webhook_location . $clerk->location . $clerk->directive(authorized_party => $clerk->party)
       . 'location = /_lines/probe { internal; proxy_pass ' . $probe->url . "/probe; proxy_http_version 1.1; proxy_set_header Connection ''; }\n"
 );
 
 sub through ($prism) { Test::Lines::Client->new(host => '127.0.0.1', port => $prism->port) }
+
+# where webhooks are not offered
+my $bare    = $shop->nginx(name => 'bare', api => $limit);
+my %without = (client => through($t->prism(name => 'prism-bare', upstream => $bare->url, spec => "$root/conf/$file{client}", options => [])));
 
 my %client = map { $_ => through($t->prism(name => "prism-$_", upstream => $nginx->url, spec => "$root/conf/$file{$_}", options => [])) } sort keys %file;
 my %seen;
@@ -319,7 +323,7 @@ sub call ($name, $status, $what, %options) {
         $headers->{'Content-Type'} //= 'application/json';
     }
 
-    my $answer = $client{document_of($name)}->request($method, $path, $headers, $body);
+    my $answer = ($options{through} // $client{document_of($name)})->request($method, $path, $headers, $body);
     is $answer->status, $status, "$name: $what" or diag $answer->to_string;
     is_deeply [violations($answer)], [], 'as it is described' or diag $answer->to_string;
     is_deeply [violations($answer, 'request')], [], 'asked as it is described' if $status < 300;
@@ -684,7 +688,7 @@ sub variants ($doc, $schema) {
 # a text of that many characters, of the kind that a property takes
 sub text_of ($name, $length) {
     return 'a@' . 'b' x ($length - 4) . '.c' if $name eq 'email';
-    return 'https://example.com/' . 'x' x ($length - 20) if $name =~ /Url$/;
+    return 'https://example.com/' . 'x' x ($length - 20) if $name =~ /[Uu]rl$/;
     return 'x' x $length;
 }
 
@@ -707,6 +711,50 @@ subtest 'events' => sub {
     }
     call('GET /api/line-requests/{id}/events', 404, 'no such line', as => $workspace{one}, params => ['f' x 24]);
     call('GET /api/line-requests/{id}/events', 400, 'no id', as => $workspace{one}, params => ['x']);
+};
+
+subtest 'webhooks' => sub {
+    for my $kind (qw(workspace account)) {
+        my $all   = $kind eq 'account' ? '/accounts/webhooks' : '/api/webhooks';
+        my $path  = "$all/{id}";
+        my %one   = (as => $kind eq 'account' ? $account{one} : $workspace{one});
+        my %hook  = (json => {url => 'https://hooks.example.com/x', types => ['line.active']});
+        my $made  = call("POST $all", 201, 'made', %one, %hook);
+        my %made  = (%one, params => [$made->json('/webhook/id')]);
+        my %none  = (%one, params => ['f' x 24]);
+        my %event = (json => {event => '1'});
+        my $bare  = $kind eq 'account' ? 'bare/accounts' : 'bare/api';
+
+        call("GET $all", 200, 'listed', %one);
+        call("GET $path", 200, 'read', %made);
+        call("PATCH $path", 200, 'paused', %made, json => {status => 'paused'});
+        call("POST $path/secret", 200, 'another secret', %made);
+        call("GET $path/deliveries", 200, 'no calls', %made);
+        my ($last) = map { decode_json($_)->{id} } @{scalar $redis->cli(LRANGE => 'lines:{' . substr($kind, 0, 1) . ':one}:journal', -1, -1)};
+        call("POST $path/replay", 202, 'told again', %made, json => {after => "$last"});
+        call("POST $path/replay", 410, 'no such event', %made, %event);
+        call("POST $path/replay", 400, 'which?', %made, json => {});
+        call("POST $all", 400, 'no URL', %one, json => {});
+        bodies("POST $all", %one);
+        bodies("PATCH $path", %made);
+        bodies("POST $path/replay", %made);
+
+        my %say = ("POST $all" => {%hook}, "PATCH $path" => {json => {status => 'active'}}, "POST $path/replay" => {%event});
+        my @each = ("GET $path", "PATCH $path", "DELETE $path", "POST $path/secret", "GET $path/deliveries", "POST $path/replay");
+        for my $name (@each) {
+            call($name, 404, 'none', %none, %{$say{$name} // {}});
+            call($name, 400, 'no id', %one, params => ['x'], %{$say{$name} // {}});
+        }
+        call($_, 401, 'nobody', params => ['f' x 24], %{$say{$_} // {}}) for "GET $all", "POST $all", @each;
+        call("$_ $all", 404, 'where none are offered', %one, %{$say{"$_ $all"} // {}}, through => $without{client}) for qw(GET POST);
+        call("GET $all", 400, 'without a workspace', as => $nginx->bearer($clerk->token)) if $kind eq 'workspace';
+
+        my $slow = $kind eq 'workspace' ? $nginx->bearer($nginx->workspace('slow')) : $shop->account('slowly')->{headers};
+        call("PUT /_lines/admin/${kind}s/{id}/limits/{limit}", 200, 'a slow one', %operator, params => [$kind eq 'workspace' ? 'slow' : 'slowly', 'api'], json => {rate => '1r/h', burst => 1});
+        $nginx->get($all, $slow);
+        call($_, 429, 'too often', as => $slow, params => ['f' x 24], %{$say{$_} // {}}) for "GET $all", "POST $all", @each;
+        call("DELETE $path", 200, 'deleted', %made);
+    }
 };
 
 subtest 'lengths' => sub {
@@ -746,7 +794,7 @@ subtest 'lengths' => sub {
         }
     }
 
-    is_deeply [sort keys %tried], [qw(Idempotency-Key customerReference customer_reference email firstName idempotencyKey lastName name note preview_token profileImageUrl reason state zipcode)], 'each that has a bound';
+    is_deeply [sort keys %tried], [qw(Idempotency-Key customerReference customer_reference email firstName idempotencyKey lastName name note preview_token profileImageUrl reason state url zipcode)], 'each that has a bound';
 };
 
 subtest 'webhook and operations' => sub {

@@ -12,7 +12,9 @@ use Test::Lines;
 my $t      = Test::Lines->new;
 my $secret = $t->file('secret', "whsec_hunter2_hunter2_hunter2_hunter2\n");
 
-chmod 0600, $secret;
+my $seal   = $t->file('seal', '0' x 64 . "\n");
+
+chmod 0600, $secret, $seal;
 
 # what stands before the parameters; where (http or server); of or in; those
 # that are good, of which a second one is refused unless it is among the last;
@@ -77,6 +79,17 @@ my %directives = (
         good  => ['timeout=5m', 'plain=loopback'],
         bad   => {'timeout=301s' => 'not a time from 1ms to 5m: invalid parameter'},
     },
+    lines_webhooks_out => {
+        first => '/p', required => 'key_file=',
+        good  => ["key_file=$seal", "old_key_file=$seal", 'timeout=1m', 'concurrency=2', 'retry=1m', 'sweep=1h', 'look=1h', 'pause=30d', 'rotation=30d', 'unsafe_allow=127.0.0.0/8', 'unsafe_port=8443'],
+        bad   => {
+            'timeout=61s'    => 'not a time from 1ms to 1m: invalid parameter',
+            'concurrency=1'  => 'not a number from 2 to 512: invalid parameter',
+            'pause=x'        => 'not a time from 1ms up: invalid parameter',
+            'unsafe_allow=x' => 'not a network, as 127.0.0.0/8: invalid parameter',
+            'unsafe_port=0'  => 'not a number from 1 to 65535: invalid parameter',
+        },
+    },
     lines_auth => {
         first => 'workspace', empty => 'invalid parameter', twice => 'invalid parameter',
         good  => ['stale=0', 'cache=tenant', 'hide_credentials=on'],
@@ -120,9 +133,10 @@ my %directives = (
         bad   => {'since=2027-02-29' => 'not YYYY-MM-DD: invalid date'},
     },
     lines_tenant_limits => {
-        good => ['tickets=1', 'requests=unlimited', 'declined=1000', 'declined_window=1m', 'billing=5r/m', 'billing_burst=1', 'previews=1', 'waits=1'],
+        good => ['tickets=1', 'requests=unlimited', 'declined=1000', 'declined_window=1m', 'billing=5r/m', 'billing_burst=1', 'previews=1', 'waits=1', 'webhooks=50'],
         bad  => {(map { ("$_=0" => 'not a number from 1 up or "unlimited": invalid parameter') } qw(tickets requests previews waits)),
             (map { ("declined=$_" => 'not a number from 1 to 1000 or "unlimited": invalid parameter') } 0, 1001),
+            (map { ("webhooks=$_" => 'not a number from 1 to 50: invalid parameter') } 0, 51, 'unlimited'),
             'billing=5' => 'not a rate, as 30r/m, or "unlimited": invalid parameter'},
     },
     lines_admin           => {location => 1, room => 1, good => ["token_file=$secret"], unknown => 'none of token_file=: '},

@@ -256,12 +256,12 @@ sub write_file ($name, $text, $mode = 0644) {
     rename "$name.new", $name or die "$name: $!\n";
 }
 
-sub secret ($name, $prefix = '') {
+sub secret ($name, $prefix = '', $length = 24) {
     my $file = "$run/secrets/$name";
 
     if (!-s $file) {
         open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
-        read $random, my $bytes, 24;
+        read $random, my $bytes, $length;
         write_file($file, $prefix . unpack('H*', $bytes) . "\n", 0600);
     }
 
@@ -282,6 +282,7 @@ sub start_all () {
     chmod 0700, "$run/secrets";
 
     my $token = secret('admin.token');
+    secret('seal.key', '', 32);
 
     start_redis();
     my $billing = 'http://127.0.0.1:' . start_sandbox(secret('stripe.key', 'sk_test_'), secret('webhook.secret', 'whsec_'));

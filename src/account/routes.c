@@ -8,6 +8,7 @@
 #include "api/listing.h"
 #include "auth/auth.h"
 #include "auth/dialect.h"
+#include "deliver/webhooks.h"
 #include "events/stream.h"
 #include "events/wait.h"
 #include "http/body.h"
@@ -72,6 +73,42 @@ static lines_route_t  account_routes[] = {
           &lines_account_line_input, lines_read_input, lines_account_line_turn,
           lines_account_line_find, lines_wait_renewed, lines_wait_begin,
           lines_account_line_get) },
+
+    { NGX_HTTP_GET, ngx_string("webhooks"),
+      row("webhook_list", lines_webhook_offered, lines_discard_body, NULL,
+          lines_webhook_list) },
+
+    { NGX_HTTP_POST, ngx_string("webhooks"),
+      row("webhook_create", lines_webhook_offered, lines_read_optional_json,
+          &lines_webhook_create_input, lines_read_input, lines_webhook_check,
+          lines_webhook_create, lines_webhook_due, lines_webhook_made) },
+
+    { NGX_HTTP_GET, ngx_string("webhooks/:id"),
+      row("webhook_get", lines_webhook_offered, lines_discard_body, NULL,
+          lines_webhook_show) },
+
+    { NGX_HTTP_PATCH, ngx_string("webhooks/:id"),
+      row("webhook_change", lines_webhook_offered, lines_read_optional_json,
+          &lines_webhook_change_input, lines_read_input, lines_webhook_check,
+          lines_webhook_change, lines_webhook_due, lines_webhook_tell,
+          lines_webhook_changed) },
+
+    { NGX_HTTP_DELETE, ngx_string("webhooks/:id"),
+      row("webhook_delete", lines_webhook_offered, lines_discard_body, NULL,
+          lines_webhook_delete) },
+
+    { NGX_HTTP_POST, ngx_string("webhooks/:id/secret"),
+      row("webhook_secret", lines_webhook_offered, lines_discard_body,
+          &lines_webhook_own, lines_read_input, lines_webhook_rotate) },
+
+    { NGX_HTTP_GET, ngx_string("webhooks/:id/deliveries"),
+      row("webhook_deliveries", lines_webhook_offered, lines_discard_body,
+          NULL, lines_webhook_calls) },
+
+    { NGX_HTTP_POST, ngx_string("webhooks/:id/replay"),
+      row("webhook_replay", lines_webhook_offered, lines_read_optional_json,
+          &lines_webhook_replay_input, lines_read_input, lines_webhook_replay,
+          lines_webhook_due, lines_webhook_tell, lines_webhook_replayed) },
 
     { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };

@@ -12,8 +12,7 @@
 #define LINES_TENANT_HOUR   (3600 * 1000)
 #define LINES_TENANT_DAY    (24 * 3600 * 1000)  /* declined.lua keeps as much */
 #define LINES_TENANT_KEPT   1000                /* and so many */
-
-#define LINES_TENANT_DECLINED  2                /* of lines_tenant_bounds */
+#define LINES_TENANT_HOOKS  50                  /* all are looked at at once */
 
 
 static int64_t  tenant_tickets = 100;
@@ -21,6 +20,7 @@ static int64_t  tenant_requests = 500;
 static int64_t  tenant_declined = 5;
 static int64_t  tenant_previews = 100;
 static int64_t  tenant_waits = 50;
+static int64_t  tenant_webhooks = 10;
 
 
 static lines_tenant_limits_t  tenant_defaults = {
@@ -29,6 +29,7 @@ static lines_tenant_limits_t  tenant_defaults = {
     .declined = &tenant_declined,
     .previews = &tenant_previews,
     .waits = &tenant_waits,
+    .webhooks = &tenant_webhooks,
     .window = LINES_TENANT_HOUR,
     .interval = ngx_string("2000000"),    /* 30r/m */
     .size = LINES_TENANT_BURST
@@ -79,6 +80,21 @@ tenant_cards(ngx_conf_t *cf, ngx_str_t *value, void *field)
 
 
 static char *
+tenant_hooks(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    int64_t **number = field;
+
+    char  *rv;
+
+    rv = tenant_number(cf, value, field);
+
+    return rv == NGX_CONF_OK
+           && (*number == NULL || **number > LINES_TENANT_HOOKS)
+           ? LINES_PARAM_INVALID : rv;
+}
+
+
+static char *
 tenant_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
     ngx_str_t *interval = field;
@@ -111,6 +127,8 @@ static lines_param_t  tenant_params[] = {
                       "a number from 1 to 1000 or \"unlimited\""),
     tenant_param(previews),
     tenant_param(waits),
+    lines_param_other("webhooks", offsetof(lines_tenant_limits_t, webhooks),
+                      tenant_hooks, "a number from 1 to 50"),
     lines_param_msec("declined_window", lines_tenant_limits_t, window,
                      60 * 1000, LINES_TENANT_DAY, LINES_TENANT_HOUR),
     lines_param_other("billing", offsetof(lines_tenant_limits_t, interval),
@@ -133,7 +151,8 @@ ngx_str_t  lines_tenant_bounds[LINES_TENANT_BOUNDS] = {
     ngx_string("declined"),
     ngx_string("billing"),
     ngx_string("previews"),
-    ngx_string("waits")
+    ngx_string("waits"),
+    ngx_string("webhooks")
 };
 
 
@@ -152,7 +171,9 @@ static const struct {
     { "preview_limit_reached",
       "Too many previews are open: confirm one, or wait for one to expire" },
     { "wait_limit_reached",
-      "Too many requests wait at once: ask without wait, or again later" }
+      "Too many requests wait at once: ask without wait, or again later" },
+    { "webhook_limit_reached",
+      "There are too many webhooks: change one, or delete one" }
 };
 
 

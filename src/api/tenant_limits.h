@@ -12,7 +12,11 @@
 #include "http/context.h"
 
 
-#define LINES_TENANT_BOUNDS  6
+#define LINES_TENANT_BOUNDS    7
+
+/* of lines_tenant_bounds */
+#define LINES_TENANT_DECLINED  2
+#define LINES_TENANT_WEBHOOKS  6
 
 /* as parameters, scripts and metrics name them; scripts say "running", too: of
    "declined", as purchases under way count */
@@ -28,6 +32,7 @@ struct lines_tenant_limits_s {
     ngx_msec_t   window;        /* in which they count */
     int64_t     *previews;      /* whose tokens are good, of an account */
     int64_t     *waits;         /* requests that wait at once, on a node */
+    int64_t     *webhooks;      /* of a tenant; never NULL */
     ngx_str_t    interval;      /* µs in which billing may be asked once more, for
                                    scripts; empty: at will */
     ngx_int_t    size;          /* so often at once */
@@ -38,7 +43,7 @@ struct lines_tenant_limits_s {
  * lines_tenant_limits [tickets=N|unlimited] [requests=N|unlimited]
  *     [declined=N|unlimited] [declined_window=TIME]
  *     [billing=RATE|unlimited] [billing_burst=N] [previews=N|unlimited]
- *     [waits=N|unlimited]
+ *     [waits=N|unlimited] [webhooks=N]
  */
 char *lines_tenant_limits(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 

@@ -280,6 +280,9 @@ lines_listeners_told(ngx_str_t *message)
     } else if (lines_is(&word, "event")) {
         listeners_told_tenant(&rest, NULL, LINES_TOLD_NEWS);
 
+    } else if (lines_is(&word, "hooks")) {
+        /* of who delivers */
+
     } else if (message->len > 2 && message->data[1] == ':') {
         listeners_told_tenant(message, NULL, LINES_TOLD_WHO);
 

@@ -222,6 +222,11 @@ static const metrics_row_t  metrics_table[] = {
       "lines_tenant_limits.",
       .label = "bound=\"%V\"", .words = lines_tenant_bounds,
       .nwords = LINES_TENANT_BOUNDS, in_slots(tenant_limited) },
+    { "lines_webhook_calls", "counter",
+      "Calls that told a webhook of an event; paused: such after which it is "
+      "told no more.",
+      by("outcome=\"%V\"", ngx_string("delivered"), ngx_string("failed"),
+         ngx_string("paused")), in_slots(hooks) },
 
     { "lines_redis_operations", "counter",
       "Operations sent to Redis.", in_redis(commands) },

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ctype.h>
 #include <inttypes.h>
+#include <openssl/evp.h>
 
 
 u_char *
@@ -193,4 +194,50 @@ ngx_sprintf(u_char *buf, const char *fmt, ...)
     va_end(args);
 
     return ngx_cpymem(buf, text, n);
+}
+
+
+void
+ngx_encode_base64(ngx_str_t *dst, ngx_str_t *src)
+{
+    dst->len = EVP_EncodeBlock(dst->data, src->data, (int) src->len);
+}
+
+
+ngx_int_t
+ngx_decode_base64(ngx_str_t *dst, ngx_str_t *src)
+{
+    size_t           i;
+    uint32_t         bits;
+    const char      *p;
+    static const char  alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                           "abcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    bits = 0;
+    dst->len = 0;
+
+    for (i = 0; i < src->len && src->data[i] != '='; i++) {
+        p = src->data[i] ? strchr(alphabet, src->data[i]) : NULL;
+
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        bits = bits << 6 | (uint32_t) (p - alphabet);
+
+        if (i % 4) {
+            dst->data[dst->len++] = (u_char) (bits >> (2 * (3 - i % 4)));
+        }
+    }
+
+    return i % 4 == 1 ? NGX_ERROR : NGX_OK;
+}
+
+
+/* no test of these has networks */
+
+ngx_int_t
+ngx_cidr_match(struct sockaddr *sa, ngx_array_t *cidrs)
+{
+    return NGX_DECLINED;
 }

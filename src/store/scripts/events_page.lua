@@ -1,10 +1,9 @@
 --@again
 --@light
---@include lib/journal.lua
+--@include lib/shown.lua
 
 -- What clients are told of a tenant's journal, ready to send: what follows an
--- entry, some at a time.  They are not told of operations, nor of what billing
--- calls things.
+-- entry, some at a time.
 
 --@key events
 --@arg after:int?   -- an entry's id; none: what is not there yet
@@ -16,57 +15,21 @@
 --@reply page position:int more:int texts...:ref
 -- the last one that was looked at; 1: there are others
 
-local LINE = { 'line', 'from', 'to', 'reason' }
-local TICKET = { 'ticket' }
-
-local SHOWN = {
-    ['line.awaiting_payment'] = LINE,
-    ['line.provisioning'] = LINE,
-    ['line.active'] = LINE,
-    ['line.failed'] = LINE,
-    ['line.canceled'] = LINE,
-    ['line.lapsed'] = LINE,
-    ['line.released'] = LINE,
-    ['line.suspended'] = LINE,
-    ['line.resumed'] = LINE,
-    ['line.refunded'] = { 'line' },
-    ['ticket.open'] = TICKET,
-    ['ticket.fulfilled'] = TICKET,
-    ['ticket.cancelled'] = TICKET,
-    ['workspace.subscription'] = { 'from', 'to', 'plan' }
-}
-
-
 local function shown(id, text)
-    local ok, entry = pcall(cjson.decode, text)
-    local fields = ok and SHOWN[entry.type]
+    local name, at, fields, entry = entry_shown(id, text)
 
-    if not fields or (line and entry.line ~= line)
-       or (fields[1] == 'line' and not entry.line)
-    then
+    if not name or (line and entry.line ~= line) then
         return nil
     end
 
-    local doc = { '{"type":' .. js(entry.type)
-                  .. ',"at":' .. js(iso8601(entry.at or id)) }
-
-    for _, field in ipairs(fields) do
-        doc[#doc + 1] = js(field) .. ':' .. js_or_null(entry[field])
-    end
-
-    return 'id: ' .. int(id) .. '\nevent: ' .. entry.type .. '\ndata: '
-           .. table.concat(doc, ',') .. '}\n\n'
-end
-
-
-local function id_at(i)
-    return event_id(redis.call('LINDEX', events_key, i))
+    return 'id: ' .. int(id) .. '\nevent: ' .. name .. '\ndata: {"type":'
+           .. js(name) .. ',"at":' .. at .. fields .. '}\n\n'
 end
 
 
 local now = now_ms()
 local n = redis.call('LLEN', events_key)
-local last = n > 0 and id_at(-1)
+local last = n > 0 and journal_id(events_key, -1)
 
 if not after then
     return { 'page', int(last or now - 1), 0 }
@@ -81,7 +44,7 @@ if not last then
 end
 
 if after > last
-   or (after < id_at(0) and (dropped or n >= EVENTS_MOST))
+   or (after < journal_id(events_key, 0) and (dropped or n >= EVENTS_MOST))
 then
     return { 'gone' }
 end
@@ -90,28 +53,7 @@ if after == last then
     return { 'page', int(after), 0 }
 end
 
--- the first that is greater: most often one of the last
-local first, step = n - 1, 1
-local before = first - step
-
-while before >= 0 and id_at(before) > after do
-    first = before
-    step = step * 2
-    before = first - step
-end
-
-before = math.max(before, -1)
-
-while first - before > 1 do
-    local middle = math.floor((first + before) / 2)
-
-    if id_at(middle) > after then
-        first = middle
-    else
-        before = middle
-    end
-end
-
+local first = journal_after(events_key, n, after)
 local reply = { 'page', '', first + most < n and 1 or 0 }
 
 for _, text in ipairs(redis.call('LRANGE', events_key, first,

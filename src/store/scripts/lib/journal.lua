@@ -5,7 +5,8 @@
 -- What happened in a tenant, oldest first: a list, each entry a JSON document
 -- with a number that grows, "id", and its "type".  The number is the instant
 -- (ms), or more, where that was taken or the clock was set back: then "at" is
--- the instant.  What is empty is not there.  The list is bounded by length and
+-- the instant.  Where the tenant has webhooks, what its line is told of has a
+-- "sequence", too.  What is empty is not there.  The list is bounded by length and
 -- by age: all of it goes at the age of its last entry, also where its tenant was
 -- deleted before.
 
@@ -38,9 +39,24 @@ local function event_text(id, now, name, ...)
 end
 
 
+-- its place among what webhooks are told of that line, which may come to them in
+-- any order; '' where there are none
+local function event_sequence(hooks, name, field, line)
+    if not hooks or field ~= 'line' or name == 'line.unsubscribed' then
+        return ''
+    end
+
+    return redis.call('HINCRBY', (string.gsub(hooks, 'hooks$', 'hook_seq')), line,
+                      1)
+end
+
+
 local function event(events_key, now, name, ...)
+    local hooks = event_hooks(events_key)
+    local sequence = event_sequence(hooks, name, ...)
     local id = math.max(now, event_id(redis.call('LINDEX', events_key, -1)) + 1)
-    local n = redis.call('RPUSH', events_key, event_text(id, now, name, ...))
+    local n = redis.call('RPUSH', events_key, event_text(id, now, name, 'sequence',
+                                                        sequence, ...))
 
     -- more go than come, until there are none to go
     for _ = 1, 2 do
@@ -56,5 +72,5 @@ local function event(events_key, now, name, ...)
     end
 
     redis.call('PEXPIRE', events_key, EVENTS_AGE)
-    event_told(events_key)
+    event_told(events_key, hooks)
 end

@@ -1,7 +1,8 @@
 -- What becomes of a line, and what is written into a tenant's journal, is told to
 -- whoever waits for it, on whichever node (src/events/), on the one channel that
 -- all nodes hear.  Only where somebody waits in that tenant: nearly always nobody
--- does, and that costs a look at one key.
+-- does, and that costs a look at one key.  So does whether it has webhooks, whose
+-- events are told to who delivers them (src/deliver/).
 
 local CHANNEL = 'lines:revoked'
 
@@ -24,11 +25,22 @@ local function line_told(key)
 end
 
 
--- key: the journal's
-local function event_told(key)
+-- key: the journal's; its tenant's webhooks, where there are any
+local function event_hooks(key)
+    local hooks, n = string.gsub(key, '^(lines:{.*}:)journal$', '%1hooks')
+
+    return n == 1 and redis.call('EXISTS', hooks) == 1 and hooks or nil
+end
+
+
+local function event_told(key, hooks)
     local tenant = string.match(key, '^lines:{(.*)}:')
 
     if tenant then
         waited_tell(tenant, 'event ' .. tenant)
+    end
+
+    if hooks then
+        redis.pcall('PUBLISH', CHANNEL, 'hooks ' .. tenant)
     end
 end

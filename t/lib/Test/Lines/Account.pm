@@ -3,6 +3,7 @@ use Mojo::Base 'Test::Lines::Paid', -signatures;
 
 use Mojo::JSON qw(decode_json);
 use Test::Lines ();
+use Test::Lines::Tls;
 
 =head1 NAME
 
@@ -39,6 +40,15 @@ sub account ($self, $id, %data) {
     my ($key, $secret) = $self->first->account($id, {customer => 'cus_card', %data});
     return {id => $id, headers => $self->first->pair($key, $secret)};
 }
+
+# where webhooks are told from; of a test that has none of them told
+sub webhook_location ($self) {
+    return 'location = /_lines/webhooks { internal; resolver 127.0.0.1:' . $self->t->free_port . '; resolver_timeout 1s; proxy_next_upstream off; '
+      . 'proxy_pass https://$lines_webhook_address$lines_webhook_uri; proxy_set_header Host $lines_webhook_host; proxy_ssl_server_name on; '
+      . 'proxy_ssl_name $lines_webhook_host; proxy_ssl_verify on; proxy_ssl_trusted_certificate ' . $self->webhook_authority . '; }' . "\n";
+}
+
+sub webhook_authority ($self) { Test::Lines::Tls->new(t => $self->t)->ca('webhooks')->file('webhooks.pem') }
 
 my $numbers = 0;
 
