@@ -11,6 +11,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <openssl/crypto.h>
+
 
 #define LINES_HOOK_SECRET     32    /* bytes */
 #define LINES_HOOK_SIGNATURE  (sizeof("v1,") - 1 + 44)
