@@ -461,15 +461,17 @@ billing_header(lines_result_t *answer, const char *name)
 static void
 billing_headers(lines_result_t *answer, lines_billing_result_t *result)
 {
-    ngx_str_t  retry, replayed;
+    ngx_str_t  retry, replayed, date;
 
     retry = billing_header(answer, "stripe-should-retry");
     replayed = billing_header(answer, "idempotent-replayed");
+    date = billing_header(answer, "date");
 
     result->should_retry = lines_is_nocase(&retry, "true") ? 1
                            : lines_is_nocase(&retry, "false") ? 0 : -1;
     result->replayed = lines_is_nocase(&replayed, "true");
     result->request_id = billing_header(answer, "request-id");
+    result->date = ngx_max(ngx_parse_http_time(date.data, date.len), 0);
 }
 
 

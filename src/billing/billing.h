@@ -60,6 +60,7 @@ typedef struct {
     ngx_uint_t              tries;
     ngx_uint_t              replayed;      /* flag: an answer of before, by
                                               Idempotent-Replayed */
+    time_t                  date;          /* billing's clock; 0: not said */
 
     /* the one that was asked for, if OK; otherwise NULL */
     lines_stripe_subscription_t  *subscription;

@@ -65,13 +65,7 @@ lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
     money->asks = LINES_STRIPE_CREDIT;
     money->whose = invoice->id;
 
-    /* a version of Stripe's whose invoices name their one payment */
-
-    money->named.kind = LINES_STRIPE_PAYMENT;
-    money->named.status = invoice->status;
-    money->named.payment = invoice->payment;
-    money->named.currency = invoice->currency;
-    money->named.amount = invoice->amount_paid;
+    money->told = invoice->amount_paid;
 }
 
 
@@ -118,14 +112,8 @@ lines_money_listed(lines_money_t *money, ngx_array_t *list)
         return;
 
     case LINES_STRIPE_CREDIT:
-
-        if (money->named.payment.len == 0) {
-            money->asks = LINES_STRIPE_PAYMENT;
-            return;
-        }
-
-        lines_money_add(money, &money->named);
-        break;
+        money->asks = LINES_STRIPE_PAYMENT;
+        return;
 
     default:
         money_walk(money);
@@ -222,16 +210,10 @@ lines_money_settled(lines_money_t *money, ngx_str_t *amount)
 }
 
 
-/*
- * Ahead of now: the clock that it was said by was set back since.  An event is
- * told of within seconds, as in orphan_begin.lua.
- */
-
 void
-lines_money_until(lines_money_t *money, int64_t paid_at, int64_t until,
-    int64_t now)
+lines_money_until(lines_money_t *money, int64_t paid_at, int64_t until)
 {
-    money->kept = paid_at < (until > now ? now - 10 : until);
+    money->kept = paid_at < until;
 }
 
 
@@ -271,7 +253,10 @@ lines_money_close(lines_money_t *money)
         return LINES_MONEY_RETURNED;
     }
 
-    if (money->unclear || lines_money_due(money) < 0) {
+    if (money->unclear
+        || lines_money_unlisted(money)
+        || lines_money_due(money) < 0)
+    {
         return LINES_MONEY_UNCLEAR;
     }
 
@@ -281,6 +266,14 @@ lines_money_close(lines_money_t *money)
     }
 
     return money->failed ? LINES_MONEY_FAILED : LINES_MONEY_DUE;
+}
+
+
+ngx_uint_t
+lines_money_unlisted(const lines_money_t *money)
+{
+    return money->charged < money->told
+           && money->told - money->charged > money->outside;
 }
 
 

@@ -49,8 +49,6 @@ typedef struct {
     int64_t                  paid_at;       /* seconds: or void since; 0:
                                                neither */
     ngx_str_t                currency;
-    ngx_str_t                payment;       /* what paid it, where an older
-                                               version says so */
     ngx_uint_t               livemode;
     ngx_uint_t               first;         /* flag: its subscription began
                                                with it */

@@ -5,6 +5,9 @@
 
 #define LINES_CHARGE_DAY  86400
 
+/* attempts that nobody saw an effect of, before somebody is told */
+#define LINES_CHARGES  4
+
 
 static lines_stripe_metadata_t charge_names(lines_op_t *op);
 static ngx_int_t charge_answered(lines_op_t *op,
@@ -101,8 +104,26 @@ charge_names(lines_op_t *op)
 static ngx_int_t
 charge_answered(lines_op_t *op, lines_billing_result_t *result)
 {
+    ngx_int_t  rc;
+
     if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_post_failed(op, result);
+
+        if (result->outcome == LINES_STRIPE_UNKNOWN) {
+            op->unsent = 0;
+        }
+
+        rc = lines_op_post_failed(op, result);
+
+        /* of this try: an earlier one may have been taken */
+
+        if (op->seen.call == LINES_CALL_REFUSED
+            && op->unsent != op->attempt
+            && !result->replayed)
+        {
+            op->seen.call = LINES_CALL_DOUBTFUL;
+        }
+
+        return rc;
     }
 
     op->seen.call = LINES_CALL_THERE;
@@ -217,17 +238,31 @@ charge_absent(lines_op_t *op)
 }
 
 
+/* one after another came to nothing: it goes on, and somebody is told */
+
 ngx_int_t
 lines_charge_wait(lines_op_t *op)
 {
-    int64_t  absent, now;
+    int64_t    absent, now, tries;
+    ngx_str_t  stuck;
 
     now = lines_op_now(op);
     absent = lines_op_get_number(op, "absent_at");
+    tries = lines_op_get_number(op, "tries") + 1;
+    stuck = lines_op_get(op, "stuck");
 
-    return absent
-           ? lines_op_rest(op, absent + (int64_t) op->conf->absent - now)
-           : lines_op_rest(op, op->conf->absent,
-                           { "absent_at", lines_op_number(op, now) },
-                           { "after", ngx_null_string });
+    if (absent == 0) {
+        absent = now;
+    }
+
+    if (op->attempt >= LINES_CHARGES || tries >= LINES_OP_TRIES) {
+        ngx_str_set(&stuck, "no_answer");
+        lines_op_list_stuck(op, "no_answer");
+    }
+
+    return lines_op_rest(op, absent + (int64_t) op->conf->absent - now,
+                         { "absent_at", lines_op_number(op, absent) },
+                         { "after", ngx_null_string },
+                         { "tries", lines_op_number(op, tries) },
+                         { "stuck", stuck });
 }

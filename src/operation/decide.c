@@ -255,8 +255,11 @@ await(const lines_view_t *view)
         return decision(DELETE, NULL);
     }
 
-    return view->invoice == LINES_INVOICE_MISSING ? decision(END, NULL)
-                                                  : decision(LIST, NULL);
+    /* others may have been paid, where billing still knows whose they are */
+
+    return view->sub == LINES_SUB_MISSING
+           && view->invoice == LINES_INVOICE_MISSING
+           ? decision(END, NULL) : decision(LIST, NULL);
 }
 
 

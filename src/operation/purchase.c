@@ -178,6 +178,8 @@ lines_purchase_next(lines_op_t *op)
                                lines_op_get(op, "payment_method") });
 
     case LINES_AT_LEASE:
+        op->unsent = op->attempt;
+
         return lines_op_move(op, "charge",
                         { "number", lines_op_get(op, "number") },
                         { "worker", lines_op_get(op, "worker") },
@@ -224,6 +226,7 @@ lines_purchase_renew(lines_op_t *op)
         return NGX_ERROR;
     }
 
+    op->unsent = op->attempt + 1;
     op->seen.call = LINES_CALL_DUE;
 
     return lines_op_move(op, "charge",

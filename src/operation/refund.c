@@ -9,6 +9,10 @@
 #include "store/calls.h"
 
 
+/* tries, before a payment that is not listed is for people to look at */
+#define LINES_REFUND_UNLISTED  3
+
+
 static ngx_int_t refund_indexed(void *data);
 static int64_t refund_since(lines_op_t *op);
 static ngx_uint_t refund_keeps(lines_op_t *op);
@@ -212,7 +216,7 @@ refund_settled(void *data, lines_settled_get_reply_t *reply)
 
     lines_money_settled(&op->seen.ledger, &reply->amount);
     lines_money_until(&op->seen.ledger, op->seen.subscription.invoice.paid_at,
-                      reply->until, lines_op_now(op) / 1000);
+                      reply->until);
 
     return refund_walk(op);
 }
@@ -229,6 +233,12 @@ refund_walk(lines_op_t *op)
         return lines_op_bill(op, refund_counted,
                              .kind = lines_billing_lists(seen->ledger.asks),
                              .id = seen->ledger.whose);
+    }
+
+    if (lines_money_unlisted(&seen->ledger)
+        && lines_op_get_number(op, "tries") < LINES_REFUND_UNLISTED)
+    {
+        return lines_op_again(op);
     }
 
     seen->money = lines_money_close(&seen->ledger);
