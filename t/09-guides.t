@@ -117,7 +117,7 @@ sub codes () {
 
         $code{$1} = $name while $source =~ /'(?:code|error)':'(\w+)'/g;
         $code{$1} = $name while $source =~ /'success':false,\s*'status':'(\w+)'/g;
-        $code{$1} = $name while $source =~ /\b(?:purchase_undo|preview_full)\((?:[^;]*?), "([a-z_]+)"/g;
+        $code{$1} = $name while $source =~ /\b(?:purchase_undo|offer_full)\((?:[^;]*?),\s+"([a-z_]+)"/g;
         $code{$1} = $name while $source =~ /lines_refusal_t  \w+ = \{\s*\w+, "(\w+)"/g;
 
         for my $table ($source =~ /\btenant_refusals\[\w+\] = \{(.*?)\n\};/gs) {
