@@ -147,7 +147,8 @@ struct lines_redis_connection_s {
     size_t                     flushed;     /* bytes of commands that the
                                                kernel took */
     ngx_msec_t                 heard;       /* since when what was sent
-                                               waits for a byte */
+                                               waits for a reply */
+    ngx_uint_t                 stalls;      /* looks for one since then */
 
     u_char                     cause[LINES_REDIS_CAUSE_LEN];
     u_char                     logged[LINES_REDIS_CAUSE_LEN];
