@@ -705,11 +705,12 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
 
     slot = lines_cluster_read_redirection(&address, (u_char *) reply->str,
                                           reply->len);
-    if (slot != op->slot) {
+
+    if (slot != op->slot && slot != NGX_ERROR) {
         return NGX_ERROR;
     }
 
-    if (address.port == 0) {
+    if (slot == NGX_ERROR || address.port == 0) {
 
         /* the map knows its address */
 
@@ -749,10 +750,14 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
         node->asked_at = ngx_max(ngx_current_msec, 1);
     }
 
-    /* ASK counts for this time alone: later it would be told again */
+    /*
+     * ASK counts for this time alone: later it would be told again.  Who was
+     * asked for it, and sends on, has no more of it than the one before.
+     */
 
     if (node == op->node
         || node->connection.away
+        || (asking && op->asking)
         || (moved && op->redirects > LINES_CLUSTER_REDIRECTS))
     {
         lines_cluster_later(cluster, op);

@@ -36,13 +36,17 @@ typedef struct {
     lines_cluster_address_t  nodes[LINES_CLUSTER_NODES];
     uint16_t                 owners[LINES_CLUSTER_SLOTS];
                                          /* of nodes, from 1; 0: nobody */
+    ngx_uint_t               unusable;   /* flag: some have a primary, but no
+                                            address of it that can be used, */
+    ngx_uint_t               slot;       /* one of them */
 } lines_cluster_map_t;
 
 
 /*
  * NGX_ERROR: it is not such a reply, contradicts itself, or has more primaries
- * than there is room for; the map is not to be used then.  secure: flag, ports
- * of TLS.
+ * than there is room for; the map is not to be used then.  Of a primary
+ * without a port of that kind, or whose host is none, the slots are nobody's:
+ * all others are served.  secure: flag, ports of TLS.
  */
 ngx_int_t lines_cluster_read_shards(lines_cluster_map_t *map,
     redisReply *reply, ngx_uint_t secure);

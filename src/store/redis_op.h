@@ -108,6 +108,8 @@ struct lines_redis_node_s {
     ngx_uint_t                down;        /* flag: it says that the cluster
                                               is, */
     ngx_msec_t                down_at;     /* and since when */
+    ngx_uint_t                stateless;   /* flag: it does not say, CLUSTER
+                                              INFO is refused */
     u_char                    name_data[LINES_CLUSTER_HOST
                                         + sizeof("[]:65535")];
 };
