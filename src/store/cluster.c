@@ -576,7 +576,7 @@ lines_cluster_later(lines_cluster_t *cluster, lines_redis_op_t *op)
 
     n = op->redirects - ngx_min(op->redirects, LINES_CLUSTER_REDIRECTS);
 
-    op->node = NULL;
+    lines_redis_op_at(op, NULL);
     op->sent = 0;
     op->asking = 0;
     op->later = ngx_current_msec

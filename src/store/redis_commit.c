@@ -177,6 +177,13 @@ commit_ready(void *data)
     commit->asked = 0;
     commit->unsynced = 0;
 
+    /* without memory for the question there was no answer to the last one */
+
+    if (commit->busy) {
+        commit->busy = 0;
+        commit_tell(commit, &commit->waiting, 0);
+    }
+
     ngx_post_event(&commit->start, &ngx_posted_events);
 }
 

@@ -90,6 +90,7 @@ struct lines_redis_node_s {
     lines_redis_commit_t     *commit;      /* NULL: replicas=0 */
 
     ngx_queue_t               waiting;
+    ngx_uint_t                inflight;    /* operations that have this node */
     ngx_event_t               refuse;      /* those that wait in vain */
 
     lines_redis_status_t      status;      /* what INFO and CONFIG say, and
@@ -156,6 +157,21 @@ lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot,
 /* the same for that node and no other */
 lines_redis_op_t *lines_redis_op_create_at(lines_redis_node_t *node,
     size_t len);
+
+/* it is sent to, or waits for, that one; NULL: for any */
+static ngx_inline void
+lines_redis_op_at(lines_redis_op_t *op, lines_redis_node_t *node)
+{
+    if (op->node) {
+        op->node->inflight--;
+    }
+
+    op->node = node;
+
+    if (node) {
+        node->inflight++;
+    }
+}
 
 /* sends it there, or lets it wait for that; it is in no queue */
 void lines_redis_op_place(lines_redis_op_t *op, lines_redis_node_t *node);
