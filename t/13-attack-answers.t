@@ -1,5 +1,6 @@
 # A Redis, or nodes of a cluster, whose answers are wrong in a way that no real one's should be: what is lost ends, and what can be served is.
 use Mojo::Base -strict, -signatures;
+use Digest::SHA qw(sha256_hex);
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Mojo::JSON qw(encode_json);
@@ -27,13 +28,19 @@ sub cluster ($redis, $count, %says) {
     return \@slots, @nodes;
 }
 
-# a workspace of each node
+sub node_of ($slots, $key) {
+    my $slot = Test::Lines::Redis::Cluster::Client::slot($key);
+    return (grep { $slot >= $slots->[$_][0] && $slot <= $slots->[$_][1] } 0 .. $#$slots)[0];
+}
+
+# a workspace of each node, with a key that is there as well
 sub tenants ($nginx, $slots) {
     my @auth;
     for my $name (map {"t$_"} 1 .. 1000) {
-        my $slot = Test::Lines::Redis::Cluster::Client::slot("lines:{w:$name}:t");
-        my ($of) = grep { $slot >= $slots->[$_][0] && $slot <= $slots->[$_][1] } 0 .. $#$slots;
-        $auth[$of] //= $nginx->bearer($nginx->workspace($name => {plan => 'bulk'}));
+        my $of = node_of($slots, "lines:{w:$name}:t");
+        next if $auth[$of];
+        my $key = $nginx->workspace($name => {plan => 'bulk'});
+        $auth[$of] = $nginx->bearer($key) if node_of($slots, 'lines:{k:' . sha256_hex($key) . '}') == $of;
         last if @$slots == grep {$_} @auth;
     }
     return @auth;
@@ -122,6 +129,41 @@ subtest 'a redirection that leads nowhere' => sub {
         $nginx->quit;
         delete $_->says->{error}, $_->say(slots => $slots, epoch => $_->says->{epoch} + 1) for @nodes;
     }
+};
+
+# its address went to a node of another cluster, whose map is that one's
+subtest 'a node answers as another cluster' => sub {
+    my ($redis, $other) = map { $t->redis } 1 .. 2;
+    my ($slots, @nodes) = cluster($redis, 3, epoch => 1);
+    my @id = map { $_ x 40 } 'a' .. 'f';
+    $_->say(slots => [map { [@{$slots->[$_]}, $id[$_]] } 0 .. 2]) for @nodes;
+    $nodes[$_]->say(id => $id[$_]) for 0 .. 2;
+    my $nginx = $t->nginx(redis => url(@nodes), redis_options => 'connect_timeout=300ms', @plans);
+    $nginx->allow(qr/another node than the one|connection lost/);
+    wait_ok($nginx);
+    my @auth = tenants($nginx, $slots);
+    my $read = sub ($auth) { $nginx->get('/api/line-requests?limit=1', $auth)->status };
+    is_deeply [map { $read->($_) } @auth], [200, 200, 200], 'all are served';
+
+    my @strangers = map { $t->strange(redis => $other) } 1 .. 2;
+    my @theirs    = map { [@{$slots->[$_]}[0, 1], '127.0.0.1', ($nodes[0], @strangers)[$_]->port, $id[$_ + 3]] } 0 .. 2;
+    $nodes[0]->stop;
+    ($nodes[0]{redis}, $nodes[0]{says}) = ($other, {%{$nodes[0]->says}, slots => \@theirs, epoch => 100, id => $id[3]});
+    $nodes[0]->start;
+    $strangers[$_]->say(slots => \@theirs, epoch => 100, id => $id[$_ + 4]) for 0, 1;
+    ok eval { wait_for(sub { $nginx->error_log =~ /another node than the one that the cluster's map names there/ }, 10, 'the log'); 1 }, 'it is told';
+    my (@status, $began);
+    $began = time;
+    while (time - $began < 5) { $status[$_ > 0]{$read->($auth[$_])}++ for 0 .. 2; select undef, undef, undef, 0.1 }
+    is_deeply [map { [sort keys %$_] } @status], [[503], [200]], 'who is not known there is not unknown, and the others are served' or diag explain \@status;
+
+    # the node has another id since it was made anew, and its cluster says so
+    $nodes[0]->stop;
+    ($nodes[0]{redis}, $nodes[0]{says}) = ($redis, {slots => [map { [@{$slots->[$_]}, $id[$_ || 5]] } 0 .. 2], epoch => 2, id => $id[5]});
+    $_->say(slots => $nodes[0]->says->{slots}, epoch => 2) for @nodes[1, 2];
+    $nodes[0]->start;
+    ok eval { wait_for(sub { 3 == grep { $read->($_) == 200 } @auth }, 15, 'service'); 1 }, 'one that has another id by the map is used';
+    $nginx->quit;
 };
 
 # what the user of Redis may do is mended while nginx runs

@@ -434,6 +434,10 @@ cluster_apply(lines_cluster_t *cluster, lines_cluster_map_t *map)
         if (nodes[i] == NULL) {
             return NGX_ERROR;
         }
+
+        /* whoever connects there next is to be that one */
+
+        ngx_memcpy(nodes[i]->address.id, map->nodes[i].id, LINES_CLUSTER_ID);
     }
 
     for (i = 0; i < LINES_CLUSTER_SLOTS; i++) {
@@ -702,6 +706,8 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
     }
 
     op->redirects++;
+
+    ngx_memzero(&address, sizeof(lines_cluster_address_t));
 
     slot = lines_cluster_read_redirection(&address, (u_char *) reply->str,
                                           reply->len);

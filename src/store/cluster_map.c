@@ -12,6 +12,7 @@ static ngx_int_t read_shard(lines_cluster_map_t *map, redisReply *slots,
 static redisReply *find_primary(redisReply *nodes);
 static ngx_int_t read_node(lines_cluster_address_t *address, redisReply *node,
     ngx_uint_t secure);
+static void read_id(lines_cluster_address_t *address, redisReply *id);
 static ngx_int_t read_host(lines_cluster_address_t *address, redisReply *host,
     redisReply *ip, redisReply *port);
 static ngx_int_t complete(lines_cluster_map_t *map);
@@ -157,7 +158,25 @@ read_node(lines_cluster_address_t *address, redisReply *node,
         return NGX_ERROR;
     }
 
+    read_id(address, member(node, "id"));
+
     return port ? read_host(address, host, ip, port) : NGX_DECLINED;
+}
+
+
+/* NULL, or anything else: it has none */
+
+static void
+read_id(lines_cluster_address_t *address, redisReply *id)
+{
+    ngx_memzero(address->id, LINES_CLUSTER_ID);
+
+    if (id
+        && id->type == REDIS_REPLY_STRING
+        && id->len == LINES_CLUSTER_ID)
+    {
+        ngx_memcpy(address->id, id->str, LINES_CLUSTER_ID);
+    }
 }
 
 
@@ -228,6 +247,8 @@ lines_cluster_read_slots(lines_cluster_map_t *map, redisReply *reply)
         if (node->type != REDIS_REPLY_ARRAY || node->elements < 2) {
             return NGX_ERROR;
         }
+
+        read_id(&address, node->elements > 2 ? node->element[2] : NULL);
 
         rc = read_host(&address, node->element[0],
                        node->elements > 3 ? member(node->element[3], "ip")

@@ -19,15 +19,18 @@
 
 #define LINES_CLUSTER_NODES  512     /* primaries */
 #define LINES_CLUSTER_HOST   255
+#define LINES_CLUSTER_ID     40
 
 
 /* small letters; no host: that of the node that was asked; no port: nobody
-   knows */
+   knows.  id: the node's, by which it is told from one that has got its address
+   since; it begins with a zero where nobody said it */
 
 typedef struct {
     u_char     host[LINES_CLUSTER_HOST];
     size_t     len;
     in_port_t  port;
+    u_char     id[LINES_CLUSTER_ID];
 } lines_cluster_address_t;
 
 
@@ -58,7 +61,8 @@ ngx_int_t lines_cluster_read_slots(lines_cluster_map_t *map,
 ngx_int_t lines_cluster_read_redirection(lines_cluster_address_t *address,
     u_char *text, size_t len);
 
-/* NGX_ERROR: neither a name nor an address, or no port; NGX_DECLINED: "?" */
+/* all but the id.  NGX_ERROR: neither a name nor an address, or no port;
+   NGX_DECLINED: "?" */
 ngx_int_t lines_cluster_set_address(lines_cluster_address_t *address,
     u_char *host, size_t len, long long port);
 

@@ -108,6 +108,9 @@ struct lines_redis_connection_s {
     void                     (*locate)(lines_redis_connection_t *conn,
                                        ngx_uint_t last);
     void                      *guide;       /* ... that one */
+    u_char                    *id;          /* of the node of a cluster that is
+                                               to be there; NULL, or no first
+                                               letter: any */
     ngx_queue_t                follower;    /* in the guide's queue */
 
     /* what nobody asked for; NULL: it ends the connection */

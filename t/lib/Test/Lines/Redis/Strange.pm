@@ -25,8 +25,8 @@ Test::Lines::Redis::Strange - before a Redis: what it says is what the test want
 
 A program of its own, which hands commands on to a Redis, one by one, and its
 replies back. With C<slots> it is a node of a cluster: these are what it answers
-to CLUSTER SLOTS, rows of from, to, host and port, with C<epoch>; C<state> is
-what CLUSTER INFO says. C<ask> and C<moved>: scripts are sent there, to that
+to CLUSTER SLOTS, rows of from, to, host, port and, if any, id, with C<epoch>;
+C<state> is what CLUSTER INFO says, C<id> what CLUSTER MYID. C<ask> and C<moved>: scripts are sent there, to that
 port. C<raw>: replies by command (C<< {'CLUSTER INFO' => "-ERR\r\n"} >>). C<before>:
 bytes that stand before the next reply, once for each new value of C<turn>.
 
@@ -99,8 +99,9 @@ sub serve ($class, $port, $redis, $file) {
         return $now->{raw}{$name} if exists +($now->{raw} // {})->{$name};
         if ($now->{slots}) {
             return "+OK\r\n" if $verb eq 'ASKING';
+            return _bulk($now->{id}) if $name eq 'CLUSTER MYID';
             return _bulk("cluster_state:@{[$now->{state} // 'ok']}\r\ncluster_current_epoch:@{[$now->{epoch} // 1]}\r\n") if $name eq 'CLUSTER INFO';
-            return "*" . @{$now->{slots}} . "\r\n" . join '', map {"*3\r\n:$_->[0]\r\n:$_->[1]\r\n*2\r\n" . _bulk($_->[2]) . ":$_->[3]\r\n"} @{$now->{slots}} if $name eq 'CLUSTER SLOTS';
+            return "*" . @{$now->{slots}} . "\r\n" . join '', map {"*3\r\n:$_->[0]\r\n:$_->[1]\r\n*" . (@$_ - 2) . "\r\n" . _bulk($_->[2]) . ":$_->[3]\r\n" . join '', map { _bulk($_) } @$_[4 .. $#$_]} @{$now->{slots}} if $name eq 'CLUSTER SLOTS';
         }
         if ($verb =~ /^EVAL/ && (my $to = $now->{ask} // $now->{moved})) {
             return '-' . ($now->{ask} ? 'ASK' : 'MOVED') . ' ' . Test::Lines::Redis::Cluster::Client::slot($args[3]) . " 127.0.0.1:$to\r\n";
