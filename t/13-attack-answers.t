@@ -3,7 +3,8 @@ use Mojo::Base -strict, -signatures;
 use Digest::SHA qw(sha256_hex);
 use FindBin;
 use lib "$FindBin::Bin/lib";
-use Mojo::JSON qw(encode_json);
+use List::Util qw(max);
+use Mojo::File;
 use Test::More;
 use Test::Lines::Once redis => 'its Redis has a program before it';
 use Test::Lines qw(wait_for);
@@ -60,6 +61,43 @@ subtest 'a stream that has lost its place' => sub {
     ok eval { wait_for(sub { ready($nginx) }, 15, 'another one') }, 'another connection serves';
     $nginx->quit;
 };
+
+# its first answer to a command is a string that has no end
+my $flood = $t->file('flood.pl', <<'END');
+    use strict;
+    use warnings;
+    use IO::Socket::INET;
+    my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $ARGV[0], Listen => 9, ReuseAddr => 1) or die "$ARGV[0]: $!";
+    $SIG{$_} = 'IGNORE' for qw(PIPE CHLD);
+    while (my $socket = $listen->accept) {
+        next if fork;
+        sysread $socket, my $bytes, 65536;
+        my $info = "role:master\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n";
+        syswrite $socket, '$' . length($info) . "\r\n$info\r\n*0\r\n" if $bytes =~ /INFO/;
+        syswrite $socket, "+PONG\r\n"                                    if $bytes =~ /PING/;
+        sysread $socket, $bytes, 65536;
+        syswrite $socket, "\$90000000000\r\n";
+        my $junk = 'x' x 65536;
+        1 while syswrite $socket, $junk;
+        exit;
+    }
+END
+
+subtest 'a reply that has no end' => sub {
+    my $port  = $t->free_port;
+    my $fake  = $t->spawn(flood => [$^X, $flood, $port]);
+    my $nginx = $t->nginx(redis => "redis://127.0.0.1:$port", redis_options => 'timeout=500ms silence=60s', @plans);
+    my @pids  = $nginx->pids;
+    my $lost  = qr/commands: connection lost: a reply of more than 1000000 elements or 128 MB/;
+    ok eval { wait_for(sub { $nginx->error_log =~ $lost || peak(@pids) > 500_000 * $t->slow }, 60, 'an end'); $nginx->error_log =~ $lost }, 'it is not read on and on';
+    $fake->kill;
+    is_deeply [$nginx->pids], \@pids, 'the worker lives';
+    $nginx->quit;
+};
+
+sub peak (@pids) {
+    return max map { my $status = "/proc/$_/status"; -e $status && Mojo::File->new($status)->slurp =~ /VmHWM:\s+(\d+)/ ? $1 : 0 } @pids;
+}
 
 subtest 'two nodes that send to each other, by ASK' => sub {
     my $redis = $t->redis;
