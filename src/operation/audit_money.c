@@ -183,7 +183,7 @@ static ngx_int_t
 audit_settled(void *data, lines_settled_get_reply_t *reply)
 {
     lines_money_settled(&side->money, &reply->amount);
-    lines_money_until(&side->money, side->invoice.paid_at, reply->until);
+    lines_money_until(&side->money, reply->until);
 
     return lines_audit_later(audit_count_next);
 }

@@ -215,8 +215,7 @@ refund_settled(void *data, lines_settled_get_reply_t *reply)
     lines_op_t *op = data;
 
     lines_money_settled(&op->seen.ledger, &reply->amount);
-    lines_money_until(&op->seen.ledger, op->seen.subscription.invoice.paid_at,
-                      reply->until);
+    lines_money_until(&op->seen.ledger, reply->until);
 
     return refund_walk(op);
 }
