@@ -234,8 +234,11 @@ refund_walk(lines_op_t *op)
                              .id = seen->ledger.whose);
     }
 
+    /* nor is a bank's word told, where what it took is not */
+
     if (lines_money_unlisted(&seen->ledger)
-        && lines_op_get_number(op, "tries") < LINES_REFUND_UNLISTED)
+        && (op->at == LINES_AT_LAPSE
+            || lines_op_get_number(op, "tries") < LINES_REFUND_UNLISTED))
     {
         return lines_op_again(op);
     }
@@ -402,7 +405,9 @@ refund_given(lines_op_t *op, lines_billing_result_t *result)
     lines_op_log(op, NGX_LOG_INFO, "refunded invoice \"%V\"",
                  &op->seen.subscription.invoice.id);
 
-    op->seen.call = LINES_CALL_ABSENT;
+    /* as much is due: it is not listed yet */
+
+    op->seen.call = LINES_CALL_THERE;
 
     if (op->ask.kind == LINES_BILLING_CREDIT && !result->replayed) {
         op->seen.money = LINES_MONEY_RETURNED;
