@@ -8,20 +8,20 @@ use Mojo::UserAgent;
 use Test::More;
 use Time::HiRes ();
 use Test::Lines qw(wait_for);
+use Test::Lines::Audit;
 use Test::Lines::Scenario qw(promise);
 use Test::Lines::Unit qw(make_unit);
 
 my $t = Test::Lines->new;
 
 # a proxy that tells its own time, as nginx does; and, for a while, that a list has nothing yet
-my $far   = $t->sandbox(name => 'far');
-my $proxy = $t->upstream(handler => sub ($c, $state) {
+sub proxy ($to, $name) { $t->upstream(name => $name, handler => sub ($c, $state) {
     state $lies = 0;
     state $ua   = Mojo::UserAgent->new(max_redirects => 0);
     my $req     = $c->req;
     my %headers = %{$req->headers->to_hash};
     delete @headers{qw(Host Connection)};
-    my $res = $ua->start($ua->build_tx($req->method => $far->url . $req->url->path_query => \%headers => $req->body))->res;
+    my $res = $ua->start($ua->build_tx($req->method => $to->url . $req->url->path_query => \%headers => $req->body))->res;
     for my $name (grep { !/^(?:content-length|transfer-encoding|connection|date|server)$/i } @{$res->headers->names}) {
         $c->res->headers->header($name => $res->headers->header($name));
     }
@@ -30,7 +30,12 @@ my $proxy = $t->upstream(handler => sub ($c, $state) {
         && index($req->url->query, $state->{of} // '') >= 0;
     $body = encode_json({%{decode_json($body)}, data => []}) if $lie && ($state->{lies} // 9999) > $lies++;
     $c->render(data => $body, status => $res->code // 502);
-});
+}) }
+
+my $far   = $t->sandbox(name => 'far');
+my $proxy = proxy($far, 'proxy');
+my $past  = $t->sandbox(name => 'past');
+my $shown = proxy($past, 'shown');
 
 my $clock  = make_unit('t/sim', 0, 'clock') . '/clock.so';
 my $one    = Test::Lines::Scenario->new(t => $t, sandbox => $t->sandbox(name => 'same'));
@@ -40,8 +45,11 @@ my $behind = Test::Lines::Scenario->new(t => $t, sandbox => $t->sandbox(name => 
     redis => $t->redis(env => {LD_PRELOAD => $clock, LINES_SIM_AHEAD => 300}));
 my $by     = Test::Lines::Scenario->new(t => $t, sandbox => $far, via => $proxy->port);
 
-for my $s ($one, $slow, $set, $behind, $by) {
-    $s->nginx->allow(qr/cancel is refused|cancel_refused|does not take/, qr/\[alert\].*is stuck: (?:cancel_refused|no_answer)/);
+my $seen   = Test::Lines::Scenario->new(t => $t, sandbox => $past, via => $shown->port, operations => $one->operations . ' audit=10ms pass=200ms',
+    redis => $t->redis(env => {LD_PRELOAD => $clock, LINES_SIM_AHEAD => 900}));
+
+for my $s ($one, $slow, $set, $behind, $by, $seen) {
+    $s->nginx(server => 'location = /metrics { lines_metrics; }')->allow(qr/cancel is refused|cancel_refused|does not take/, qr/\[alert\].*is stuck: (?:cancel_refused|no_answer)/);
 }
 
 $far->advance(30);
@@ -225,6 +233,24 @@ promise 'one of two payments went back in part, and is not listed as such for a 
     $by->report($line, 'failed');
     $by->rest($line->{tenant}, 40);
     is +($by->money($line->{subscription}))[1], 900, 'all went back, and no more' or diag explain gives_back($by, $line);
+};
+
+promise 'all that a line paid went back by hand, and its payments are not listed as the auditor counts: it is shown once they are' => sub {
+    my $audit = Test::Lines::Audit->new(scenario => $seen);
+    # by the clock of Redis it is longer ago than what a pass looks at twice
+    my $line = $seen->active_line;
+    $seen->rest($line->{tenant});
+    $audit->whole_pass;
+    $seen->deaf;
+    $seen->hand(refund => $line->{invoice});
+    $shown->reset(unlisted => '/v1/invoice_payments', of => 'invoice=');
+    # a month, once
+    $seen->redis->cli('HDEL', 'lines:{audit}', 'money');
+    $audit->whole_pass for 1 .. 2;
+    ok !$audit->found(credited => $line->{line}), 'nothing is known of it yet';
+    $shown->reset;
+    $audit->soon(sub { $audit->found(credited => $line->{line}) }, 'shown') or diag explain $seen->now_of($line);
+    $seen->hears;
 };
 
 $t->done;

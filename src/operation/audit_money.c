@@ -236,12 +236,19 @@ audit_sum(void)
         }
 
         if (money == LINES_MONEY_DUE || money == LINES_MONEY_FAILED
-            || (money == LINES_MONEY_UNCLEAR && look->status.len))
+            || (money == LINES_MONEY_UNCLEAR
+                && (look->status.len || lines_money_unlisted(&side->money))))
         {
             return lines_audit_unseen();
         }
 
         return look->status.len ? lines_audit_later(audit_unsettled) : NGX_OK;
+    }
+
+    /* its money stays in doubt, until billing lists what paid it */
+
+    if (lines_money_unlisted(&side->money)) {
+        return NGX_OK;
     }
 
     /* the last payment is not ours any more: does the line still run? */
