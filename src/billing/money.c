@@ -54,6 +54,7 @@ lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
     if (lines_is(&invoice->status, "paid")) {
         money->balance = ngx_max(invoice->balance, 0);
         money->owed = ngx_max(-invoice->balance, 0);
+        money->last = invoice->paid_at;
     }
 
     /* what was paid beyond it is on the customer's balance already */
@@ -149,6 +150,8 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
             break;
         }
 
+        money->last = ngx_max(money->last, entry->paid_at);
+
         if (entry->payment.len == 0) {
             money_sum(money, &money->outside, entry->amount);
             break;
@@ -211,9 +214,9 @@ lines_money_settled(lines_money_t *money, ngx_str_t *amount)
 
 
 void
-lines_money_until(lines_money_t *money, int64_t paid_at, int64_t until)
+lines_money_until(lines_money_t *money, int64_t until)
 {
-    money->kept = paid_at < until;
+    money->until = until;
 }
 
 
@@ -249,7 +252,9 @@ lines_money_close(lines_money_t *money)
 {
     money_next(money);
 
-    if (money->settled || (money->kept && money->failed == 0)) {
+    if (money->settled
+        || (money->last && money->last < money->until && money->failed == 0))
+    {
         return LINES_MONEY_RETURNED;
     }
 

@@ -46,7 +46,10 @@ typedef struct {
     int64_t     rest;
     unsigned    unclear:1;
     unsigned    settled:1;   /* all of it is given back, people say */
-    unsigned    kept:1;      /* so, before what was given back may have failed */
+
+    int64_t     last;        /* when the last of it was paid, s; 0: not told */
+    int64_t     until;       /* what was paid before that is given back, people
+                                say, but for what may have failed since */
 
     /* of the walk */
     lines_stripe_object_e  asks;    /* for these; OTHER: all is counted */
@@ -84,7 +87,7 @@ void lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry);
 void lines_money_settled(lines_money_t *money, ngx_str_t *amount);
 
 /* the same of all that was paid until then; by billing's clock, s, 0: nothing */
-void lines_money_until(lines_money_t *money, int64_t paid_at, int64_t until);
+void lines_money_until(lines_money_t *money, int64_t until);
 
 /*
  * What was paid later is for nothing: since an instant of Redis' clock, or since

@@ -323,6 +323,9 @@ lines_stripe_parse_entry(json_t *json, lines_stripe_entry_t *entry)
     payment = json_object_get(json, "payment");
     stripe_payment(json_is_object(payment) ? payment : json, &entry->payment);
 
+    entry->paid_at = stripe_number(json_object_get(json, "status_transitions"),
+                                   "paid_at");
+
     /* a transaction of less than nothing is what the customer gets */
 
     amount = json_object_get(json, "customer_balance_transaction");

@@ -264,5 +264,6 @@ lines_charge_wait(lines_op_t *op)
                          { "absent_at", lines_op_number(op, absent) },
                          { "after", ngx_null_string },
                          { "tries", lines_op_number(op, tries) },
+                         { "ahead", lines_op_ahead(op) },
                          { "stuck", stuck });
 }

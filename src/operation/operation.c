@@ -27,7 +27,7 @@
 /* where it is stuck, and no money of an invoice is the reason */
 #define op_stuck_fields(reason)                                               \
     { "stuck", lines_op_text(reason) }, { "stuck_invoice", ngx_null_string }, \
-    { "stuck_due", ngx_null_string }, { "skew", lines_op_skew(op) }
+    { "stuck_due", ngx_null_string }, { "ahead", lines_op_ahead(op) }
 
 
 static void op_next(ngx_event_t *ev);
@@ -413,14 +413,26 @@ lines_op_ended(lines_op_t *op)
 }
 
 
-ngx_str_t
-lines_op_skew(lines_op_t *op)
+/* not by what an answer, or Redis, took to come; nor by what seconds hide */
+
+void
+lines_op_dated(lines_op_t *op, int64_t at)
 {
-    ngx_str_t  skew;
+    int64_t  off;
 
-    skew = lines_op_get(op, "skew");
+    off = ngx_max(at - lines_op_now(op) / 1000, 0)
+          + ngx_min(at - op->asked / 1000, 0);
 
-    return skew.len || !op->dated ? skew : lines_op_number(op, op->ahead);
+    op->ahead = off > 1 || off < -1 ? off : 0;
+    op->dated = 1;
+}
+
+
+ngx_str_t
+lines_op_ahead(lines_op_t *op)
+{
+    return op->dated ? lines_op_number(op, op->ahead)
+                     : lines_op_get(op, "ahead");
 }
 
 
@@ -529,6 +541,8 @@ op_call_send(lines_op_t *op)
 
     lines_op_debug(op, "call of %V", &op->point);
 
+    op->asked = lines_op_now(op) - op->lag;
+
     if (op->answer) {
         return lines_billing_ask(op->carrier, &op->ask, op_answered, op);
     }
@@ -549,8 +563,7 @@ op_answered(void *data, lines_billing_result_t *result)
                    (ngx_uint_t) result->outcome, result->status);
 
     if (result->date) {
-        op->ahead = result->date - lines_op_now(op) / 1000;
-        op->dated = 1;
+        lines_op_dated(op, result->date);
     }
 
     if (result->outcome != LINES_STRIPE_OK) {

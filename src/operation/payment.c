@@ -455,6 +455,12 @@ payment_deleted(lines_op_t *op, lines_billing_result_t *result)
 
     op->seen.sub = LINES_SUB_ENDED;
 
+    /* of its own: a proxy may tell another date */
+
+    if (result->subscription && result->subscription->ended) {
+        lines_op_dated(op, result->subscription->ended);
+    }
+
     /* since when what was paid goes back is asked of these alone */
 
     if (result->subscription == NULL
@@ -472,8 +478,6 @@ payment_deleted(lines_op_t *op, lines_billing_result_t *result)
 static ngx_int_t
 payment_over(lines_op_t *op, lines_billing_result_t *result)
 {
-    ngx_str_t  skew;
-
     if (result->outcome != LINES_STRIPE_OK
         && !lines_stripe_refused(result->outcome))
     {
@@ -484,15 +488,17 @@ payment_over(lines_op_t *op, lines_billing_result_t *result)
         op->seen.subscription.ended = result->subscription->ended;
     }
 
-    /* so far billing's clock is off, which tells what was paid */
+    /*
+     * So far billing's clock is off, which tells what was paid: but since when
+     * may have been told by that.
+     */
 
-    skew = lines_op_skew(op);
-
-    return skew.len == 0
+    return !op->dated
            || lines_op_get(op, "skew").len
            || lines_op_get_number(op, "since") == 0
            ? NGX_OK
-           : lines_op_move(op, (char *) op->step.data, { "skew", skew });
+           : lines_op_move(op, (char *) op->step.data,
+                           { "skew", lines_op_number(op, op->ahead) });
 }
 
 

@@ -429,6 +429,7 @@ lines_op_claimed(void *data, lines_op_claim_reply_t *reply)
     (void) lines_op_forget(op);
 
     op->now = reply->now;
+    op->lag = ngx_current_msec - op->claimed;
 
     fence = op->fence;
     rc = op_read(op, &reply->fields);
@@ -450,6 +451,7 @@ lines_op_leased(lines_op_t *op, lines_op_begun_t *begun)
 {
     op->now = begun->now;
     op->claimed = begun->sent;
+    op->lag = ngx_current_msec - op->claimed;
     op->seen.checked = begun->checked;
     op->document = op_copy(op, &begun->document);
 

@@ -86,6 +86,8 @@ struct lines_op_s {
     ngx_str_t           step;      /* recovery point */
     ngx_str_t           point;     /* "KIND.STEP", for logs */
     ngx_uint_t          attempt;
+    int64_t             asked;     /* ms by Redis' clock, at the earliest: when
+                                      billing was */
     int64_t             ahead;     /* billing's clock of Redis', s, */
     ngx_uint_t          dated;     /* flag: where it told its time */
     ngx_uint_t          unsent;    /* the attempt of which no try can have had
@@ -96,6 +98,8 @@ struct lines_op_s {
     ngx_array_t         fields;    /* of the record: ngx_keyval_t */
     int64_t             now;       /* Redis' clock, at the claim */
     ngx_msec_t          claimed;   /* and ours */
+    ngx_msec_t          lag;       /* until that was known: so much less, at the
+                                      most, was Redis' */
 
     lines_carrier_t    *carrier;   /* from the first call on */
     void               *data;      /* the kind's own, of pool */

@@ -215,8 +215,7 @@ refund_settled(void *data, lines_settled_get_reply_t *reply)
     lines_op_t *op = data;
 
     lines_money_settled(&op->seen.ledger, &reply->amount);
-    lines_money_until(&op->seen.ledger, op->seen.subscription.invoice.paid_at,
-                      reply->until);
+    lines_money_until(&op->seen.ledger, reply->until);
 
     return refund_walk(op);
 }
@@ -235,8 +234,11 @@ refund_walk(lines_op_t *op)
                              .id = seen->ledger.whose);
     }
 
+    /* nor is a bank's word told, where what it took is not */
+
     if (lines_money_unlisted(&seen->ledger)
-        && lines_op_get_number(op, "tries") < LINES_REFUND_UNLISTED)
+        && (op->at == LINES_AT_LAPSE
+            || lines_op_get_number(op, "tries") < LINES_REFUND_UNLISTED))
     {
         return lines_op_again(op);
     }
@@ -403,7 +405,9 @@ refund_given(lines_op_t *op, lines_billing_result_t *result)
     lines_op_log(op, NGX_LOG_INFO, "refunded invoice \"%V\"",
                  &op->seen.subscription.invoice.id);
 
-    op->seen.call = LINES_CALL_ABSENT;
+    /* as much is due: it is not listed yet */
+
+    op->seen.call = LINES_CALL_THERE;
 
     if (op->ask.kind == LINES_BILLING_CREDIT && !result->replayed) {
         op->seen.money = LINES_MONEY_RETURNED;

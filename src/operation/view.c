@@ -66,13 +66,14 @@ view_call(lines_op_t *op)
     other = lines_money_due(&op->seen.ledger)
             != lines_op_get_number(op, "refund_amount");
 
-    /* of another invoice, or not what is due now and was refused before */
+    /* of another invoice, or not what is due now: was refused, or given, before */
 
     if (back
         && (lines_op_get(op, "refund_body").len == 0
             || (invoice.len
                 && !lines_same(&invoice, &op->seen.subscription.invoice.id))
-            || (op->seen.call == LINES_CALL_REFUSED && other)))
+            || (other && (op->seen.call == LINES_CALL_REFUSED
+                          || op->seen.call == LINES_CALL_THERE))))
     {
         return LINES_CALL_ABSENT;
     }

@@ -229,13 +229,26 @@ test_settled(void)
        "... or all that is unclear");
 
     begin("paid");
-    money.kept = 1;
+    money.last = 10;
+    lines_money_until(&money, 11);
     payment("pi_1", "paid", 900);
     ok(lines_money_close(&money) == LINES_MONEY_RETURNED,
-       "... or all of the subscription's");
+       "... or all of the subscription's that was paid by then");
 
     begin("paid");
-    money.kept = 1;
+    money.last = 11;
+    lines_money_until(&money, 11);
+    payment("pi_1", "paid", 900);
+    comes_to(LINES_MONEY_DUE, 900, "... but not later");
+
+    begin("void");
+    lines_money_until(&money, 11);
+    payment("pi_1", "paid", 400);
+    comes_to(LINES_MONEY_DUE, 400, "... nor where nobody tells when");
+
+    begin("paid");
+    money.last = 10;
+    lines_money_until(&money, 11);
     payment("pi_1", "paid", 900);
     refund("failed", "usd", 900);
     comes_to(LINES_MONEY_FAILED, 900, "... but for what failed, perhaps since");

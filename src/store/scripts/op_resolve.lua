@@ -24,10 +24,10 @@
 --@reply unknown
 
 local now = now_ms()
-local kind, step, stuck, invoice, due, said, why, held, subscription, skew =
+local kind, step, stuck, invoice, due, said, why, held, subscription, ahead =
     unpack(redis.call('HMGET', op_key, 'kind', 'step', 'stuck', 'stuck_invoice',
                       'stuck_due', 'resolved', 'resolved_note', 'lease_until',
-                      'subscription', 'skew'))
+                      'subscription', 'ahead'))
 
 if not step then
     return { 'unknown' }
@@ -78,7 +78,7 @@ else
        and filled(subscription)
     then
         redis.call('HSET', settled_key, subscription,
-                   int(math.floor(now / 1000) + (tonumber(skew) or 0)))
+                   int(math.floor(now / 1000) + (tonumber(ahead) or 0)))
         redis.call('EXPIRE', settled_key, 34560000)
     end
 end
