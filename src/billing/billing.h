@@ -176,6 +176,11 @@ ngx_int_t lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
     lines_billing_pt handler, void *data);
 
 
+/* flag: all that is wanted is so; what is empty of it: any */
+ngx_uint_t lines_billing_matches(lines_stripe_metadata_t *want,
+    lines_stripe_metadata_t *metadata);
+
+
 /* plan of a base price; NULL: no price of a base plan */
 ngx_str_t *lines_billing_plan(lines_billing_conf_t *bcf, ngx_str_t *price);
 

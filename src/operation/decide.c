@@ -30,7 +30,9 @@ charge(const lines_view_t *view)
 
     /* nobody was charged, and a day later nobody expects it any more */
 
-    if (view->at == LINES_AT_CHARGE && view->old) {
+    if (view->at == LINES_AT_CHARGE
+        && (view->old || view->wish == LINES_WISH_CANCEL))
+    {
         return decision(REFUSE, NULL);
     }
 

@@ -235,6 +235,7 @@ lines_purchase_renew(lines_op_t *op)
                          { "sent_at", lines_op_number(op, lines_op_now(op)) },
                          { "absent_at", ngx_null_string },
                          { "after", ngx_null_string },
+                         { "told", ngx_null_string },
                          { "tries", ngx_null_string });
 }
 

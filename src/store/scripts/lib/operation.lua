@@ -171,7 +171,7 @@ end
 local function op_next(op, step, lease, now, ...)
     redis.call('HSET', op, 'step', step, ...)
     redis.call('HDEL', op, 'stuck', 'stuck_invoice', 'stuck_due', 'tries',
-               'after', 'anew')
+               'after', 'anew', 'told')
     op_lease(op, lease, now)
 end
 
