@@ -81,6 +81,7 @@ paid 303
 poll 200 provisioning paid
 poll 200 active paid
 preview 200 OK
+dry 200 true
 confirm 200 first
 retry 200 true true
 used 410 token_expired succeeded

@@ -117,7 +117,7 @@ sub codes () {
 
         $code{$1} = $name while $source =~ /'(?:code|error)':'(\w+)'/g;
         $code{$1} = $name while $source =~ /'success':false,\s*'status':'(\w+)'/g;
-        $code{$1} = $name while $source =~ /\b(?:purchase_undo|preview_full)\((?:[^;]*?), "([a-z_]+)"/g;
+        $code{$1} = $name while $source =~ /\b(?:purchase_undo|offer_full)\((?:[^;]*?),\s+"([a-z_]+)"/g;
         $code{$1} = $name while $source =~ /lines_refusal_t  \w+ = \{\s*\w+, "(\w+)"/g;
 
         for my $table ($source =~ /\btenant_refusals\[\w+\] = \{(.*?)\n\};/gs) {
@@ -130,6 +130,25 @@ sub codes () {
 
     return (\%code, \@unclear);
 }
+
+# what the sources end a line with
+sub reasons () {
+    my $of = sub ($file) { path("$root/src/$file")->slurp =~ s{/\*.*?\*/}{}gsr };
+    my %reason = (suspended => 1);
+    $reason{$_} = 1 for map { /^end +\w+ +\w+ +(\w+)/mg } $of->('store/moves');
+    $reason{$_} = 1 for $of->('operation/decide.c') =~ /(?:decision\((?:END|FAIL), |LINES_DO_(?:END|FAIL), )"(\w+)"/g;
+    $reason{$_} = 1 for $of->('operation/payment.c') =~ /ngx_str_set\(&reason,\s*"(\w+)"/g;
+    $reason{$_} = 1 for map { /op_wish\(\w+, 'cancel', '(\w+)'/g } map { $of->($_) } map {"store/scripts/$_.lua"} qw(plan_end op_resolve);
+    $reason{$_} = 1 for $of->('admin/lines.c') =~ /ngx_str_set\(&report->reason, "(\w+)"/;
+    return \%reason;
+}
+
+subtest 'every reason of a line' => sub {
+    my $reason = reasons();
+    ok $reason->{$_}, "found: $_" for qw(released payment_expired canceled_by_operator payment_refused provisioning_failed);
+    my ($table) = $text{errors} =~ /^## Reasons of a line\n(.*)\z/ms;
+    is_deeply [sort map { /^\| `(\w+)`/ ? $1 : () } split /\n/, $table], [sort keys %$reason], 'is described, and none else';
+};
 
 subtest 'every code' => sub {
     my ($code, $unclear) = codes();

@@ -239,7 +239,7 @@ subtest 'a primary hangs' => sub {
 
 subtest 'a key that is revoked is known everywhere' => sub {
     my $other = $t->nginx(redis => at(@nodes), @plans);
-    wait_ready($other);
+    wait_ready($_) for $other, $nginx;
     $nginx->workspace(gone => {plan => 'bulk'});
 
     for my $i (1 .. 6) {

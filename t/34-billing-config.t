@@ -142,6 +142,7 @@ for (
     ["$uri key_file=$key deployment=prod budget=9s timeout=8s" => qr/"budget=" exceeds "timeout="/],
     ["$uri key_file=$key deployment=prod plain=on" => qr/invalid parameter "plain=on" of "lines_billing"/],
     ["$uri key_file=$key deployment=prod key=sk_test" => qr/invalid parameter "key=sk_test"/],
+    ["$uri key_file=$key deployment=prod version=2024-12-18.acacia" => qr/"version=2024-12-18\.acacia" has no invoice payments: 2025-03-31\.basil is the first/],
     ["$uri key_file=$key deployment=prod version=a;b" => qr/unexpected|invalid|unknown/],
     ["/_lines/billing key_file=$key deployment=prod" => qr{needs a URI that ends with "/"}],
 ) {

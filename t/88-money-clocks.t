@@ -150,7 +150,7 @@ promise "Redis' clock is ahead of billing's, a person has settled a release, and
     $behind->rest($line->{tenant});
     my ($paid, $back) = $behind->money($line->{subscription}, $open);
     is $back, $paid, 'it goes back' or diag explain gives_back($behind, $line);
-}, today => 'what a person settles counts by the clock of Redis';
+};
 
 promise "billing's clock is ahead, and a person has settled what was paid since the line was released: that does not go back once more" => sub {
     my $line = $ahead->active_line;
@@ -166,6 +166,6 @@ promise "billing's clock is ahead, and a person has settled what was paid since 
     $ahead->told_again({%$line, invoice => $open});
     $ahead->rest($line->{tenant});
     is back($ahead, $line, $open), 0, 'nothing goes back' or diag explain gives_back($ahead, $line);
-}, today => 'what a person settles counts by the clock of Redis';
+};
 
 $t->done;

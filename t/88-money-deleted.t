@@ -101,14 +101,6 @@ promise 'deleted by a clock that was ahead, and was set right: what is paid sinc
     only_that_goes_back($line, $late);
 };
 
-promise 'settled by a person, by a clock that was ahead, and was set right: what is paid since goes back' => sub {
-    my $line = $s->active_line;
-    my $late = gone($line);
-    $s->redis->cli('HSET', "lines:{$line->{tenant}}:settled", $line->{subscription}, time + 3600);
-    $sandbox->pay($late);
-    only_that_goes_back($line, $late);
-};
-
 promise 'a part of what was awaited was paid, and disputed; canceled, its tenant deleted, the dispute won: it goes back' => sub {
     my $line = $s->pending_line;
     $sandbox->pay($line->{invoice}, 'ok', 400);

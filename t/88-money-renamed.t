@@ -14,14 +14,16 @@ my $http    = $nginx->http;
 
 $s->numbers(3);
 
-# a charge whose answer is a 500 for ever, though it was made; nobody could look it up until the name is another
+# a charge whose answer is a 500 for ever, though it was made; nobody could look it up, or was told of it, until the name is another
 sub renamed_meanwhile ($tenant, $begin) {
+    $s->deaf;
     $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => '500_stored', effect => Mojo::JSON->true, times => 1);
     $sandbox->fault(path => '/v1/subscriptions', method => 'GET', kind => 'drop_before', times => 1000);
     my $answer = $begin->();
     is $answer->status, 503, 'the charge is not known' if calm;
     $nginx->http($http =~ s/deployment=\S+/deployment=renamed/r)->reload(wait_old => 1);
     $sandbox->clear_faults;
+    $s->hears;
 }
 
 sub one_subscription ($tenant, $id, $step) {

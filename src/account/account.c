@@ -129,6 +129,14 @@ lines_account_plan_error(lines_ctx_t *ctx)
 }
 
 
+ngx_int_t
+lines_account_no_card(lines_ctx_t *ctx)
+{
+    return lines_error(ctx->request, ctx, 402, "no_card_on_file",
+                       "No card is available for the account");
+}
+
+
 ngx_str_t
 lines_account_id(lines_ctx_t *ctx)
 {

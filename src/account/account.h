@@ -7,10 +7,10 @@
 #define _LINES_ACCOUNT_ACCOUNT_H_INCLUDED_
 
 
+#include "api/plan.h"
+#include "http/carrier.h"
 #include "http/context.h"
-
-
-#define LINES_NO_LINES  "No lines are currently available"
+#include "store/calls.h"
 
 
 /* lines_deprecated_endpoints */
@@ -30,8 +30,44 @@ char *lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 
+/* what decides whether an account may buy a line now */
+
+typedef struct {
+    lines_plan_t               *plan;
+    lines_window_read_reply_t   windows;
+    lines_inv_count_reply_t     numbers;    /* of a POST only */
+} lines_offer_t;
+
+/* as a step; and, of what was read, NGX_OK, or answered with what is in the
+   way */
+ngx_int_t lines_offer_read(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_offer_t *offer);
+ngx_int_t lines_offer_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_offer_t *offer);
+
+
+/* a confirm that buys nothing: dry_run.c */
+
+typedef struct {
+    ngx_uint_t        asked;                /* flag */
+    lines_ctx_t      *ctx;
+    lines_offer_t     offer;
+    lines_carrier_t  *carrier;
+} lines_dry_run_t;
+
+/*
+ * What a confirm would come upon, whose token counts: windows, numbers, and
+ * whether customer has a card.  As a step, answered.
+ */
+ngx_int_t lines_dry_run(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_dry_run_t *dry, ngx_str_t *customer);
+
+
 /* 403: the plan buys nothing through the API */
 ngx_int_t lines_account_plan_error(lines_ctx_t *ctx);
+
+/* 402: nothing to charge */
+ngx_int_t lines_account_no_card(lines_ctx_t *ctx);
 
 /* the tenant's id without its "a:" */
 ngx_str_t lines_account_id(lines_ctx_t *ctx);

@@ -41,6 +41,7 @@ typedef struct {
 
     lines_plan_t               *plan;
     ngx_uint_t                  replay;   /* flag */
+    lines_dry_run_t             dry;
 } lines_confirm_t;
 
 
@@ -50,7 +51,9 @@ const lines_body_input_t  lines_account_confirm_input =
                       .flags = LINES_REQUIRED|LINES_LOOSE,
                       .absent = "preview_token is required"),
         lines_in_text("customer_reference", lines_confirm_t, reference,
-                      LINES_REFERENCE_MAX));
+                      LINES_REFERENCE_MAX),
+        lines_in_flag("dry_run", lines_confirm_t, dry.asked,
+                      "dry_run must be true or false"));
 
 
 ngx_int_t
@@ -402,6 +405,27 @@ lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     return confirm->bound.which.len
            ? lines_tenant_limited(ctx, &confirm->bound.which,
                                   confirm->bound.ms)
+           : NGX_OK;
+}
+
+
+ngx_int_t
+lines_account_confirm_offer(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_confirm_t  *confirm = ctx->data;
+
+    return confirm->dry.asked ? lines_offer_read(r, ctx, &confirm->dry.offer)
+                              : NGX_OK;
+}
+
+
+ngx_int_t
+lines_account_confirm_dry(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_confirm_t  *confirm = ctx->data;
+
+    return confirm->dry.asked
+           ? lines_dry_run(r, ctx, &confirm->dry, &confirm->tenant.customer)
            : NGX_OK;
 }
 

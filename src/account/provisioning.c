@@ -20,11 +20,9 @@
 
 
 typedef struct {
-    lines_plan_t               *plan;
-    lines_window_read_reply_t   windows;
-    lines_inv_count_reply_t     numbers;  /* preview only */
-    ngx_str_t                   token;
-    ngx_str_t                   hash;
+    lines_offer_t  offer;
+    ngx_str_t      token;
+    ngx_str_t      hash;
 } lines_account_state_t;
 
 
@@ -33,7 +31,7 @@ const lines_body_input_t  lines_account_state_own =
 
 
 static ngx_int_t
-preview_full(lines_ctx_t *ctx, ngx_str_t *retry_after, ngx_str_t *limit,
+offer_full(lines_ctx_t *ctx, ngx_str_t *retry_after, ngx_str_t *limit,
     const char *error, const char *period)
 {
     if (retry_after->len) {
@@ -49,31 +47,46 @@ preview_full(lines_ctx_t *ctx, ngx_str_t *retry_after, ngx_str_t *limit,
 
 
 ngx_int_t
-lines_account_preview_token(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_offer_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_offer_t *offer)
 {
-    ngx_str_t                   account;
-    lines_account_state_t      *state = ctx->data;
-    lines_window_read_reply_t  *windows;
-
-    windows = &state->windows;
+    lines_window_read_reply_t  *windows = &offer->windows;
 
     if (windows->day_full) {
-        return preview_full(ctx, &windows->day_retry_after,
-                            &windows->day_limit, "daily_limit_reached", "day");
+        return offer_full(ctx, &windows->day_retry_after, &windows->day_limit,
+                          "daily_limit_reached", "day");
     }
 
     if (windows->month_full) {
-        return preview_full(ctx, &windows->month_retry_after,
-                            &windows->month_limit, "monthly_limit_reached",
-                            "month");
+        return offer_full(ctx, &windows->month_retry_after,
+                          &windows->month_limit, "monthly_limit_reached",
+                          "month");
     }
 
-    if (state->numbers.free <= 0) {
+    if (offer->numbers.free <= 0) {
 
         ctx->retry_after = 60;
 
         return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                           "no_lines_available", LINES_NO_LINES);
+                           "no_lines_available",
+                           "No lines are currently available");
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_account_preview_token(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t               rc;
+    ngx_str_t               account;
+    lines_account_state_t  *state = ctx->data;
+
+    rc = lines_offer_judge(r, ctx, &state->offer);
+
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     account = lines_account_id(ctx);
@@ -89,7 +102,7 @@ lines_account_preview_token(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 lines_asks(lines_account_preview_issue, lines_account_state_t *state,
            preview_issue, .tenant = ctx->identity.tenant, .hash = state->hash,
-           .ttl = state->plan->preview_ttl,
+           .ttl = state->offer.plan->preview_ttl,
            .most = lines_tenant_limits_of(r)->previews)
 {
     int64_t      n;
@@ -101,7 +114,7 @@ lines_asks(lines_account_preview_issue, lines_account_state_t *state,
         return lines_tenant_limited(ctx, &bound, reply->ms);
     }
 
-    n = state->plan->preview_ttl / 1000;
+    n = state->offer.plan->preview_ttl / 1000;
     unit = "second";
 
     if (n % 60 == 0) {
@@ -120,12 +133,21 @@ lines_asks(lines_account_preview_issue, lines_account_state_t *state,
 ngx_int_t
 lines_account_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t               rc;
-    ngx_str_t              *elts;
-    ngx_uint_t              i, n;
-    lines_plan_t           *plan;
-    lines_main_conf_t      *lmcf;
     lines_account_state_t  *state = ctx->data;
+
+    return lines_offer_read(r, ctx, &state->offer);
+}
+
+
+ngx_int_t
+lines_offer_read(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_offer_t *offer)
+{
+    ngx_int_t           rc;
+    ngx_str_t          *elts;
+    ngx_uint_t          i, n;
+    lines_plan_t       *plan;
+    lines_main_conf_t  *lmcf;
 
     lmcf = lines_get_main_conf(r);
     plan = lmcf->plans.elts;
@@ -146,12 +168,12 @@ lines_account_read(ngx_http_request_t *r, lines_ctx_t *ctx)
         }
     }
 
-    rc = lines_keep_window_read(&ctx->caller, &state->windows,
+    rc = lines_keep_window_read(&ctx->caller, &offer->windows,
                                 .tenant = ctx->identity.tenant,
                                 .plans.n = n, .plans.elts = elts);
 
     return rc == NGX_AGAIN && r->method == NGX_HTTP_POST
-           ? lines_keep_inv_count(&ctx->caller, &state->numbers) : rc;
+           ? lines_keep_inv_count(&ctx->caller, &offer->numbers) : rc;
 }
 
 
@@ -159,14 +181,15 @@ ngx_int_t
 lines_account_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_account_state_t  *state = ctx->data;
+    lines_offer_t          *offer = &state->offer;
 
-    state->plan = lines_find_plan(lines_get_main_conf(r),
-                                  &state->windows.plan, LINES_AGENT);
-    if (state->plan == NULL) {
+    offer->plan = lines_find_plan(lines_get_main_conf(r),
+                                  &offer->windows.plan, LINES_AGENT);
+    if (offer->plan == NULL) {
         return lines_account_plan_error(ctx);
     }
 
-    ctx->identity.plan = state->plan->name;
+    ctx->identity.plan = offer->plan->name;
 
     return NGX_OK;
 }
@@ -221,7 +244,7 @@ lines_account_limits_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_account_state_t      *state = ctx->data;
     lines_window_read_reply_t  *windows;
 
-    windows = &state->windows;
+    windows = &state->offer.windows;
 
     lines_json_add(&json, "{'status':'OK','limits':{");
 

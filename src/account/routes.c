@@ -36,7 +36,8 @@ static lines_route_t  account_routes[] = {
       row("provision_confirm", NULL, lines_read_optional_json,
           &lines_account_confirm_input, lines_read_input,
           lines_account_confirm_validate, lines_account_confirm_check,
-          lines_account_confirm_decide, lines_account_confirm_announce,
+          lines_account_confirm_decide, lines_account_confirm_offer,
+          lines_account_confirm_dry, lines_account_confirm_announce,
           lines_account_confirm_begin) },
 
     { NGX_HTTP_GET, ngx_string("lines"),

@@ -27,7 +27,8 @@ lines_step_t  lines_account_read, lines_account_plan,
     lines_account_preview_token, lines_account_preview_issue,
     lines_account_limits_answer, lines_account_list;
 lines_step_t  lines_account_confirm_validate, lines_account_confirm_check,
-    lines_account_confirm_decide, lines_account_confirm_announce,
+    lines_account_confirm_decide, lines_account_confirm_offer,
+    lines_account_confirm_dry, lines_account_confirm_announce,
     lines_account_confirm_begin;
 lines_step_t  lines_account_line_number, lines_account_line_turn,
     lines_account_line_find, lines_account_line_get;

@@ -327,6 +327,11 @@ input_member(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *member,
         return NGX_OK;
     }
 
+    if (input->kind == LINES_INPUT_FLAG && json_is_boolean(member)) {
+        *(ngx_uint_t *) field = json_is_true(member);
+        return NGX_OK;
+    }
+
     if (json_is_integer(member)) {
         n = json_integer_value(member);
 
@@ -350,6 +355,7 @@ input_member(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *member,
 
     if (json_is_string(member)
         && input->kind != LINES_INPUT_NUMBER
+        && input->kind != LINES_INPUT_FLAG
         && input->kind != LINES_INPUT_OBJECT)
     {
         value->data = (u_char *) json_string_value(member);

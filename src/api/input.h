@@ -44,6 +44,7 @@ ngx_uint_t lines_is_email(ngx_str_t *value);
  * lines_in_word:   one of words
  * lines_in_string: what is() says, up to so many characters
  * lines_in_number: a whole number from min to max; null is bad
+ * lines_in_flag:   true or false, of a body
  * lines_in_amount: a whole number, or one of words; null is an empty one
  * lines_in_object: an object, whose members are read into the same struct
  * lines_in_list:   from min to max of anything, for lines_read_members()
@@ -60,9 +61,10 @@ ngx_uint_t lines_is_email(ngx_str_t *value);
 
 
 typedef enum {
-    LINES_INPUT_TEXT,            /* ngx_str_t, as all but numbers */
+    LINES_INPUT_TEXT,            /* ngx_str_t, as all but these */
     LINES_INPUT_STRING,
     LINES_INPUT_NUMBER,          /* int64_t */
+    LINES_INPUT_FLAG,            /* ngx_uint_t */
     LINES_INPUT_AMOUNT,          /* ngx_str_t: the digits, or the word */
     LINES_INPUT_OBJECT,
     LINES_INPUT_LIST             /* json_t *, borrowed */
@@ -108,6 +110,9 @@ typedef struct lines_input_s {
 #define lines_in_number(text, conf, field, least, most, said, ...)            \
     lines_input(text, NUMBER, conf, field, .min = least, .max = most,         \
                 .bad = said, __VA_ARGS__)
+
+#define lines_in_flag(text, conf, field, said, ...)                           \
+    lines_input(text, FLAG, conf, field, .bad = said, __VA_ARGS__)
 
 #define lines_in_amount(text, conf, field, least, most, said, ...)            \
     lines_input(text, AMOUNT, conf, field, .min = least, .max = most,         \

@@ -103,16 +103,15 @@ billing_differs(ngx_str_t *want, ngx_str_t *have)
 }
 
 
-static ngx_uint_t
-billing_matches(lines_billing_call_t *call, lines_stripe_metadata_t *metadata)
+ngx_uint_t
+lines_billing_matches(lines_stripe_metadata_t *want,
+    lines_stripe_metadata_t *metadata)
 {
-    lines_stripe_metadata_t  *match = &call->ask.match;
-
-    return !billing_differs(&match->deployment, &metadata->deployment)
-           && !billing_differs(&match->tenant, &metadata->tenant)
-           && !billing_differs(&match->line, &metadata->line)
-           && !billing_differs(&match->operation, &metadata->operation)
-           && (match->attempt == 0 || match->attempt == metadata->attempt);
+    return !billing_differs(&want->deployment, &metadata->deployment)
+           && !billing_differs(&want->tenant, &metadata->tenant)
+           && !billing_differs(&want->line, &metadata->line)
+           && !billing_differs(&want->operation, &metadata->operation)
+           && (want->attempt == 0 || want->attempt == metadata->attempt);
 }
 
 
@@ -127,7 +126,7 @@ billing_read_subscription(lines_billing_call_t *call, json_t *json)
 
     return lines_stripe_parse_subscription(json, subscription) == NGX_OK
            && !billing_differs(&call->ask.id, &subscription->id)
-           && billing_matches(call, &subscription->metadata)
+           && lines_billing_matches(&call->ask.match, &subscription->metadata)
            ? billing_livemode(call, subscription->livemode) : NGX_ERROR;
 }
 
@@ -145,7 +144,7 @@ billing_read_found(lines_billing_call_t *call, json_t *json)
 
     call->last = subscription->id;
 
-    if (!billing_matches(call, &subscription->metadata)) {
+    if (!lines_billing_matches(&call->ask.match, &subscription->metadata)) {
         return NGX_OK;
     }
 
@@ -461,15 +460,17 @@ billing_header(lines_result_t *answer, const char *name)
 static void
 billing_headers(lines_result_t *answer, lines_billing_result_t *result)
 {
-    ngx_str_t  retry, replayed;
+    ngx_str_t  retry, replayed, date;
 
     retry = billing_header(answer, "stripe-should-retry");
     replayed = billing_header(answer, "idempotent-replayed");
+    date = billing_header(answer, "date");
 
     result->should_retry = lines_is_nocase(&retry, "true") ? 1
                            : lines_is_nocase(&retry, "false") ? 0 : -1;
     result->replayed = lines_is_nocase(&replayed, "true");
     result->request_id = billing_header(answer, "request-id");
+    result->date = ngx_max(ngx_parse_http_time(date.data, date.len), 0);
 }
 
 

@@ -60,6 +60,7 @@ typedef struct {
     ngx_uint_t              tries;
     ngx_uint_t              replayed;      /* flag: an answer of before, by
                                               Idempotent-Replayed */
+    time_t                  date;          /* billing's clock; 0: not said */
 
     /* the one that was asked for, if OK; otherwise NULL */
     lines_stripe_subscription_t  *subscription;
@@ -173,6 +174,11 @@ typedef struct {
 
 ngx_int_t lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
     lines_billing_pt handler, void *data);
+
+
+/* flag: all that is wanted is so; what is empty of it: any */
+ngx_uint_t lines_billing_matches(lines_stripe_metadata_t *want,
+    lines_stripe_metadata_t *metadata);
 
 
 /* plan of a base price; NULL: no price of a base plan */

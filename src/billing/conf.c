@@ -8,6 +8,7 @@
 
 #define LINES_BILLING_URI      "/_lines/billing/"
 #define LINES_BILLING_VERSION  "2026-10-28.endive"
+#define LINES_BILLING_FIRST    "2025-03-31"    /* with invoice payments */
 #define LINES_BILLING_LIVE     12500    /* µs: 80r/s */
 #define LINES_BILLING_TEST     50000    /* 20r/s */
 
@@ -118,6 +119,14 @@ lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"lines_billing\" needs a URI that ends with "
                            "\"/\" instead of \"%V\"", &bcf->uri);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_strncmp(bcf->version.data, LINES_BILLING_FIRST, 10) < 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_billing\": \"version=%V\" has no invoice "
+                           "payments: " LINES_BILLING_FIRST ".basil is the "
+                           "first that has", &bcf->version);
         return NGX_CONF_ERROR;
     }
 

@@ -54,6 +54,7 @@ lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
     if (lines_is(&invoice->status, "paid")) {
         money->balance = ngx_max(invoice->balance, 0);
         money->owed = ngx_max(-invoice->balance, 0);
+        money->last = invoice->paid_at;
     }
 
     /* what was paid beyond it is on the customer's balance already */
@@ -65,13 +66,7 @@ lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
     money->asks = LINES_STRIPE_CREDIT;
     money->whose = invoice->id;
 
-    /* a version of Stripe's whose invoices name their one payment */
-
-    money->named.kind = LINES_STRIPE_PAYMENT;
-    money->named.status = invoice->status;
-    money->named.payment = invoice->payment;
-    money->named.currency = invoice->currency;
-    money->named.amount = invoice->amount_paid;
+    money->told = invoice->amount_paid;
 }
 
 
@@ -118,14 +113,8 @@ lines_money_listed(lines_money_t *money, ngx_array_t *list)
         return;
 
     case LINES_STRIPE_CREDIT:
-
-        if (money->named.payment.len == 0) {
-            money->asks = LINES_STRIPE_PAYMENT;
-            return;
-        }
-
-        lines_money_add(money, &money->named);
-        break;
+        money->asks = LINES_STRIPE_PAYMENT;
+        return;
 
     default:
         money_walk(money);
@@ -160,6 +149,8 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
         if (!lines_is(status, "paid")) {
             break;
         }
+
+        money->last = ngx_max(money->last, entry->paid_at);
 
         if (entry->payment.len == 0) {
             money_sum(money, &money->outside, entry->amount);
@@ -222,16 +213,10 @@ lines_money_settled(lines_money_t *money, ngx_str_t *amount)
 }
 
 
-/*
- * Ahead of now: the clock that it was said by was set back since.  An event is
- * told of within seconds, as in orphan_begin.lua.
- */
-
 void
-lines_money_until(lines_money_t *money, int64_t paid_at, int64_t until,
-    int64_t now)
+lines_money_until(lines_money_t *money, int64_t until)
 {
-    money->kept = paid_at < (until > now ? now - 10 : until);
+    money->until = until;
 }
 
 
@@ -267,11 +252,16 @@ lines_money_close(lines_money_t *money)
 {
     money_next(money);
 
-    if (money->settled || (money->kept && money->failed == 0)) {
+    if (money->settled
+        || (money->last && money->last < money->until && money->failed == 0))
+    {
         return LINES_MONEY_RETURNED;
     }
 
-    if (money->unclear || lines_money_due(money) < 0) {
+    if (money->unclear
+        || lines_money_unlisted(money)
+        || lines_money_due(money) < 0)
+    {
         return LINES_MONEY_UNCLEAR;
     }
 
@@ -281,6 +271,14 @@ lines_money_close(lines_money_t *money)
     }
 
     return money->failed ? LINES_MONEY_FAILED : LINES_MONEY_DUE;
+}
+
+
+ngx_uint_t
+lines_money_unlisted(const lines_money_t *money)
+{
+    return money->charged < money->told
+           && money->told - money->charged > money->outside;
 }
 
 

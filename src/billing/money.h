@@ -10,8 +10,8 @@
  *                  nothing
  *
  * In the currency's smallest units.  What does not fit together (another
- * currency, an amount below zero, a sum without end) is unclear, and nothing
- * follows from it.
+ * currency, an amount below zero, a sum without end, fewer payments than the
+ * invoice says) is unclear, and nothing follows from it.
  */
 
 #ifndef _LINES_BILLING_MONEY_H_INCLUDED_
@@ -23,6 +23,8 @@
 
 typedef struct {
     ngx_str_t   currency;    /* the invoice's */
+
+    int64_t     told;        /* paid, as the invoice has it */
 
     int64_t     charged;     /* paid by Stripe, */
     int64_t     balance;     /* from the customer's balance, */
@@ -44,12 +46,14 @@ typedef struct {
     int64_t     rest;
     unsigned    unclear:1;
     unsigned    settled:1;   /* all of it is given back, people say */
-    unsigned    kept:1;      /* so, before what was given back may have failed */
+
+    int64_t     last;        /* when the last of it was paid, s; 0: not told */
+    int64_t     until;       /* what was paid before that is given back, people
+                                say, but for what may have failed since */
 
     /* of the walk */
     lines_stripe_object_e  asks;    /* for these; OTHER: all is counted */
     ngx_str_t              whose;   /* an invoice's, or a payment's */
-    lines_stripe_entry_t   named;   /* its one payment, where it tells it */
     ngx_array_t           *payments;
     ngx_uint_t             counted;
 } lines_money_t;
@@ -82,9 +86,8 @@ void lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry);
    nothing */
 void lines_money_settled(lines_money_t *money, ngx_str_t *amount);
 
-/* the same of all that was paid until then; seconds, 0: nothing */
-void lines_money_until(lines_money_t *money, int64_t paid_at, int64_t until,
-    int64_t now);
+/* the same of all that was paid until then; by billing's clock, s, 0: nothing */
+void lines_money_until(lines_money_t *money, int64_t until);
 
 /*
  * What was paid later is for nothing: since an instant of Redis' clock, or since
@@ -105,6 +108,9 @@ ngx_uint_t lines_money_taken(ngx_str_t *status);
 
 /* what it comes to, once all is counted */
 lines_money_e lines_money_close(lines_money_t *money);
+
+/* flag: less was counted than the invoice says: billing may list it later */
+ngx_uint_t lines_money_unlisted(const lines_money_t *money);
 
 /* -1: a sum without end, which is unclear */
 int64_t lines_money_due(const lines_money_t *money);

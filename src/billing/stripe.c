@@ -132,6 +132,27 @@ stripe_prices(json_t *json, lines_stripe_subscription_t *subscription)
 }
 
 
+/* before invoices told their subscription's metadata, their items did */
+
+static void
+stripe_item_metadata(json_t *json, lines_stripe_metadata_t *metadata)
+{
+    size_t   i;
+    json_t  *item;
+
+    json = json_object_get(json_object_get(json, "lines"), "data");
+
+    json_array_foreach(json, i, item) {
+
+        if (metadata->deployment.len) {
+            return;
+        }
+
+        stripe_parse_metadata(json_object_get(item, "metadata"), metadata);
+    }
+}
+
+
 ngx_int_t
 lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
 {
@@ -175,7 +196,6 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     }
 
     stripe_string(json, "currency", &invoice->currency);
-    stripe_payment(json, &invoice->payment);
 
     stripe_parse_metadata(json_object_get(json, "metadata"),
                           &invoice->metadata);
@@ -198,6 +218,9 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     if (json_object_size(json_object_get(details, "metadata"))) {
         stripe_parse_metadata(json_object_get(details, "metadata"),
                               &invoice->metadata);
+
+    } else if (details == NULL) {
+        stripe_item_metadata(json, &invoice->metadata);
     }
 
     return NGX_OK;
@@ -299,6 +322,9 @@ lines_stripe_parse_entry(json_t *json, lines_stripe_entry_t *entry)
 
     payment = json_object_get(json, "payment");
     stripe_payment(json_is_object(payment) ? payment : json, &entry->payment);
+
+    entry->paid_at = stripe_number(json_object_get(json, "status_transitions"),
+                                   "paid_at");
 
     /* a transaction of less than nothing is what the customer gets */
 

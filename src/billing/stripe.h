@@ -49,8 +49,6 @@ typedef struct {
     int64_t                  paid_at;       /* seconds: or void since; 0:
                                                neither */
     ngx_str_t                currency;
-    ngx_str_t                payment;       /* what paid it, where an older
-                                               version says so */
     ngx_uint_t               livemode;
     ngx_uint_t               first;         /* flag: its subscription began
                                                with it */
@@ -126,6 +124,7 @@ typedef struct {
     int64_t                balance;   /* of a note: to the customer's balance */
     int64_t                outside;   /* given back outside of Stripe */
     int64_t                created;   /* seconds */
+    int64_t                paid_at;   /* of a payment; seconds, 0: not told */
     ngx_uint_t             livemode;  /* not said of a refund */
     ngx_uint_t             untold;    /* flag: it does not say how much */
 } lines_stripe_entry_t;

@@ -183,8 +183,7 @@ static ngx_int_t
 audit_settled(void *data, lines_settled_get_reply_t *reply)
 {
     lines_money_settled(&side->money, &reply->amount);
-    lines_money_until(&side->money, side->invoice.paid_at, reply->until,
-                      ngx_time());
+    lines_money_until(&side->money, reply->until);
 
     return lines_audit_later(audit_count_next);
 }
@@ -237,12 +236,19 @@ audit_sum(void)
         }
 
         if (money == LINES_MONEY_DUE || money == LINES_MONEY_FAILED
-            || (money == LINES_MONEY_UNCLEAR && look->status.len))
+            || (money == LINES_MONEY_UNCLEAR
+                && (look->status.len || lines_money_unlisted(&side->money))))
         {
             return lines_audit_unseen();
         }
 
         return look->status.len ? lines_audit_later(audit_unsettled) : NGX_OK;
+    }
+
+    /* its money stays in doubt, until billing lists what paid it */
+
+    if (lines_money_unlisted(&side->money)) {
+        return NGX_OK;
     }
 
     /* the last payment is not ours any more: does the line still run? */

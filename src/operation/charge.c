@@ -5,10 +5,16 @@
 
 #define LINES_CHARGE_DAY  86400
 
+/* attempts that nobody saw an effect of, before somebody is told */
+#define LINES_CHARGES  4
+
 
 static lines_stripe_metadata_t charge_names(lines_op_t *op);
 static ngx_int_t charge_answered(lines_op_t *op,
     lines_billing_result_t *result);
+static ngx_int_t charge_told(lines_op_t *op, lines_billing_result_t *result);
+static int64_t charge_since(lines_op_t *op);
+static ngx_int_t charge_list(lines_op_t *op);
 static ngx_int_t charge_found(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t charge_customer(lines_op_t *op,
     lines_billing_result_t *result);
@@ -101,16 +107,39 @@ charge_names(lines_op_t *op)
 static ngx_int_t
 charge_answered(lines_op_t *op, lines_billing_result_t *result)
 {
+    ngx_int_t  rc;
+
     if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_post_failed(op, result);
+
+        if (result->outcome == LINES_STRIPE_UNKNOWN) {
+            op->unsent = 0;
+        }
+
+        rc = lines_op_post_failed(op, result);
+
+        /*
+         * Of this try: an earlier one may have been taken, also where it was
+         * refused since, and that is said again.
+         */
+
+        if (op->seen.call == LINES_CALL_REFUSED
+            && (op->unsent != op->attempt || result->replayed))
+        {
+            op->seen.call = LINES_CALL_DOUBTFUL;
+        }
+
+        return rc;
     }
 
     op->seen.call = LINES_CALL_THERE;
     lines_op_saw(op, result->subscription);
 
-    /* it proves that it was created, not that it is still so */
+    /*
+     * It proves that it was created, not that it is still so; also where nobody
+     * says that it is an answer of before.
+     */
 
-    if (result->replayed) {
+    if (result->replayed || op->unsent != op->attempt) {
         op->seen.sub = LINES_SUB_NONE;
         op->seen.invoice = LINES_INVOICE_UNSEEN;
 
@@ -135,19 +164,70 @@ charge_answered(lines_op_t *op, lines_billing_result_t *result)
 }
 
 
+/* an event names it, which a list may not show yet; else it is looked for */
+
 ngx_int_t
 lines_charge_find(lines_op_t *op)
 {
-    int64_t  begun;
+    ngx_str_t  told;
 
-    begun = lines_op_get_number(op, "begun") / 1000;
+    told = lines_op_get(op, "told");
 
-    /* a day for clocks that differ */
+    return told.len ? lines_op_bill(op, charge_told,
+                                    .kind = LINES_BILLING_SUBSCRIPTION,
+                                    .id = told)
+                    : charge_list(op);
+}
 
+
+static ngx_int_t
+charge_told(lines_op_t *op, lines_billing_result_t *result)
+{
+    ngx_str_t                none = ngx_null_string;
+    lines_stripe_metadata_t  names;
+
+    if (result->outcome == LINES_STRIPE_OK) {
+        names = charge_names(op);
+
+        if (lines_billing_matches(&names, &result->subscription->metadata)) {
+            op->seen.call = LINES_CALL_THERE;
+            lines_op_saw(op, result->subscription);
+
+            return NGX_OK;
+        }
+
+    } else if (!lines_stripe_refused(result->outcome)) {
+        return lines_op_outcome(op, result, "");
+    }
+
+    /* another's, or not there */
+
+    return lines_op_set(op, "told", &none) == NGX_OK ? charge_list(op)
+                                                     : NGX_ERROR;
+}
+
+
+/* a day for clocks that differ; and what billing's is known to be behind */
+
+static int64_t
+charge_since(lines_op_t *op)
+{
+    int64_t  behind;
+
+    behind = op->dated ? ngx_max(-op->ahead, 0) : 0;
+
+    return ngx_max(lines_op_get_number(op, "begun") / 1000 - behind
+                   - LINES_CHARGE_DAY, 0);
+}
+
+
+static ngx_int_t
+charge_list(lines_op_t *op)
+{
     return lines_op_bill(op, charge_found, .kind = LINES_BILLING_FIND,
                          .id = lines_op_get(op, "customer"),
                          .after = lines_op_get(op, "after"),
-                         .since = ngx_max(begun - LINES_CHARGE_DAY, 0),
+                         .since = charge_since(op),
                          .match = charge_names(op));
 }
 
@@ -181,8 +261,14 @@ charge_found(lines_op_t *op, lines_billing_result_t *result)
                              .id = lines_op_get(op, "customer"));
     }
 
-    return result->outcome == LINES_STRIPE_OK
-           ? charge_absent(op) : lines_op_outcome(op, result, "charge_unlisted");
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "charge_unlisted");
+    }
+
+    /* by a clock that is further behind than was known it is older */
+
+    return charge_since(op) < op->ask.since - LINES_CHARGE_DAY / 2
+           ? charge_list(op) : charge_absent(op);
 }
 
 
@@ -207,27 +293,54 @@ charge_customer(lines_op_t *op, lines_billing_result_t *result)
 }
 
 
+/* who looks sooner, as there is news, or a person's word, proves nothing */
+
 static ngx_int_t
 charge_absent(lines_op_t *op)
 {
-    op->seen.call = lines_op_get_number(op, "absent_at")
+    int64_t  absent;
+
+    absent = lines_op_get_number(op, "absent_at");
+
+    op->seen.call = absent
+                    && lines_op_now(op) - absent >= (int64_t) op->conf->absent
                     ? LINES_CALL_ABSENT : LINES_CALL_MISSED;
 
     return NGX_OK;
 }
 
 
+/* one after another came to nothing: it goes on, and somebody is told */
+
 ngx_int_t
 lines_charge_wait(lines_op_t *op)
 {
-    int64_t  absent, now;
+    int64_t    absent, now, tries;
+    ngx_str_t  stuck;
 
     now = lines_op_now(op);
     absent = lines_op_get_number(op, "absent_at");
+    tries = lines_op_get_number(op, "tries");
+    stuck = lines_op_get(op, "stuck");
 
-    return absent
-           ? lines_op_rest(op, absent + (int64_t) op->conf->absent - now)
-           : lines_op_rest(op, op->conf->absent,
-                           { "absent_at", lines_op_number(op, now) },
-                           { "after", ngx_null_string });
+    /* who is woken meanwhile waits for the same */
+
+    if (absent == 0) {
+        absent = now;
+        tries++;
+    }
+
+    if (op->attempt >= LINES_CHARGES || tries >= LINES_OP_TRIES) {
+        ngx_str_set(&stuck, "no_answer");
+        lines_op_list_stuck(op, "no_answer");
+    }
+
+    return lines_op_rest(op, ngx_max(absent + (int64_t) op->conf->absent - now,
+                                     1),
+                         { "absent_at", lines_op_number(op, absent) },
+                         { "after", ngx_null_string },
+                         { "told", ngx_null_string },
+                         { "tries", lines_op_number(op, tries) },
+                         { "ahead", lines_op_ahead(op) },
+                         { "stuck", stuck });
 }

@@ -30,7 +30,9 @@ charge(const lines_view_t *view)
 
     /* nobody was charged, and a day later nobody expects it any more */
 
-    if (view->at == LINES_AT_CHARGE && view->old) {
+    if (view->at == LINES_AT_CHARGE
+        && (view->old || view->wish == LINES_WISH_CANCEL))
+    {
         return decision(REFUSE, NULL);
     }
 
@@ -255,8 +257,11 @@ await(const lines_view_t *view)
         return decision(DELETE, NULL);
     }
 
-    return view->invoice == LINES_INVOICE_MISSING ? decision(END, NULL)
-                                                  : decision(LIST, NULL);
+    /* others may have been paid, where billing still knows whose they are */
+
+    return view->sub == LINES_SUB_MISSING
+           && view->invoice == LINES_INVOICE_MISSING
+           ? decision(END, NULL) : decision(LIST, NULL);
 }
 
 

@@ -14,7 +14,6 @@
 
 
 #define LINES_REPEATS        2
-#define LINES_TRIES          16
 #define LINES_STUCK          60000
 
 
@@ -28,7 +27,7 @@
 /* where it is stuck, and no money of an invoice is the reason */
 #define op_stuck_fields(reason)                                               \
     { "stuck", lines_op_text(reason) }, { "stuck_invoice", ngx_null_string }, \
-    { "stuck_due", ngx_null_string }
+    { "stuck_due", ngx_null_string }, { "ahead", lines_op_ahead(op) }
 
 
 static void op_next(ngx_event_t *ev);
@@ -219,6 +218,7 @@ op_run(lines_op_t *op)
     /* what was given back some other way is not to go back once more */
 
     if ((decision.action == LINES_DO_AGAIN
+         || decision.action == LINES_DO_WAIT
          || decision.action == LINES_DO_REPORT
          || ((decision.action == LINES_DO_CREDIT
               || decision.action == LINES_DO_GIVE)
@@ -413,6 +413,29 @@ lines_op_ended(lines_op_t *op)
 }
 
 
+/* not by what an answer, or Redis, took to come; nor by what seconds hide */
+
+void
+lines_op_dated(lines_op_t *op, int64_t at)
+{
+    int64_t  off;
+
+    off = ngx_max(at - lines_op_now(op) / 1000, 0)
+          + ngx_min(at - op->asked / 1000, 0);
+
+    op->ahead = off > 1 || off < -1 ? off : 0;
+    op->dated = 1;
+}
+
+
+ngx_str_t
+lines_op_ahead(lines_op_t *op)
+{
+    return op->dated ? lines_op_number(op, op->ahead)
+                     : lines_op_get(op, "ahead");
+}
+
+
 lines_sub_e
 lines_op_sub(ngx_str_t *status)
 {
@@ -518,6 +541,8 @@ op_call_send(lines_op_t *op)
 
     lines_op_debug(op, "call of %V", &op->point);
 
+    op->asked = lines_op_now(op) - op->lag;
+
     if (op->answer) {
         return lines_billing_ask(op->carrier, &op->ask, op_answered, op);
     }
@@ -536,6 +561,10 @@ op_answered(void *data, lines_billing_result_t *result)
 
     lines_op_debug(op, "%V answered, outcome %ui, status %ui", &op->point,
                    (ngx_uint_t) result->outcome, result->status);
+
+    if (result->date) {
+        lines_op_dated(op, result->date);
+    }
 
     if (result->outcome != LINES_STRIPE_OK) {
         lines_op_log(op, NGX_LOG_INFO,
@@ -595,7 +624,7 @@ lines_op_again(lines_op_t *op)
 
     /* each time anew, should the list have lost it */
 
-    if (tries + 1 < LINES_TRIES) {
+    if (tries + 1 < LINES_OP_TRIES) {
         return lines_op_rest(op, delay, { "tries", more });
     }
 

@@ -171,7 +171,11 @@ lines_payment_renew(lines_op_t *op)
 static ngx_int_t
 payment_renewed(void *data)
 {
-    return lines_op_take(data);
+    lines_op_t  *op = data;
+
+    op->unsent = op->attempt + 1;
+
+    return lines_op_take(op);
 }
 
 
@@ -431,8 +435,6 @@ payment_voided(lines_op_t *op, lines_billing_result_t *result)
 ngx_int_t
 lines_payment_delete(lines_op_t *op)
 {
-    op->seen.sent = lines_op_now(op);
-
     return lines_op_bill(op, payment_deleted, .kind = LINES_BILLING_CANCEL,
                          .id = lines_op_get(op, "subscription"));
 }
@@ -441,57 +443,62 @@ lines_payment_delete(lines_op_t *op)
 static ngx_int_t
 payment_deleted(lines_op_t *op, lines_billing_result_t *result)
 {
-    int64_t  ended, off;
-
     if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "cancel_refused");
     }
 
+    if (result->subscription
+        && lines_op_sub(&result->subscription->status) != LINES_SUB_ENDED)
+    {
+        return lines_op_again(op);
+    }
+
     op->seen.sub = LINES_SUB_ENDED;
 
-    if (result->subscription) {
-        op->seen.subscription.ended = result->subscription->ended;
+    /* of its own: a proxy may tell another date */
+
+    if (result->subscription && result->subscription->ended) {
+        lines_op_dated(op, result->subscription->ended);
     }
 
     /* since when what was paid goes back is asked of these alone */
 
-    if (lines_op_get_number(op, "since") == 0) {
-        return NGX_OK;
-    }
-
-    if (result->subscription == NULL) {
+    if (result->subscription == NULL
+        && lines_op_get_number(op, "since"))
+    {
         return lines_op_bill(op, payment_over,
                              .kind = LINES_BILLING_SUBSCRIPTION,
                              .id = lines_op_get(op, "subscription"));
     }
 
-    /* so far, at least, is billing's clock off, which tells what was paid */
-
-    ended = result->subscription->ended;
-    off = ngx_max(ended - lines_op_now(op) / 1000, 0)
-          + ngx_min(ended - op->seen.sent / 1000, 0);
-
-    return off > 1 || off < -1
-           ? lines_op_move(op, (char *) op->step.data,
-                           { "skew", lines_op_number(op, off) })
-           : NGX_OK;
+    return payment_over(op, result);
 }
 
 
 static ngx_int_t
 payment_over(lines_op_t *op, lines_billing_result_t *result)
 {
-    if (lines_stripe_refused(result->outcome)) {
-        return NGX_OK;
-    }
-
-    if (result->outcome != LINES_STRIPE_OK) {
+    if (result->outcome != LINES_STRIPE_OK
+        && !lines_stripe_refused(result->outcome))
+    {
         return lines_op_outcome(op, result, "");
     }
 
-    op->seen.subscription.ended = result->subscription->ended;
+    if (result->subscription) {
+        op->seen.subscription.ended = result->subscription->ended;
+    }
 
-    return NGX_OK;
+    /*
+     * So far billing's clock is off, which tells what was paid: but since when
+     * may have been told by that.
+     */
+
+    return !op->dated
+           || lines_op_get(op, "skew").len
+           || lines_op_get_number(op, "since") == 0
+           ? NGX_OK
+           : lines_op_move(op, (char *) op->step.data,
+                           { "skew", lines_op_number(op, op->ahead) });
 }
 
 

@@ -178,6 +178,8 @@ lines_purchase_next(lines_op_t *op)
                                lines_op_get(op, "payment_method") });
 
     case LINES_AT_LEASE:
+        op->unsent = op->attempt;
+
         return lines_op_move(op, "charge",
                         { "number", lines_op_get(op, "number") },
                         { "worker", lines_op_get(op, "worker") },
@@ -224,6 +226,7 @@ lines_purchase_renew(lines_op_t *op)
         return NGX_ERROR;
     }
 
+    op->unsent = op->attempt + 1;
     op->seen.call = LINES_CALL_DUE;
 
     return lines_op_move(op, "charge",
@@ -232,6 +235,7 @@ lines_purchase_renew(lines_op_t *op)
                          { "sent_at", lines_op_number(op, lines_op_now(op)) },
                          { "absent_at", ngx_null_string },
                          { "after", ngx_null_string },
+                         { "told", ngx_null_string },
                          { "tries", ngx_null_string });
 }
 

@@ -412,6 +412,9 @@ lines_op_claimed(void *data, lines_op_claim_reply_t *reply)
 {
     lines_op_t  *op = data;
 
+    ngx_int_t   rc;
+    ngx_uint_t  fence;
+
     op->unknown = (reply->is == LINES_OP_CLAIM_NONE);
     op->lost = (reply->is == LINES_OP_CLAIM_BUSY);
 
@@ -426,8 +429,18 @@ lines_op_claimed(void *data, lines_op_claim_reply_t *reply)
     (void) lines_op_forget(op);
 
     op->now = reply->now;
+    op->lag = ngx_current_msec - op->claimed;
 
-    return op_read(op, &reply->fields);
+    fence = op->fence;
+    rc = op_read(op, &reply->fields);
+
+    /* whoever held it in between may have sent it */
+
+    if (op->fence != fence) {
+        op->unsent = 0;
+    }
+
+    return rc;
 }
 
 
@@ -438,6 +451,7 @@ lines_op_leased(lines_op_t *op, lines_op_begun_t *begun)
 {
     op->now = begun->now;
     op->claimed = begun->sent;
+    op->lag = ngx_current_msec - op->claimed;
     op->seen.checked = begun->checked;
     op->document = op_copy(op, &begun->document);
 
@@ -445,7 +459,13 @@ lines_op_leased(lines_op_t *op, lines_op_begun_t *begun)
         return NGX_ERROR;
     }
 
-    return op_read(op, &begun->fields);
+    if (op_read(op, &begun->fields) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    op->unsent = op->attempt;
+
+    return NGX_OK;
 }
 
 

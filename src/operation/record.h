@@ -67,8 +67,6 @@ typedef struct {
     unsigned                     others:1;   /* past its first invoice */
     unsigned                     checked:1;  /* the database */
     unsigned                     stuck:1;    /* a person's word counts now */
-    int64_t                      sent;       /* ms: when the subscription was
-                                                told to end */
 } lines_op_seen_t;
 
 
@@ -88,12 +86,20 @@ struct lines_op_s {
     ngx_str_t           step;      /* recovery point */
     ngx_str_t           point;     /* "KIND.STEP", for logs */
     ngx_uint_t          attempt;
+    int64_t             asked;     /* ms by Redis' clock, at the earliest: when
+                                      billing was */
+    int64_t             ahead;     /* billing's clock of Redis', s, */
+    ngx_uint_t          dated;     /* flag: where it told its time */
+    ngx_uint_t          unsent;    /* the attempt of which no try can have had
+                                      an effect; 0: nobody knows */
     ngx_uint_t          fence;
     ngx_uint_t          swept;     /* flag: by the sweeper */
 
     ngx_array_t         fields;    /* of the record: ngx_keyval_t */
     int64_t             now;       /* Redis' clock, at the claim */
     ngx_msec_t          claimed;   /* and ours */
+    ngx_msec_t          lag;       /* until that was known: so much less, at the
+                                      most, was Redis' */
 
     lines_carrier_t    *carrier;   /* from the first call on */
     void               *data;      /* the kind's own, of pool */

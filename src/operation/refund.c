@@ -9,6 +9,10 @@
 #include "store/calls.h"
 
 
+/* tries, before a payment that is not listed is for people to look at */
+#define LINES_REFUND_UNLISTED  3
+
+
 static ngx_int_t refund_indexed(void *data);
 static int64_t refund_since(lines_op_t *op);
 static ngx_uint_t refund_keeps(lines_op_t *op);
@@ -211,8 +215,7 @@ refund_settled(void *data, lines_settled_get_reply_t *reply)
     lines_op_t *op = data;
 
     lines_money_settled(&op->seen.ledger, &reply->amount);
-    lines_money_until(&op->seen.ledger, op->seen.subscription.invoice.paid_at,
-                      reply->until, lines_op_now(op) / 1000);
+    lines_money_until(&op->seen.ledger, reply->until);
 
     return refund_walk(op);
 }
@@ -229,6 +232,15 @@ refund_walk(lines_op_t *op)
         return lines_op_bill(op, refund_counted,
                              .kind = lines_billing_lists(seen->ledger.asks),
                              .id = seen->ledger.whose);
+    }
+
+    /* nor is a bank's word told, where what it took is not */
+
+    if (lines_money_unlisted(&seen->ledger)
+        && (op->at == LINES_AT_LAPSE
+            || lines_op_get_number(op, "tries") < LINES_REFUND_UNLISTED))
+    {
+        return lines_op_again(op);
     }
 
     seen->money = lines_money_close(&seen->ledger);
@@ -393,7 +405,9 @@ refund_given(lines_op_t *op, lines_billing_result_t *result)
     lines_op_log(op, NGX_LOG_INFO, "refunded invoice \"%V\"",
                  &op->seen.subscription.invoice.id);
 
-    op->seen.call = LINES_CALL_ABSENT;
+    /* as much is due: it is not listed yet */
+
+    op->seen.call = LINES_CALL_THERE;
 
     if (op->ask.kind == LINES_BILLING_CREDIT && !result->replayed) {
         op->seen.money = LINES_MONEY_RETURNED;

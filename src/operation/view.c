@@ -38,6 +38,12 @@ view_wish(lines_op_t *op)
         return said;
     }
 
+    /* what was not charged by then is not to be once more */
+
+    if (op->at == LINES_AT_CHARGE && said) {
+        return LINES_WISH_CANCEL;
+    }
+
     return lines_is(&wish, "cancel") ? LINES_WISH_CANCEL
            : lines_is(&wish, "link") ? LINES_WISH_LINK
            : lines_is(&wish, "yield") ? LINES_WISH_YIELD : LINES_WISH_NONE;
@@ -54,7 +60,7 @@ view_call(lines_op_t *op)
 {
     int64_t     absent, now;
     ngx_str_t   invoice;
-    ngx_uint_t  back, other;
+    ngx_uint_t  back, other, told;
 
     now = lines_op_now(op);
     absent = lines_op_get_number(op, "absent_at");
@@ -66,13 +72,14 @@ view_call(lines_op_t *op)
     other = lines_money_due(&op->seen.ledger)
             != lines_op_get_number(op, "refund_amount");
 
-    /* of another invoice, or not what is due now and was refused before */
+    /* of another invoice, or not what is due now: was refused, or given, before */
 
     if (back
         && (lines_op_get(op, "refund_body").len == 0
             || (invoice.len
                 && !lines_same(&invoice, &op->seen.subscription.invoice.id))
-            || (op->seen.call == LINES_CALL_REFUSED && other)))
+            || (other && (op->seen.call == LINES_CALL_REFUSED
+                          || op->seen.call == LINES_CALL_THERE))))
     {
         return LINES_CALL_ABSENT;
     }
@@ -81,9 +88,18 @@ view_call(lines_op_t *op)
         return op->seen.call;
     }
 
+    told = !back && lines_op_get(op, "told").len;
+
     if (absent) {
-        return now - absent < (int64_t) op->conf->absent
-               ? LINES_CALL_MISSED : LINES_CALL_MISSED_ONCE;
+
+        if (now - absent >= (int64_t) op->conf->absent) {
+            return LINES_CALL_MISSED_ONCE;
+        }
+
+        /* billing has told of it, or a person is to be heard once it is seen */
+
+        return told || (!back && lines_op_word(op)) ? LINES_CALL_DOUBTFUL
+                                                    : LINES_CALL_MISSED;
     }
 
     /* what was written down, and perhaps sent, is not what is due by now */
@@ -92,7 +108,8 @@ view_call(lines_op_t *op)
         return LINES_CALL_DOUBTFUL;
     }
 
-    return (!back && lines_op_get(op, "after").len)
+    return told
+           || (!back && lines_op_get(op, "after").len)
            || now - lines_op_get_number(op, back ? "refund_at" : "sent_at")
               >= (int64_t) op->conf->resend
            ? LINES_CALL_DOUBTFUL : LINES_CALL_DUE;

@@ -434,6 +434,10 @@ cluster_apply(lines_cluster_t *cluster, lines_cluster_map_t *map)
         if (nodes[i] == NULL) {
             return NGX_ERROR;
         }
+
+        /* whoever connects there next is to be that one */
+
+        ngx_memcpy(nodes[i]->address.id, map->nodes[i].id, LINES_CLUSTER_ID);
     }
 
     for (i = 0; i < LINES_CLUSTER_SLOTS; i++) {
@@ -576,7 +580,7 @@ lines_cluster_later(lines_cluster_t *cluster, lines_redis_op_t *op)
 
     n = op->redirects - ngx_min(op->redirects, LINES_CLUSTER_REDIRECTS);
 
-    op->node = NULL;
+    lines_redis_op_at(op, NULL);
     op->sent = 0;
     op->asking = 0;
     op->later = ngx_current_msec
@@ -703,13 +707,16 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
 
     op->redirects++;
 
+    ngx_memzero(&address, sizeof(lines_cluster_address_t));
+
     slot = lines_cluster_read_redirection(&address, (u_char *) reply->str,
                                           reply->len);
-    if (slot != op->slot) {
+
+    if (slot != op->slot && slot != NGX_ERROR) {
         return NGX_ERROR;
     }
 
-    if (address.port == 0) {
+    if (slot == NGX_ERROR || address.port == 0) {
 
         /* the map knows its address */
 
@@ -749,10 +756,14 @@ lines_cluster_redirect(lines_cluster_t *cluster, lines_redis_op_t *op,
         node->asked_at = ngx_max(ngx_current_msec, 1);
     }
 
-    /* ASK counts for this time alone: later it would be told again */
+    /*
+     * ASK counts for this time alone: later it would be told again.  Who was
+     * asked for it, and sends on, has no more of it than the one before.
+     */
 
     if (node == op->node
         || node->connection.away
+        || (asking && op->asking)
         || (moved && op->redirects > LINES_CLUSTER_REDIRECTS))
     {
         lines_cluster_later(cluster, op);

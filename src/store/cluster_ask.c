@@ -24,7 +24,8 @@ struct lines_cluster_ask_s {
     off_t                      told;      /* the epoch, by who is asked; 0: it
                                              does not say */
     ngx_uint_t                 bad;       /* flag: that a map cannot be used was
-                                             said */
+                                             said, */
+    ngx_uint_t                 unusable;  /* ... or a part of it */
     lines_cluster_map_t        map;       /* that is being read */
 };
 
@@ -187,10 +188,19 @@ ask_down(lines_cluster_ask_t *ask)
 static void
 ask_told_state(lines_redis_connection_t *conn, void *data, redisReply *reply)
 {
-    if (reply && reply->type == REDIS_REPLY_STRING) {
-        lines_cluster_ask_set_down(data, strstr(reply->str, "cluster_state:ok")
-                                         == NULL);
+    lines_redis_node_t *node = data;
+
+    if (reply == NULL) {
+        return;
     }
+
+    /* where it is refused nobody would ever hear that it serves again */
+
+    node->stateless = (reply->type != REDIS_REPLY_STRING);
+
+    lines_cluster_ask_set_down(node, !node->stateless
+                                     && strstr(reply->str, "cluster_state:ok")
+                                        == NULL);
 }
 
 
@@ -301,12 +311,12 @@ ask_told_epoch(lines_redis_connection_t *conn, void *data, redisReply *reply)
 
     ask->told = 0;
 
-    if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
-        return;
-    }
-
     if (conn != &ask->seed) {
         ask_told_state(conn, conn->data, reply);
+    }
+
+    if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
+        return;
     }
 
     p = strstr(reply->str, name);
@@ -325,6 +335,10 @@ ask_told_epoch(lines_redis_connection_t *conn, void *data, redisReply *reply)
 void
 lines_cluster_ask_set_down(lines_redis_node_t *node, ngx_uint_t down)
 {
+    if (down && node->stateless) {
+        return;
+    }
+
     if (down && !node->down) {
         node->down_at = ngx_current_msec;
 
@@ -423,6 +437,15 @@ ask_take(lines_cluster_ask_t *ask, lines_redis_connection_t *conn,
     }
 
     ask->bad = 0;
+
+    if (ask->map.unusable && !ask->unusable) {
+        ngx_log_error(NGX_LOG_ERR, ask->log, 0,
+                      "lines redis \"%V\": its map of the cluster has no "
+                      "address that can be used of the primary of slot %ui",
+                      conn->name, ask->map.slot);
+    }
+
+    ask->unusable = ask->map.unusable;
 
     ask_fill_hosts(ask, conn);
 

@@ -12,8 +12,10 @@ static ngx_int_t read_shard(lines_cluster_map_t *map, redisReply *slots,
 static redisReply *find_primary(redisReply *nodes);
 static ngx_int_t read_node(lines_cluster_address_t *address, redisReply *node,
     ngx_uint_t secure);
+static void read_id(lines_cluster_address_t *address, redisReply *id);
 static ngx_int_t read_host(lines_cluster_address_t *address, redisReply *host,
     redisReply *ip, redisReply *port);
+static ngx_int_t complete(lines_cluster_map_t *map);
 static ngx_int_t add_range(lines_cluster_map_t *map,
     lines_cluster_address_t *address, redisReply *from, redisReply *to);
 static ngx_int_t read_number(redisReply *reply, long long *number);
@@ -50,7 +52,16 @@ lines_cluster_read_shards(lines_cluster_map_t *map, redisReply *reply,
         }
     }
 
-    return NGX_OK;
+    return complete(map);
+}
+
+
+/* one of which no part can be used is none */
+
+static ngx_int_t
+complete(lines_cluster_map_t *map)
+{
+    return map->unusable && map->nnodes == 0 ? NGX_ERROR : NGX_OK;
 }
 
 
@@ -59,6 +70,7 @@ read_shard(lines_cluster_map_t *map, redisReply *slots, redisReply *nodes,
     ngx_uint_t secure)
 {
     size_t                    i;
+    ngx_int_t                 rc;
     redisReply               *primary;
     lines_cluster_address_t   address;
 
@@ -75,12 +87,15 @@ read_shard(lines_cluster_map_t *map, redisReply *slots, redisReply *nodes,
 
     primary = find_primary(nodes);
 
-    if (primary == NULL || read_node(&address, primary, secure) != NGX_OK) {
+    rc = primary ? read_node(&address, primary, secure) : NGX_DECLINED;
+
+    if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }
 
     for (i = 0; i < slots->elements; i += 2) {
-        if (add_range(map, &address, slots->element[i], slots->element[i + 1])
+        if (add_range(map, rc == NGX_OK ? &address : NULL, slots->element[i],
+                      slots->element[i + 1])
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -123,6 +138,8 @@ find_primary(redisReply *nodes)
 }
 
 
+/* NGX_DECLINED: it has none that can be used */
+
 static ngx_int_t
 read_node(lines_cluster_address_t *address, redisReply *node,
     ngx_uint_t secure)
@@ -137,7 +154,29 @@ read_node(lines_cluster_address_t *address, redisReply *node,
         host = ip;
     }
 
-    return host && port ? read_host(address, host, ip, port) : NGX_ERROR;
+    if (host == NULL) {
+        return NGX_ERROR;
+    }
+
+    read_id(address, member(node, "id"));
+
+    return port ? read_host(address, host, ip, port) : NGX_DECLINED;
+}
+
+
+/* NULL, or anything else: it has none */
+
+static void
+read_id(lines_cluster_address_t *address, redisReply *id)
+{
+    ngx_memzero(address->id, LINES_CLUSTER_ID);
+
+    if (id
+        && id->type == REDIS_REPLY_STRING
+        && id->len == LINES_CLUSTER_ID)
+    {
+        ngx_memcpy(address->id, id->str, LINES_CLUSTER_ID);
+    }
 }
 
 
@@ -158,28 +197,24 @@ read_host(lines_cluster_address_t *address, redisReply *host, redisReply *ip,
     }
 
     if (host->type == REDIS_REPLY_NIL) {
-        return lines_cluster_set_address(address, NULL, 0, number);
-    }
+        rc = lines_cluster_set_address(address, NULL, 0, number);
 
-    if (host->type != REDIS_REPLY_STRING) {
+    } else if (host->type == REDIS_REPLY_STRING) {
+        rc = lines_cluster_set_address(address, (u_char *) host->str,
+                                       host->len, number);
+
+    } else {
         return NGX_ERROR;
     }
 
-    rc = lines_cluster_set_address(address, (u_char *) host->str, host->len,
-                                   number);
-
-    if (rc != NGX_DECLINED) {
-        return rc;
+    if (rc == NGX_DECLINED && ip && ip->type == REDIS_REPLY_STRING) {
+        rc = lines_cluster_set_address(address, (u_char *) ip->str, ip->len,
+                                       number);
     }
 
-    if (ip == NULL || ip->type != REDIS_REPLY_STRING) {
-        return NGX_OK;
-    }
+    /* "?" alone: it is where the one is that was asked */
 
-    rc = lines_cluster_set_address(address, (u_char *) ip->str, ip->len,
-                                   number);
-
-    return rc == NGX_DECLINED ? NGX_OK : rc;
+    return rc == NGX_ERROR ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -190,6 +225,7 @@ ngx_int_t
 lines_cluster_read_slots(lines_cluster_map_t *map, redisReply *reply)
 {
     size_t                    i;
+    ngx_int_t                 rc;
     redisReply               *range, *node;
     lines_cluster_address_t   address;
 
@@ -208,23 +244,31 @@ lines_cluster_read_slots(lines_cluster_map_t *map, redisReply *reply)
 
         node = range->element[2];
 
-        if (node->type != REDIS_REPLY_ARRAY
-            || node->elements < 2
-            || read_host(&address, node->element[0],
-                         node->elements > 3 ? member(node->element[3], "ip")
-                                            : NULL,
-                         node->element[1])
-               != NGX_OK
-            || add_range(map, &address, range->element[0], range->element[1])
+        if (node->type != REDIS_REPLY_ARRAY || node->elements < 2) {
+            return NGX_ERROR;
+        }
+
+        read_id(&address, node->elements > 2 ? node->element[2] : NULL);
+
+        rc = read_host(&address, node->element[0],
+                       node->elements > 3 ? member(node->element[3], "ip")
+                                          : NULL,
+                       node->element[1]);
+
+        if (rc == NGX_ERROR
+            || add_range(map, rc == NGX_OK ? &address : NULL,
+                         range->element[0], range->element[1])
                != NGX_OK)
         {
             return NGX_ERROR;
         }
     }
 
-    return NGX_OK;
+    return complete(map);
 }
 
+
+/* address: NULL, if there is none that can be used */
 
 static ngx_int_t
 add_range(lines_cluster_map_t *map, lines_cluster_address_t *address,
@@ -239,6 +283,12 @@ add_range(lines_cluster_map_t *map, lines_cluster_address_t *address,
         || last >= LINES_CLUSTER_SLOTS)
     {
         return NGX_ERROR;
+    }
+
+    if (address == NULL) {
+        map->unusable = 1;
+        map->slot = slot;
+        return NGX_OK;
     }
 
     n = find_node(map, address);

@@ -6,6 +6,7 @@
 
 #include "store/cluster.h"
 #include "store/redis_commit.h"
+#include "store/redis_handshake.h"
 #include "store/redis_life.h"
 #include "store/redis_log.h"
 #include "store/redis_node.h"
@@ -41,6 +42,8 @@ struct lines_redis_commit_s {
     ngx_uint_t                markers;    /* in a row, elsewhere */
     ngx_msec_t                until;      /* of the WAITAOF under way: when it */
     ngx_msec_t                step;       /* ends, and its next part */
+    u_char                    refused[LINES_REDIS_TEXT_LEN + 1];
+                                          /* what is said of the marker */
 };
 
 
@@ -174,6 +177,13 @@ commit_ready(void *data)
     commit->asked = 0;
     commit->unsynced = 0;
 
+    /* without memory for the question there was no answer to the last one */
+
+    if (commit->busy) {
+        commit->busy = 0;
+        commit_tell(commit, &commit->waiting, 0);
+    }
+
     ngx_post_event(&commit->start, &ngx_posted_events);
 }
 
@@ -216,7 +226,10 @@ commit_start_handler(ngx_event_t *ev)
         return;
     }
 
+    /* both are asked again: the user's ACL may be mended */
+
     if (conn->run_id[0] == '\0') {
+        lines_redis_look(conn);
         commit_fail(commit, "INFO is refused");
         return;
     }
@@ -224,9 +237,17 @@ commit_start_handler(ngx_event_t *ev)
     if (ngx_memcmp(conn->run_id, commands->run_id, LINES_REDIS_RUN_ID) != 0) {
         commit_tell(commit, &commit->held, 0);
 
-        if (commands->state == LINES_REDIS_READY) {
-            lines_redis_fail(conn, "commands go to another server");
+        if (commands->state != LINES_REDIS_READY) {
+            return;
         }
+
+        if (commands->run_id[0] == '\0') {
+            lines_redis_look(commands);
+            commit_fail(commit, "INFO is refused");
+            return;
+        }
+
+        lines_redis_fail(conn, "commands go to another server");
 
         return;
     }
@@ -337,6 +358,11 @@ commit_marked(lines_redis_connection_t *conn, void *data, redisReply *reply)
 
     commit->marked = (reply && reply->type != REDIS_REPLY_ERROR);
 
+    if (reply && !commit->marked) {
+        (void) ngx_cpystrn(commit->refused, (u_char *) reply->str,
+                           LINES_REDIS_TEXT_LEN + 1);
+    }
+
     /* what it is now is asked anew */
 
     if (reply
@@ -410,6 +436,11 @@ commit_waited(lines_redis_connection_t *conn, void *data, redisReply *reply)
                                 ngx_min((size_t) reply->len,
                                         LINES_REDIS_TEXT_LEN),
                                 reply->str);
+
+        } else if (!commit->marked) {
+            (void) ngx_snprintf(why, LINES_REDIS_CAUSE_LEN,
+                                "the marker before WAIT is refused: %s%Z",
+                                commit->refused);
 
         } else {
             (void) ngx_snprintf(why, LINES_REDIS_CAUSE_LEN,

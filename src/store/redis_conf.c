@@ -667,9 +667,17 @@ redis_parse_host(ngx_conf_t *cf, lines_redis_conf_t *conf, u_char *p,
     }
 
     for (c = p; c < last; c++) {
-        if (!lines_redis_host_char(*c) && *c != '[' && *c != ']') {
+        if (!lines_redis_host_char(*c)
+            && !(*p == '[' && (c == p || *c == ']')))
+        {
             return "invalid host";
         }
+    }
+
+    /* nginx would take what is behind it for a path */
+
+    if (last - p >= 5 && ngx_strncasecmp(p, (u_char *) "unix:", 5) == 0) {
+        return "invalid host (a socket's path is \"unix:/...\" alone)";
     }
 
     u = &conf->url;

@@ -32,6 +32,7 @@ static void redis_read(lines_redis_connection_t *conn);
 static void redis_read_now(lines_redis_connection_t *conn);
 static char *redis_error(lines_redis_connection_t *conn);
 static void redis_take_all(lines_redis_connection_t *conn);
+static void redis_excess(lines_redis_connection_t *conn);
 static void redis_take(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_answer(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_write_handler(ngx_event_t *wev);
@@ -372,6 +373,7 @@ redis_queue(lines_redis_connection_t *conn, lines_redis_asked_t *asked)
 {
     if (ngx_queue_empty(&conn->asked)) {
         conn->heard = ngx_current_msec;
+        conn->stalls = 0;
     }
 
     asked->end = conn->flushed + (conn->out.last - conn->out.pos);
@@ -453,14 +455,18 @@ redis_read(lines_redis_connection_t *conn)
             return;
         }
 
-        conn->heard = ngx_current_msec;
-
         if (redisReaderFeed(conn->reader, (char *) buffer, n) != REDIS_OK) {
             lines_redis_fail(conn, "%s", conn->reader->errstr);
             return;
         }
 
         redis_take_all(conn);
+
+        /* what is left is the beginning of one */
+
+        if (!conn->drop.posted && conn->reader->len > LINES_REDIS_REPLY_MAX) {
+            redis_excess(conn);
+        }
     }
 
     if (!conn->drop.posted && ngx_handle_read_event(c->read, 0) != NGX_OK) {
@@ -495,8 +501,7 @@ redis_take_all(lines_redis_connection_t *conn)
         if (redisReaderGetReply(conn->reader, (void **) &reply) != REDIS_OK) {
 
             if (conn->replies.excess) {
-                lines_redis_fail(conn, "a reply of more than %d elements",
-                                 LINES_REDIS_ELEMENTS);
+                redis_excess(conn);
 
             } else {
                 lines_redis_fail(conn, "%s", conn->reader->errstr);
@@ -509,6 +514,10 @@ redis_take_all(lines_redis_connection_t *conn)
             return;
         }
 
+        /* bytes alone prove nothing: they may be of a reply without an end */
+
+        conn->heard = ngx_current_msec;
+        conn->stalls = 0;
         conn->taking = 1;
 
         redis_take(conn, reply);
@@ -517,6 +526,14 @@ redis_take_all(lines_redis_connection_t *conn)
 
         lines_redis_reply_done(&conn->replies);
     }
+}
+
+
+static void
+redis_excess(lines_redis_connection_t *conn)
+{
+    lines_redis_fail(conn, "a reply of more than %d elements or %d MB",
+                     LINES_REDIS_ELEMENTS, LINES_REDIS_REPLY_MAX >> 20);
 }
 
 

@@ -108,6 +108,9 @@ struct lines_redis_connection_s {
     void                     (*locate)(lines_redis_connection_t *conn,
                                        ngx_uint_t last);
     void                      *guide;       /* ... that one */
+    u_char                    *id;          /* of the node of a cluster that is
+                                               to be there; NULL, or no first
+                                               letter: any */
     ngx_queue_t                follower;    /* in the guide's queue */
 
     /* what nobody asked for; NULL: it ends the connection */
@@ -147,7 +150,8 @@ struct lines_redis_connection_s {
     size_t                     flushed;     /* bytes of commands that the
                                                kernel took */
     ngx_msec_t                 heard;       /* since when what was sent
-                                               waits for a byte */
+                                               waits for a reply */
+    ngx_uint_t                 stalls;      /* looks for one since then */
 
     u_char                     cause[LINES_REDIS_CAUSE_LEN];
     u_char                     logged[LINES_REDIS_CAUSE_LEN];

@@ -37,6 +37,7 @@ static void redis_heard(lines_redis_connection_t *conn, void *data,
 
 static void redis_take_role(lines_redis_connection_t *conn,
     redisReply *reply);
+static void redis_take_id(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_selected(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_script_ran(lines_redis_connection_t *conn,
     redisReply *reply);
@@ -94,6 +95,7 @@ static const redis_refusal_t  redis_refusals[] = {
 
 static redis_question_t  redis_auth = { 0, NULL };
 static redis_question_t  redis_role = { REDIS_REPLY_ARRAY, redis_take_role };
+static redis_question_t  redis_id = { REDIS_REPLY_STRING, redis_take_id };
 static redis_question_t  redis_select = { 0, redis_selected };
 static redis_question_t  redis_script = { 0, redis_script_ran };
 static redis_question_t  redis_info = { REDIS_REPLY_STRING, redis_take_info };
@@ -108,7 +110,7 @@ static redis_question_t  redis_ping = { REDIS_REPLY_STATUS, redis_pong };
 
 /*
  * AUTH, ROLE, SELECT, INFO and CONFIG GET (or PING), sent together; a node of a
- * cluster is asked for its slots besides.  The reply of the last one makes the
+ * cluster is asked for its id or its slots besides.  The reply of the last one makes the
  * connection ready.
  */
 
@@ -133,6 +135,10 @@ lines_redis_handshake(lines_redis_connection_t *conn)
 
     if (conn->locate && !conn->any) {
         lines_redis_ask(conn, redis_heard, &redis_role, "ROLE");
+    }
+
+    if (conn->id && conn->id[0]) {
+        lines_redis_ask(conn, redis_heard, &redis_id, "CLUSTER MYID");
     }
 
     if (conn->status == NULL) {
@@ -256,6 +262,25 @@ redis_take_role(lines_redis_connection_t *conn, redisReply *reply)
                      && lines_redis_reply_is(reply->element[0], &slave)
                      ? "READONLY: a replica, not the primary"
                      : "neither a primary nor a replica: its ROLE is another");
+}
+
+
+/*
+ * An address may have gone to a node of another cluster, whose map is another
+ * one, and whose tenants are.  The map may name another node there by now.
+ */
+
+static void
+redis_take_id(lines_redis_connection_t *conn, redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ERROR
+        && conn->id[0]
+        && (reply->len != LINES_CLUSTER_ID
+            || ngx_memcmp(reply->str, conn->id, LINES_CLUSTER_ID) != 0))
+    {
+        lines_redis_fail(conn, "another node than the one that the cluster's "
+                         "map names there");
+    }
 }
 
 

@@ -23,6 +23,10 @@
 /* of a server that is no primary any more: how long its replies are awaited */
 #define LINES_REDIS_MOVED         500
 
+/* after a silence what can be read is looked at so often, each so many ms */
+#define LINES_REDIS_STALLS        50
+#define LINES_REDIS_STALL         10
+
 
 static void redis_greeted(lines_redis_connection_t *conn);
 static void redis_set_conf(lines_redis_connection_t *conn);
@@ -173,10 +177,14 @@ redis_check_silence(lines_redis_connection_t *conn)
         return;
     }
 
-    /* after a stall of this process the reply may be there, but not read */
+    /*
+     * After a stall of this process the reply may be there, but not read; it
+     * may also be one that has no end.
+     */
 
-    if (lines_redis_readable(conn)) {
-        ngx_add_timer(&conn->timer, 10);
+    if (conn->stalls < LINES_REDIS_STALLS && lines_redis_readable(conn)) {
+        conn->stalls++;
+        ngx_add_timer(&conn->timer, LINES_REDIS_STALL);
         return;
     }
 

@@ -30,6 +30,7 @@ lines_redis_guide(lines_redis_node_t *node, lines_redis_connection_t *conn)
         conn->name = &node->name;
         conn->guide = node;
         conn->locate = node_locate;
+        conn->id = node->address.id;
 
     } else if (node->redis->sentinel) {
         lines_sentinel_follow(node->redis->sentinel, conn);

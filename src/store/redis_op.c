@@ -34,7 +34,7 @@ lines_redis_op_t *
 lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot, size_t len,
     ngx_uint_t durable)
 {
-    ngx_uint_t           away, missing;
+    ngx_uint_t           away, missing, full;
     lines_redis_op_t    *op;
     lines_redis_node_t  *node;
 
@@ -45,10 +45,17 @@ lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot, size_t len,
     durable = durable && redis->conf->replicas;
     missing = durable && node && !lines_redis_commit_good(node->commit);
 
-    if (away || missing) {
-        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
-                       "lines redis refuses: away:%ui, missing:%ui",
-                       away, missing);
+    /* one that hangs leaves room for what the others are asked */
+
+    full = redis->cluster
+           && node
+           && node->nslots < LINES_CLUSTER_SLOTS
+           && node->inflight >= (redis->conf->max_inflight + 1) / 2;
+
+    if (away || missing || full) {
+        ngx_log_debug3(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                       "lines redis refuses: away:%ui, missing:%ui, full:%ui",
+                       away, missing, full);
         redis->status.refused++;
         return NULL;
     }
@@ -78,7 +85,7 @@ lines_redis_op_create_at(lines_redis_node_t *node, size_t len)
 
     if (op) {
         op->slot = LINES_CLUSTER_ANY;
-        op->node = node;
+        lines_redis_op_at(op, node);
         op->pinned = 1;
     }
 
@@ -177,7 +184,7 @@ lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
 void
 lines_redis_op_place(lines_redis_op_t *op, lines_redis_node_t *node)
 {
-    op->node = node;
+    lines_redis_op_at(op, node);
     op->sent = 0;
     op->retried = 0;
 
@@ -567,6 +574,7 @@ lines_redis_op_done(lines_redis_op_t *op, redisReply *reply)
     /* first, so that the handler can issue the next one under the bound */
 
     op->redis->status.inflight--;
+    lines_redis_op_at(op, NULL);
 
     redis_tell(op, reply);
 

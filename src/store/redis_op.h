@@ -90,6 +90,7 @@ struct lines_redis_node_s {
     lines_redis_commit_t     *commit;      /* NULL: replicas=0 */
 
     ngx_queue_t               waiting;
+    ngx_uint_t                inflight;    /* operations that have this node */
     ngx_event_t               refuse;      /* those that wait in vain */
 
     lines_redis_status_t      status;      /* what INFO and CONFIG say, and
@@ -108,6 +109,8 @@ struct lines_redis_node_s {
     ngx_uint_t                down;        /* flag: it says that the cluster
                                               is, */
     ngx_msec_t                down_at;     /* and since when */
+    ngx_uint_t                stateless;   /* flag: it does not say, CLUSTER
+                                              INFO is refused */
     u_char                    name_data[LINES_CLUSTER_HOST
                                         + sizeof("[]:65535")];
 };
@@ -154,6 +157,21 @@ lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot,
 /* the same for that node and no other */
 lines_redis_op_t *lines_redis_op_create_at(lines_redis_node_t *node,
     size_t len);
+
+/* it is sent to, or waits for, that one; NULL: for any */
+static ngx_inline void
+lines_redis_op_at(lines_redis_op_t *op, lines_redis_node_t *node)
+{
+    if (op->node) {
+        op->node->inflight--;
+    }
+
+    op->node = node;
+
+    if (node) {
+        node->inflight++;
+    }
+}
 
 /* sends it there, or lets it wait for that; it is in no queue */
 void lines_redis_op_place(lines_redis_op_t *op, lines_redis_node_t *node);

@@ -26,6 +26,13 @@ reply_alloc(const redisReadTask *task, size_t size)
 {
     lines_redis_replies_t *replies = task->privdata;
 
+    if (size > LINES_REDIS_REPLY_MAX - replies->size) {
+        replies->excess = 1;
+        return NULL;
+    }
+
+    replies->size += size;
+
     if (replies->pool == NULL) {
         replies->pool = ngx_create_pool(LINES_REDIS_REPLY_POOL, replies->log);
 
@@ -186,6 +193,7 @@ lines_redis_reader(lines_redis_replies_t *replies)
         reader->privdata = replies;
 
         replies->elements = 0;
+        replies->size = 0;
         replies->excess = 0;
     }
 
@@ -197,6 +205,7 @@ void
 lines_redis_reply_done(lines_redis_replies_t *replies)
 {
     replies->elements = 0;
+    replies->size = 0;
 
     if (replies->pool == NULL) {
         return;

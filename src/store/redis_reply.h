@@ -18,11 +18,16 @@
    whether it ever comes or not */
 #define LINES_REDIS_ELEMENTS  1000000
 
+/* bytes of a reply, twice what all lists of a worker may hold: a length that is
+   wrong would swallow what comes for ever */
+#define LINES_REDIS_REPLY_MAX  (128 * 1024 * 1024)
+
 
 typedef struct {
     ngx_log_t   *log;
     ngx_pool_t  *pool;        /* of the reply that is read or looked at */
-    size_t       elements;    /* that it has so far */
+    size_t       elements;    /* that it has so far, */
+    size_t       size;        /* and bytes */
     ngx_uint_t   excess;      /* flag: they were too many, its reader failed */
 } lines_redis_replies_t;
 

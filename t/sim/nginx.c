@@ -582,6 +582,18 @@ ngx_escape_uri(u_char *dst, u_char *src, size_t size, ngx_uint_t type)
 }
 
 
+time_t
+ngx_parse_http_time(u_char *value, size_t len)
+{
+    struct tm  tm;
+
+    ngx_memzero(&tm, sizeof(tm));
+
+    return len && strptime((char *) value, "%a, %d %b %Y %T GMT", &tm)
+           ? timegm(&tm) : NGX_ERROR;
+}
+
+
 u_char * ngx_cdecl
 ngx_sprintf(u_char *buf, const char *fmt, ...)
 {

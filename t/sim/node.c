@@ -1070,6 +1070,8 @@ call_header(ngx_list_t *list, const char *name, const char *value)
 void
 sim_call_answer(sim_call_t *call)
 {
+    char              date[sizeof("Mon, 28 Sep 1970 06:00:00 GMT")];
+    time_t            now;
     lines_result_t    result;
     lines_carrier_t  *carrier;
 
@@ -1098,6 +1100,10 @@ sim_call_answer(sim_call_t *call)
         result.body.len = call->json ? strlen(call->json) : 0;
         result.headers = ngx_list_create(carrier->pool, 4,
                                          sizeof(ngx_table_elt_t));
+
+        now = world.now / SIM_SECOND;
+        strftime(date, sizeof(date), "%a, %d %b %Y %T GMT", gmtime(&now));
+        call_header(result.headers, "Date", date);
 
         if (call->replayed) {
             call_header(result.headers, "Idempotent-Replayed", "true");

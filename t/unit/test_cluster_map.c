@@ -235,7 +235,25 @@ test_shards(void)
                  " $4 role " MASTER " ", 0) == NGX_ERROR,
        "one that serves TLS alone, asked for the other port");
 
-    ok(shards_of("*0 ", 0) == NGX_OK && map.nnodes == 0 && is_owner(0, "-"),
+    ok(shards_of("*2 *4 $5 slots *2 :0 :99 $5 nodes *1 "
+                 "*8 $2 id $40 " ID1 " $8 tls-port :7801 $2 ip " LOCAL
+                 " $4 role " MASTER " "
+                 "*4 $5 slots *2 :100 :16383 $5 nodes *1 "
+                 NODE("14", ID2, "7902", LOCAL, MASTER, ONLINE), 0) == NGX_OK
+       && map.unusable && map.nnodes == 1
+       && is_owner(99, "-") && is_owner(100, "127.0.0.1:7902"),
+       "... beside another one: that one's slots are served");
+
+    ok(shards_of("*2 *4 $5 slots *2 :0 :99 $5 nodes *1 "
+                 NODE("14", ID1, "7901", LOCAL, "$7 replica", ONLINE)
+                 "*4 $5 slots *2 :100 :16383 $5 nodes *1 "
+                 NODE("14", ID2, "7902", LOCAL, MASTER, ONLINE), 0) == NGX_OK
+       && map.unusable && is_owner(99, "-")
+       && is_owner(100, "127.0.0.1:7902"),
+       "a shard that has no primary");
+
+    ok(shards_of("*0 ", 0) == NGX_OK && map.nnodes == 0 && !map.unusable
+       && is_owner(0, "-"),
        "a node that knows of nobody");
 }
 
@@ -276,6 +294,16 @@ test_slots(void)
 
     ok(slots_of("*1 *3 :0 :16383 *2 " LOCAL " :7901 ") == NGX_OK
        && is_owner(9, "127.0.0.1:7901"), "Redis 3: host and port");
+
+    ok(slots_of("*2 *3 :0 :99 *2 " LOCAL " :0 "
+                "*3 :100 :16383 *2 " LOCAL " :7902 ") == NGX_OK
+       && map.unusable && map.slot == 0 && map.nnodes == 1
+       && is_owner(99, "-") && is_owner(100, "127.0.0.1:7902"),
+       "one without a port");
+
+    ok(slots_of("*2 *3 :0 :99 *2 $3 a/b :1 "
+                "*3 :100 :16384 *2 " LOCAL " :7902 ") == NGX_ERROR,
+       "... beside what is none");
 
     ok(slots_of("*0 ") == NGX_OK && map.nnodes == 0, "none");
 }

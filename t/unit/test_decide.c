@@ -820,7 +820,8 @@ test_rules(void)
 
             if (d.action == LINES_DO_INCLUDE
                 || (d.action == LINES_DO_LIST
-                    && s.fact[INVOICE] != LINES_INVOICE_VOID))
+                    && s.fact[INVOICE] != LINES_INVOICE_VOID
+                    && s.fact[INVOICE] != LINES_INVOICE_MISSING))
             {
                 both++;
             }

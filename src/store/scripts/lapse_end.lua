@@ -73,7 +73,8 @@ then
         op_give_back(refund_key, ops_key, refund, failed and 'refund' or 'release',
                      not failed and (ended or line_left(h)) or nil, now, 'line', h.id,
                      'subscription', h.subscription,
-                     'invoice', failed and h.invoice or '')
+                     'invoice', failed and h.invoice or '',
+                     'skew', ended and '0' or '')
         begun = refund
 
     elseif verdict == 'suspended' and not filled(h.suspended) then

@@ -24,10 +24,10 @@
 --@reply unknown
 
 local now = now_ms()
-local kind, step, stuck, invoice, due, said, why, held, subscription = unpack(
-    redis.call('HMGET', op_key, 'kind', 'step', 'stuck', 'stuck_invoice',
-               'stuck_due', 'resolved', 'resolved_note', 'lease_until',
-               'subscription'))
+local kind, step, stuck, invoice, due, said, why, held, subscription, ahead =
+    unpack(redis.call('HMGET', op_key, 'kind', 'step', 'stuck', 'stuck_invoice',
+                      'stuck_due', 'resolved', 'resolved_note', 'lease_until',
+                      'subscription', 'ahead'))
 
 if not step then
     return { 'unknown' }
@@ -72,12 +72,13 @@ else
     -- of money, before, that could not be looked at: it counts as it was said
     op_settle(op_key, settled_key)
 
-    -- whoever counts its invoices later knows of what was paid by now
+    -- whoever counts its invoices later knows of what was paid by now, which
+    -- billing's clock tells
     if (step == 'cancel' or step == 'undo:charge')
        and filled(subscription)
     then
         redis.call('HSET', settled_key, subscription,
-                   int(math.floor(now / 1000)))
+                   int(math.floor(now / 1000) + (tonumber(ahead) or 0)))
         redis.call('EXPIRE', settled_key, 34560000)
     end
 end

@@ -21,6 +21,13 @@ end
 
 op_wake(op_key)
 
+-- what is asked for, or looked for, is there, whatever a list shows
+if subscription and attempt and tonumber(attempt) == tonumber(op[3])
+   and (op[1] == 'send' or op[1] == 'charge')
+then
+    redis.call('HSET', op_key, 'told', subscription)
+end
+
 local line = redis.call('HMGET', line_at(line_key), 'status', 'ended', 'released')
 
 if (attempt and tonumber(attempt) < (tonumber(op[3]) or 0))

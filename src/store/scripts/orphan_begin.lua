@@ -89,6 +89,7 @@ op_give_back(op_key, ops_key, id,
              failed and 'refund' or ended and 'release' or 'orphan', since, now,
              'line', (failed or ended) and h.id or '',
              'subscription', subscription, 'invoice', ended and '' or invoice,
-             'kept', failed and '' or kept or '')
+             'kept', failed and '' or kept or '',
+             'skew', since == tonumber(due) and '0' or '')
 
 return 'begun'

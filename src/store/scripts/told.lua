@@ -47,7 +47,8 @@ local shown = h and line_public(h)
 local function begin(kind, since)
     op_give_back(refund_key, ops_key, refund, kind, since, now, 'line', h.id,
                  'subscription', h.subscription,
-                 'invoice', since and '' or h.invoice or '')
+                 'invoice', since and '' or h.invoice or '',
+                 'skew', since and ended and '0' or '')
 
     return refund
 end

@@ -275,7 +275,7 @@ sub upstream ($self, %options) {
     return $upstream->reset(%options)->start;
 }
 
-=head2 sandbox, prism, wire, way
+=head2 sandbox, prism, wire, way, strange
 
     my $sandbox = $t->sandbox(%options);
 
@@ -296,6 +296,10 @@ sub wire ($self, %options) {
 
 sub way ($self, %options) {
     return $self->_plugin('Test::Lines::Way', dir => $self->dir, name => $self->_name('way'), %options);
+}
+
+sub strange ($self, %options) {
+    return $self->_plugin('Test::Lines::Redis::Strange', dir => $self->dir, name => $self->_name('strange'), %options);
 }
 
 sub _plugin ($self, $class, %options) {

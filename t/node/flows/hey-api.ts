@@ -58,13 +58,17 @@ async function previewConfirmRetry(): Promise<void> {
     const headers = { 'Idempotency-Key': crypto.randomUUID() };
     console.log('preview', preview.response?.status, preview.data.status);
 
+    const dry = await confirmLine({ client: account, body: { ...body, dry_run: true } });
+    console.log('dry', dry.response?.status, dry.data && 'dry_run' in dry.data);
+
     const bought = await confirmLine({ client: account, headers, body });
     if (!bought.data) throw bought.error;
+    if (!('phone_number' in bought.data)) throw new Error(bought.data.message);
     const phone_number = bought.data.phone_number;
     console.log('confirm', bought.response?.status, replayed(bought.response));
 
     const again = await confirmLine({ client: account, headers, body });
-    console.log('retry', again.response?.status, again.data?.phone_number === phone_number, replayed(again.response));
+    console.log('retry', again.response?.status, again.data && 'phone_number' in again.data && again.data.phone_number === phone_number, replayed(again.response));
 
     const used = await confirmLine({ client: account, body });
     console.log('used', used.response?.status, used.error?.error, used.error?.state);

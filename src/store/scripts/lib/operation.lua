@@ -115,7 +115,7 @@ local function op_give_back(op, ops, id, kind, since, now, ...)
         end
     else
         redis.call('HDEL', op, 'refund_body', 'refund_after', 'again',
-                   'absent_at', 'skew')
+                   'absent_at', 'skew', 'ahead')
         op_begin(op, ops, id, kind, 'cancel', 0, now, 'since', int(since or 0),
                  ...)
     end
@@ -171,7 +171,7 @@ end
 local function op_next(op, step, lease, now, ...)
     redis.call('HSET', op, 'step', step, ...)
     redis.call('HDEL', op, 'stuck', 'stuck_invoice', 'stuck_due', 'tries',
-               'after', 'anew')
+               'after', 'anew', 'told')
     op_lease(op, lease, now)
 end
 

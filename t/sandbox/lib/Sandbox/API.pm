@@ -1,6 +1,7 @@
 package Sandbox::API;
 use Mojo::Base 'Mojolicious::Controller', -signatures;
 
+use Mojo::Date;
 use Mojo::IOLoop;
 use Mojo::JSON qw(encode_json false true);
 use Mojo::Util qw(b64_decode secure_compare);
@@ -86,6 +87,7 @@ sub _begin ($self) {
     my $version = $req->headers->header('Stripe-Version');
     my $id      = $self->app->store->id('req');
 
+    $self->res->headers->date(Mojo::Date->new($self->app->store->now));
     $self->res->headers->header('Request-Id'     => $id);
     $self->res->headers->header('Stripe-Version' => $version // Sandbox::Store->API_VERSION);
 

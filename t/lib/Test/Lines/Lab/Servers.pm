@@ -98,7 +98,7 @@ bind-source-addr @{[$self->address($i)]}
 repl-diskless-sync-delay 0
 # who is killed loses nothing by it; a disk that others use too is no part of this
 appendfsync no
-user lines on ">$PASSWORD{lines}" ~lines:* &lines* &__redis__:* +\@read +\@write +\@scripting +\@pubsub +time +ping +select +role +info +config|get +wait +client +cluster|info +cluster|shards +cluster|slots +asking
+user lines on ">$PASSWORD{lines}" ~lines:* &lines* &__redis__:* +\@read +\@write +\@scripting +\@pubsub +time +ping +select +role +info +config|get +wait +client +cluster|info +cluster|myid +cluster|shards +cluster|slots +asking
 user replica on ">$PASSWORD{replica}" +psync +replconf +ping
 user sentinel on ">$PASSWORD{sentinel}" allchannels +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info +client|setname +client|kill +script|kill
 masteruser replica

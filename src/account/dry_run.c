@@ -1,0 +1,104 @@
+
+/*
+ * POST lines/provision-confirm with "dry_run": what it would come upon.  Nothing
+ * is written, and nothing is charged; the token is good for a confirm yet.
+ */
+
+#include "account/account.h"
+#include "api/json.h"
+#include "billing/billing.h"
+#include "http/answer.h"
+#include "http/steps.h"
+
+
+static void
+dry_run_cleanup(void *data)
+{
+    lines_carrier_destroy(data);
+}
+
+
+static void dry_run_card(void *data, lines_billing_result_t *result);
+
+
+static ngx_int_t
+dry_run_ask(lines_dry_run_t *dry, lines_billing_kind_e kind, ngx_str_t *id)
+{
+    lines_billing_ask_t  ask = {
+        .kind = kind, .id = *id, .rank = LINES_BUDGET_NEW
+    };
+
+    return lines_billing_ask(dry->carrier, &ask, dry_run_card, dry)
+           == NGX_AGAIN
+           ? NGX_AGAIN : lines_unavailable(dry->ctx->request, dry->ctx, 1);
+}
+
+
+/* as purchase.c looks for it: the customer's own, or any */
+
+static void
+dry_run_card(void *data, lines_billing_result_t *result)
+{
+    lines_dry_run_t *dry = data;
+
+    ngx_int_t                 rc;
+    ngx_uint_t                known;
+    lines_ctx_t              *ctx = dry->ctx;
+    lines_stripe_customer_t  *customer = result->customer;
+
+    known = result->outcome == LINES_STRIPE_OK
+            && (customer == NULL || !customer->deleted);
+
+    if (known && result->payment_method.len) {
+        rc = lines_json_ok(ctx, "{'status':'OK','dry_run':true,'message':"
+                           "'A confirm would buy a line now; nothing was "
+                           "charged, and the preview_token is still good'}");
+
+    } else if (known && customer) {
+        rc = dry_run_ask(dry, LINES_BILLING_CARD, &customer->id);
+
+    } else if (known || customer || result->outcome == LINES_STRIPE_MISSING) {
+        rc = lines_account_no_card(ctx);
+
+    } else {
+        rc = lines_unavailable(ctx->request, ctx, 1);
+    }
+
+    lines_resume(ctx->request, ctx, rc);
+}
+
+
+ngx_int_t
+lines_dry_run(ngx_http_request_t *r, lines_ctx_t *ctx, lines_dry_run_t *dry,
+    ngx_str_t *customer)
+{
+    ngx_int_t            rc;
+    ngx_pool_cleanup_t  *cln;
+
+    rc = lines_offer_judge(r, ctx, &dry->offer);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (customer->len == 0) {
+        return lines_account_no_card(ctx);
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    dry->ctx = ctx;
+    dry->carrier = lines_carrier_create(lines_get_main_conf(r),
+                                        &ctx->request_id, ngx_cycle->log);
+    if (dry->carrier == NULL) {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    cln->handler = dry_run_cleanup;
+    cln->data = dry->carrier;
+
+    return dry_run_ask(dry, LINES_BILLING_CUSTOMER, customer);
+}
