@@ -1,7 +1,7 @@
 
 /*
  * Scripts: Lua 5.1 as Redis 7.0 has it, without struct, bit and cmsgpack, and
- * of cjson what writes strings.
+ * of cjson what writes strings, and reads objects of strings and numbers.
  */
 
 #include <stdio.h>
@@ -47,6 +47,7 @@ static int status_reply(lua_State *lua);
 static int sha1hex(lua_State *lua);
 static int log_nothing(lua_State *lua);
 static int json_encode(lua_State *lua);
+static int json_decode(lua_State *lua);
 
 
 static const luaL_Reg  redis_functions[] = {
@@ -61,6 +62,7 @@ static const luaL_Reg  redis_functions[] = {
 
 static const luaL_Reg  cjson_functions[] = {
     { "encode", json_encode },
+    { "decode", json_decode },
     { NULL, NULL }
 };
 
@@ -932,4 +934,152 @@ json_encode(lua_State *lua)
     luaL_pushresult(&b);
 
     return 1;
+}
+
+
+static const char *
+json_space(const char *p)
+{
+    return p + strspn(p, " \t\r\n");
+}
+
+
+/* a code point in UTF-8, as cjson writes it */
+
+static void
+json_utf8(luaL_Buffer *b, unsigned code)
+{
+    if (code < 0x80) {
+        luaL_addchar(b, (char) code);
+        return;
+    }
+
+    if (code < 0x800) {
+        luaL_addchar(b, (char) (0xc0 | code >> 6));
+
+    } else {
+        luaL_addchar(b, (char) (0xe0 | code >> 12));
+        luaL_addchar(b, (char) (0x80 | (code >> 6 & 0x3f)));
+    }
+
+    luaL_addchar(b, (char) (0x80 | (code & 0x3f)));
+}
+
+
+/* pushes it; NULL: it is none */
+
+static const char *
+json_string(lua_State *lua, const char *p)
+{
+    int            n;
+    unsigned       code;
+    luaL_Buffer    b;
+    const char    *escape;
+
+    static const char  escapes[] = "\"\\/bfnrt", means[] = "\"\\/\b\f\n\r\t";
+
+    luaL_buffinit(lua, &b);
+
+    for (p++; *p != '"'; p++) {
+
+        if ((unsigned char) *p < 0x20) {
+            luaL_pushresult(&b);
+            return NULL;
+        }
+
+        if (*p != '\\') {
+            luaL_addchar(&b, *p);
+            continue;
+        }
+
+        p++;
+        escape = *p ? strchr(escapes, *p) : NULL;
+
+        if (escape) {
+            luaL_addchar(&b, means[escape - escapes]);
+
+        } else if (*p == 'u' && sscanf(p + 1, "%4x%n", &code, &n) == 1
+                   && n == 4)
+        {
+            json_utf8(&b, code);
+            p += 4;
+
+        } else {
+            luaL_pushresult(&b);
+            return NULL;
+        }
+    }
+
+    luaL_pushresult(&b);
+
+    return p + 1;
+}
+
+
+static const char *
+json_scalar(lua_State *lua, const char *p)
+{
+    char    *end;
+    double   number;
+
+    if (*p == '"') {
+        return json_string(lua, p);
+    }
+
+    if (strncmp(p, "null", 4) == 0) {
+        lua_pushlightuserdata(lua, NULL);
+        return p + 4;
+    }
+
+    number = strtod(p, &end);
+
+    if (end == p) {
+        return NULL;
+    }
+
+    lua_pushnumber(lua, number);
+
+    return end;
+}
+
+
+/* an object of strings and numbers, as the journal's entries are */
+
+static int
+json_decode(lua_State *lua)
+{
+    const char  *p;
+
+    p = json_space(luaL_checkstring(lua, 1));
+
+    if (*p != '{') {
+        return luaL_error(lua, "sim: cjson.decode() takes objects");
+    }
+
+    lua_newtable(lua);
+    p = json_space(p + 1);
+
+    while (*p != '}') {
+        p = *p == '"' ? json_string(lua, p) : NULL;
+        p = p ? json_space(p) : NULL;
+        p = p && *p == ':' ? json_scalar(lua, json_space(p + 1)) : NULL;
+
+        if (p == NULL) {
+            return luaL_error(lua, "sim: cjson.decode() takes strings and "
+                              "numbers");
+        }
+
+        lua_rawset(lua, 2);
+        p = json_space(p);
+
+        if (*p == ',' && *json_space(p + 1) != '}') {
+            p = json_space(p + 1);
+
+        } else if (*p != '}') {
+            return luaL_error(lua, "sim: cjson.decode() expects a comma");
+        }
+    }
+
+    return *json_space(p + 1) ? luaL_error(lua, "sim: cjson.decode() expects "
+                                           "the end") : 1;
 }

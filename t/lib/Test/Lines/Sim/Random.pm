@@ -113,6 +113,15 @@ my %VALUE = (
     area         => sub { pick('', '415', '212', '907') },
     quarantine   => sub { pick(0, 1000, 3_600_000) },
     delay        => sub { pick(0, 1000, 60_000) },
+    (map { $_ => sub { pick(0, 4, 4, 4) } } qw(fast slow each)),    # of webhooks, as what follows
+    idle         => sub { pick(1000, 60_000) },
+    seal         => sub { pick('v1.', 'v2.') },
+    secret       => sub { pick('v1.a', 'v2.b') },
+    entry        => sub { ms() - pick(0, 1, 1000) },
+    tries        => sub { pick(0, 0, 1, 10) },
+    outcome      => sub { pick(qw(delivered failed)) },
+    took         => sub { pick(0, 30, 10_000) },
+    pause        => sub { pick(0, 1000, 86_400_000) },
     looked       => sub { pick('', ms() . '.5') },
     late         => sub { pick(0, 5000) },
     overdue      => sub { pick(5000, 300_000) },
@@ -148,6 +157,7 @@ my %LIST = (
           [invoice => 'in_1'], [stuck => pick('why', 'refund_failed', '')], [stuck_invoice => pick('in_1', '')], [stuck_due => 900], [tries => pick(1, 2)], [url => 'https://pay/2'];
     },
     'inv_add numbers'   => sub { return map { (value('number'), pick(qw(w1 w2))) } 1 .. pick(1, 2, 5) },
+    (map { ("$_ types" => sub { return pick('*', '*', 'line.active', 'line.provisioning') }) } qw(hook_put hook_change)),
     'limit_settle uses' => sub {
         return map {
             join ' ', pick(-1, 0, 1, 3, 50), pick(0, 1_000_000, 60_000_000), pick('20000.000000', '333333.333333', '3600000000.000000'), pick(1, 9, 100),
@@ -166,6 +176,8 @@ sub value ($name, $c = undef) {
 
     # a settlement's number is none of the inventory
     $value = pick(0 .. 5) if $name eq 'number' && ($c // '') eq 'limit_settle';
+
+    $value = pick(0, 200, 410, 500) if $name eq 'status' && ($c // '') eq 'hook_done';
 
     return $env{$name} = $value;
 }
@@ -256,6 +268,18 @@ sub look ($self, $script) {
         $env{customer} = $customer // '';
     }
 
+    if ($has{'hook_busy(id)'} && $has{entry} && !one_in(8)) {
+        my $told;
+
+        for my $id (@{$self->ask('ZRANGE', $self->key('hooks'), 0, -1)}) {
+            local $env{id} = $id;
+            my ($member) = @{$self->ask('ZRANGE', $self->key('hook_busy(id)'), 0, 0)} or next;
+            $told = [$id, $1, $2] if $member =~ /^(\d+) (\d+)$/;
+        }
+
+        @env{qw(id entry tries)} = @$told if $told;
+    }
+
     if ($has{number} && $has{operation} && !one_in(5)) {
         my ($number) = @{$self->ask('HMGET', $self->key('inv_operations'), value('operation'))};
         $env{number} = $number if defined $number;
@@ -276,6 +300,8 @@ sub go_on ($self) {
         my @lines = @{$self->ask('ZRANGE', $self->key('lines'), 0, -1)} or return;
         return (pick(@LINE), tenant => $env{tenant}, map { ($_ => $lines[-1]) } qw(id line));
     }
+
+    return (pick(qw(hook_claim hook_done)), tenant => $env{tenant}) if one_in(3) && @{$self->ask('ZRANGE', $self->key('hooks'), 0, -1)};
 
     my @ops = sort @{$self->ask('SMEMBERS', $self->key('ops'))} or return;
     $env{id} = pick(@ops);
