@@ -349,6 +349,18 @@ subtest 'a number that is reserved' => sub {
     sound('assigned');
     release($scripts, 'r1');
 
+    # more of them are over than a call frees
+    my @many = map { sprintf '+4430555%04d', $_ } 1 .. 120;
+    add($scripts, map { ($_ => 'w') } @many);
+    reserve($scripts, "m$_", $many[$_]) for 0 .. $#many;
+    over("m$_", 1 + $_) for 0 .. $#many;
+    is_deeply lease($scripts, 'op', number => $many[-1]), ['leased', $many[-1], 'w'], 'the one that is wanted by its name does not wait for its turn';
+    is $redis->cli(ZCARD => k('reserved')), 19, '... as others do';
+    is counts($scripts)->[0], $free + 3 + 119, '... which are counted as free';
+    sound('most of them freed');
+    release($scripts, 'op');
+    remove($scripts, $_) for @many;
+
     my @got = map { $_->[1] // $_->[0] } $scripts->race(200, 8, sub ($s, $i) { $i % 2 ? reserve($s, "x$i", '+4420') : lease($s, "y$i", number => $new[$i % 3]) });
     my %count;
     $count{$_}++ for grep {/^\+/} @got;
