@@ -635,6 +635,22 @@ subtest 'accounts' => sub {
     call('GET /_lines/admin/accounts/{id}', 200, 'without a limit', %operator, params => ['two']);
     call('GET /accounts/limits', 200, 'without a limit', %two);
 
+    # a wish for an area: its number is lost to another account, and once more, when none is left
+    my %area = (as => $shop->account('area')->{headers});
+    my %rival = (as => $shop->account('rival')->{headers});
+    my %wish = (json => {area_code => '415'});
+    my $kept = call($preview, 200, 'one of an area', %area, %wish)->json('/preview_token');
+    my $lose = sub { $shop->redis->cli(ZADD => 'lines:{inv}:reserved', 'XX', 1, $shop->operation_id($kept)); call($preview, 200, 'another account has it', %rival, %wish) };
+    call($preview, 400, 'no area', %area, json => {area_code => 415});
+    call($preview, 413, 'a body too large', %area, json => {x => 'x' x 300_000});
+    is call($confirm, 200, 'it would buy that', %area, json => {preview_token => $kept, dry_run => Mojo::JSON::true})->json('/phone_number'), '+14155551003', 'which is said';
+    $lose->();
+    is call($confirm, 409, 'another one', %area, json => {preview_token => $kept})->json('/phone_number'), '+14155551004', 'which is shown';
+    $lose->();
+    call($confirm, 503, 'none is left', %area, json => {preview_token => $kept});
+    call($preview, 503, 'none is left', %area, %wish);
+    $shop->redis->cli(ZADD => 'lines:{inv}:reserved', 1, $_) for @{$shop->redis->cli(ZRANGE => 'lines:{inv}:reserved', 0, -1)};
+
     my %other = (as => $shop->account('other', plan => 'other')->{headers});
     call($preview, 403, 'not on the plan', %other);
     call($confirm, 403, 'not on the plan', %other, json => {preview_token => 'lpv_x'});

@@ -15,16 +15,23 @@ sub k (@names) { map {"lines:{inv}:$_"} @names }
 
 sub add ($s, @pairs)           { $s->run(inv_add => [k qw(numbers free leased assigned all)], @pairs) }
 sub lease ($s, $op, %o)        {
-    $s->run(inv_lease => [k qw(numbers free quarantined leased operations leases)],
+    $s->run(inv_lease => [k qw(numbers free quarantined leased operations leases reserved)],
         $op, $o{tenant} // 'a:one', $o{late} // '', $o{look} // 120_000, $o{area} // '', $o{number} // '', $o{rest} // 86_400_000);
 }
 sub assign ($s, $number, $op)  { $s->run(inv_assign => [k qw(numbers leased assigned)], $number, $op) }
 sub release ($s, $op, $q = 0, $number = '', $looked = '') {
-    $s->run(inv_release => [k qw(numbers free quarantined leased assigned operations leases)], $op, 'a:one', $q, $number, $looked);
+    $s->run(inv_release => [k qw(numbers free quarantined leased assigned operations leases reserved)], $op, 'a:one', $q, $number, $looked);
 }
-sub remove ($s, $number)       { $s->run(inv_delete => [k qw(numbers free quarantined all)], $number, 86_400_000) }
-sub counts ($s)                { $s->run(inv_count => [k qw(free leased assigned quarantined)]) }
-sub page ($s, @of)             { $s->run(inv_page => [k qw(numbers free leased assigned quarantined all)], @of, 86_400_000) }
+sub remove ($s, $number)       { $s->run(inv_delete => [k qw(numbers free quarantined all leased operations reserved)], $number, 86_400_000) }
+sub counts ($s)                { $s->run(inv_count => [k qw(free leased assigned quarantined reserved)]) }
+sub page ($s, @of)             { $s->run(inv_page => [k qw(numbers free leased assigned quarantined all operations reserved)], @of, 86_400_000) }
+
+sub reserve ($s, $op, $prefix, %o) {
+    $s->run(inv_reserve => [k qw(numbers free quarantined leased operations reserved)], $op, $o{tenant} // 'a:one', $prefix, $o{keep} // 600_000, 86_400_000);
+}
+
+# the time of a reservation is over, or will be
+sub over ($op, $at = 1) { $redis->cli(ZADD => k('reserved'), $at, $op) }
 
 # how many a look at the list makes free
 sub thaw ($s) {
@@ -54,6 +61,9 @@ sub sound ($name) {
         push @wrong, "$number is $state, listed as " . ($in{$number} // 'nothing') if ($in{$number} // '') ne $state;
         push @wrong, "$number is $state without an operation" if $state =~ /leased|assigned/ && !length($op // '');
         push @wrong, "$op does not hold $number" if length($op // '') && ($holds{$op} // '') ne $number;
+    }
+    for my $op ($c->zrange(k('reserved'), 0, -1)) {
+        push @wrong, "$op has reserved " . ($holds{$op} // 'nothing') if ($numbers{$holds{$op} // ''} // '') !~ /^leased \S+ $op /;
     }
     for my $op (keys %holds) {
         push @wrong, "$op holds $holds{$op}, which is not its own" if ((split / /, $numbers{$holds{$op}} // $own{$holds{$op}} // '')[2] // '') ne $op;
@@ -272,6 +282,92 @@ subtest 'a clock that was set back' => sub {
     is $look->()->[0], 'nothing', 'what names no operation is told once';
     is $redis->cli(ZSCORE => k('leases'), 'nothing'), undef, 'and dropped';
     sound('looked at');
+};
+
+# one that a preview was shown: leased to the operation that may begin, until then
+subtest 'a number that is reserved' => sub {
+    my ($free) = @{counts($scripts)};
+    my @new = map {"+4420000000$_"} 0 .. 2;
+    add($scripts, map { ($_ => 'w') } @new);
+
+    is_deeply reserve($scripts, 'r0', '+4420'), ['reserved', $new[0]], 'the first that begins so';
+    is_deeply reserve($scripts, 'r0', '+4420'), ['held',     $new[0]], 'the same one again';
+    is_deeply reserve($scripts, 'r0', '+4420', tenant => 'a:two'), ['none'], 'but not for another tenant';
+    is_deeply reserve($scripts, 'r1', '+44200000001'), ['reserved', $new[1]], 'a whole number is a beginning, too';
+    is_deeply reserve($scripts, 'r2', '+44200000001'), ['none'], 'which is nobody else\'s';
+    is_deeply reserve($scripts, 'r2', '+4421'), ['none'], 'none begins like that';
+    is_deeply counts($scripts), [$free + 1, 2, 0, 0], 'reserved is leased';
+    is_deeply lease($scripts, 'op', number => $new[0]), ['taken', 'leased'], 'nobody else gets it';
+    is_deeply remove($scripts, $new[0]), ['held', 'leased'], 'nor is it taken out';
+    is_deeply $scripts->run(inv_look => [k qw(leases operations)], 16, 60_000), [], 'nobody looks what became of it';
+    sound('reserved');
+
+    # it is leased
+    is_deeply lease($scripts, 'r0', late => 1), ['late'], 'whoever is late does not lease what is reserved';
+    is_deeply lease($scripts, 'r0', number => $new[1]), ['taken', 'leased'], 'nor is it leased as another one';
+    over('r0');
+    is_deeply lease($scripts, 'r0', number => $new[0]), ['held', $new[0], 'w'], 'its operation leases it, though its time is over, as long as nobody came by';
+    is $redis->cli(ZSCORE => k('reserved'), 'r0'), undef, 'it is reserved no more';
+    is_deeply reserve($scripts, 'r0', '+4420'), ['held', $new[0]], 'it has it';
+    is $redis->cli(ZSCORE => k('reserved'), 'r0'), undef, '... for good: no instant ends that';
+    sound('leased');
+    release($scripts, 'r0');
+
+    # whoever comes by: each of them alone
+    my %by = (
+        'a count says so' => sub { is counts($scripts)->[0], $free + 3, 'counted as free'; is counts($scripts)->[1], 0, '... and not as leased'; page($scripts, '', '', 1) },
+        'a list'        => sub { page($scripts, '', '', 1) },
+        'a lease'       => sub { is_deeply lease($scripts, 'op', number => $new[1]), ['leased', $new[1], 'w'], 'leased by another'; release($scripts, 'op') },
+        'a reservation' => sub { is_deeply reserve($scripts, 'r2', $new[1]), ['reserved', $new[1]], 'reserved for another'; release($scripts, 'r2') },
+        'a deletion'    => sub { is_deeply remove($scripts, $new[1]), ['deleted'], 'taken out'; add($scripts, $new[1], 'w') },
+    );
+    for my $name (sort keys %by) {
+        subtest $name => sub {
+            reserve($scripts, 'r1', $new[1]);
+            over('r1');
+            $by{$name}->();
+            is $redis->cli(HGET => k('operations'), 'r1'), undef, 'who had it has it no more';
+            is_deeply counts($scripts), [$free + 3, 0, 0, 0], 'all are free';
+            sound($name);
+        };
+    }
+
+    my ($s) = $redis->client->time;
+    reserve($scripts, 'r1', $new[1]);
+    over('r1', 1000 * ($s + 3 * 86_400));
+    is counts($scripts)->[0], $free + 3, 'none is reserved for days: that was a clock that was set back';
+    reserve($scripts, 'r2', $new[2]);
+    sound('freed');
+    release($scripts, 'r2');
+
+    # as a release before leaves it that knows of no reservations
+    reserve($scripts, 'r1', $new[1]);
+    assign($scripts, $new[1], 'r1');
+    over('r1');
+    is thaw($scripts), 0, 'what was assigned meanwhile';
+    is_deeply [$redis->cli(HGET => k('numbers'), $new[1]), $redis->cli(ZCARD => k('reserved'))], ['assigned w r1 a:one', 0], '... stays so';
+    sound('assigned');
+    release($scripts, 'r1');
+
+    # more of them are over than a call frees
+    my @many = map { sprintf '+4430555%04d', $_ } 1 .. 120;
+    add($scripts, map { ($_ => 'w') } @many);
+    reserve($scripts, "m$_", $many[$_]) for 0 .. $#many;
+    over("m$_", 1 + $_) for 0 .. $#many;
+    is_deeply lease($scripts, 'op', number => $many[-1]), ['leased', $many[-1], 'w'], 'the one that is wanted by its name does not wait for its turn';
+    is $redis->cli(ZCARD => k('reserved')), 19, '... as others do';
+    is counts($scripts)->[0], $free + 3 + 119, '... which are counted as free';
+    sound('most of them freed');
+    release($scripts, 'op');
+    remove($scripts, $_) for @many;
+
+    my @got = map { $_->[1] // $_->[0] } $scripts->race(200, 8, sub ($s, $i) { $i % 2 ? reserve($s, "x$i", '+4420') : lease($s, "y$i", number => $new[$i % 3]) });
+    my %count;
+    $count{$_}++ for grep {/^\+/} @got;
+    is_deeply \%count, {map { $_ => 1 } @new}, 'who reserve and who lease get one each';
+    sound('after the race');
+    release($scripts, $_) for $redis->client->hkeys(k 'operations');
+    remove($scripts, $_) for @new;
 };
 
 subtest 'races' => sub {

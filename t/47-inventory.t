@@ -96,7 +96,7 @@ subtest 'a line, from its number to its quarantine' => sub {
 subtest 'what nothing holds goes back' => sub {
     my $two = $shop->account('two');
     my $script = Test::Lines::Script->new(redis => $redis);
-    my @k = map {"lines:{inv}:$_"} qw(numbers free quarantined leased operations leases);
+    my @k = map {"lines:{inv}:$_"} qw(numbers free quarantined leased operations leases reserved);
 
     # a worker that was stalled leased a number for a purchase that is over
     is $script->run(inv_lease => \@k, 'a' x 24, 'a:two', '', 1, '', '', 1)->[0], 'leased', 'leased for an operation that is not there';
@@ -181,7 +181,7 @@ subtest 'tickets go with their account' => sub {
     is $redis->cli(ZCARD => 'lines:{a:quitter}:tickets'), 205, 'all are listed';
 
     # one that was cut short after the first page's numbers
-    my @inv  = map {"lines:{inv}:$_"} qw(numbers free quarantined leased assigned operations leases);
+    my @inv  = map {"lines:{inv}:$_"} qw(numbers free quarantined leased assigned operations leases reserved);
     $redis->cli(RENAME => 'lines:{a:quitter}:t', 'aside:{a:quitter}');
     Test::Lines::Script->new(redis => $redis)->run(inv_release => \@inv, "ticket.$fulfilled", 'a:quitter', 3_600_000, '', '');
     is $nginx->get("/accounts/lines/line-request/$open", $quitter->{headers})->status, 200, 'its key is known still';

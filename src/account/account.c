@@ -137,6 +137,17 @@ lines_account_no_card(lines_ctx_t *ctx)
 }
 
 
+ngx_int_t
+lines_account_no_area(lines_ctx_t *ctx)
+{
+    ctx->retry_after = 60;
+
+    return lines_error(ctx->request, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                       "no_lines_in_area", "No lines are currently available "
+                       "in this area");
+}
+
+
 ngx_str_t
 lines_account_id(lines_ctx_t *ctx)
 {

@@ -36,6 +36,7 @@ typedef struct {
     lines_plan_t               *plan;
     lines_window_read_reply_t   windows;
     lines_inv_count_reply_t     numbers;    /* of a POST only */
+    ngx_str_t                   reserved;   /* the number that is kept for it */
 } lines_offer_t;
 
 /* as a step; and, of what was read, NGX_OK, or answered with what is in the
@@ -51,6 +52,7 @@ ngx_int_t lines_offer_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
 typedef struct {
     ngx_uint_t        asked;                /* flag */
     lines_ctx_t      *ctx;
+    ngx_uint_t        wished;               /* flag: for an area */
     lines_offer_t     offer;
     lines_carrier_t  *carrier;
 } lines_dry_run_t;
@@ -68,6 +70,9 @@ ngx_int_t lines_account_plan_error(lines_ctx_t *ctx);
 
 /* 402: nothing to charge */
 ngx_int_t lines_account_no_card(lines_ctx_t *ctx);
+
+/* 503: no number that begins as is wished for; nothing was done */
+ngx_int_t lines_account_no_area(lines_ctx_t *ctx);
 
 /* the tenant's id without its "a:" */
 ngx_str_t lines_account_id(lines_ctx_t *ctx);

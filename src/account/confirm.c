@@ -38,8 +38,12 @@ typedef struct {
     lines_purchase_get_reply_t  op;
     lines_line_exists_reply_t   line;
     lines_bound_read_reply_t    bound;    /* of lines_tenant_limits */
+    lines_inv_held_reply_t      reserved; /* of a dry run */
 
     lines_plan_t               *plan;
+    int64_t                     left;     /* ms, of the token */
+    ngx_str_t                   number;   /* reserved for it; empty: any will
+                                             do */
     ngx_uint_t                  replay;   /* flag */
     lines_dry_run_t             dry;
 } lines_confirm_t;
@@ -101,7 +105,8 @@ lines_account_confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (rc == NGX_AGAIN && confirm->issued == NGX_OK) {
         rc = lines_keep_token_get(&ctx->caller, &confirm->held,
-                                  .tenant = *tenant, .hash = confirm->hash);
+                                  .tenant = *tenant, .hash = confirm->hash,
+                                  .id = confirm->id);
 
         if (rc == NGX_AGAIN) {
             rc = lines_keep_purchase_get(&ctx->caller, &confirm->op,
@@ -386,7 +391,9 @@ lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
         expires = ngx_atoof(mark->data + 6, mark->len - 6);
     }
 
-    if (expires <= lines_idempotency_now(&confirm->idem)) {
+    confirm->left = expires - lines_idempotency_now(&confirm->idem);
+
+    if (confirm->left <= 0) {
         return confirm_expired(r, ctx);
     }
 
@@ -412,10 +419,19 @@ lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_account_confirm_offer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    ngx_int_t         rc;
     lines_confirm_t  *confirm = ctx->data;
 
-    return confirm->dry.asked ? lines_offer_read(r, ctx, &confirm->dry.offer)
-                              : NGX_OK;
+    if (!confirm->dry.asked) {
+        return NGX_OK;
+    }
+
+    rc = lines_offer_read(r, ctx, &confirm->dry.offer);
+
+    return rc == NGX_AGAIN && confirm->held.prefix.len
+           ? lines_keep_inv_held(&ctx->caller, &confirm->reserved,
+                                 .operation = confirm->id)
+           : rc;
 }
 
 
@@ -424,8 +440,58 @@ lines_account_confirm_dry(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_confirm_t  *confirm = ctx->data;
 
-    return confirm->dry.asked
-           ? lines_dry_run(r, ctx, &confirm->dry, &confirm->tenant.customer)
+    if (!confirm->dry.asked) {
+        return NGX_OK;
+    }
+
+    confirm->dry.wished = (confirm->held.prefix.len != 0);
+    confirm->dry.offer.reserved = confirm->reserved.number;
+
+    return lines_dry_run(r, ctx, &confirm->dry, &confirm->tenant.customer);
+}
+
+
+/* another than the one that was shown is not bought: it is shown first */
+
+lines_answered(confirm_reserved, lines_confirm_t *confirm, inv_reserve)
+{
+    switch (reply->is) {
+
+    case LINES_INV_RESERVE_NONE:
+        return lines_account_no_area(ctx);
+
+    case LINES_INV_RESERVE_RESERVED:
+        return lines_json(ctx, NGX_HTTP_CONFLICT, "{'status':'ERROR',"
+                          "'error':'number_changed','message':'The number "
+                          "that was reserved is no longer available; another "
+                          "one is now: confirm again to buy it',"
+                          "'phone_number':'%V'}", &reply->number);
+    }
+
+    confirm->number = reply->number;
+
+    return NGX_OK;
+}
+
+
+/* for the token's time, and until the operation that begins has leased it */
+
+ngx_int_t
+lines_account_confirm_reserve(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_confirm_t    *confirm = ctx->data;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = lines_get_main_conf(r);
+
+    return confirm->held.prefix.len
+           ? lines_inv_reserve(&ctx->caller, confirm_reserved, ctx,
+                               .operation = confirm->id,
+                               .tenant = ctx->identity.tenant,
+                               .prefix = confirm->held.prefix,
+                               .keep = confirm->left
+                                       + 2 * (int64_t) lmcf->operation->lease,
+                               .rest = lmcf->quarantine)
            : NGX_OK;
 }
 
@@ -495,6 +561,12 @@ lines_answered(confirm_begun, lines_confirm_t *confirm, confirm_begin)
 
         (void) lines_forget_ix_keep(&ctx->caller, .id = confirm->id);
 
+        if (confirm->number.len) {
+            (void) lines_forget_inv_release(&ctx->caller,
+                                            .operation = confirm->id,
+                                            .tenant = ctx->identity.tenant);
+        }
+
         return lines_answer(r, ctx, reply->status, &reply->answer);
 
     case LINES_CONFIRM_BEGIN_BOUND:
@@ -551,7 +623,7 @@ lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
              .ttl = LINES_PREVIEW_TTL_MAX, .declines = limits->declined,
              .within = limits->window, .interval = limits->interval,
              .size = limits->size, .trace = lines_traceparent(r),
-             .reference = confirm->reference);
+             .reference = confirm->reference, .wanted = confirm->number);
 
     return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
 }

@@ -44,15 +44,25 @@ dry_run_card(void *data, lines_billing_result_t *result)
     ngx_int_t                 rc;
     ngx_uint_t                known;
     lines_ctx_t              *ctx = dry->ctx;
+    lines_json_t              json = { .pool = ctx->request->pool };
     lines_stripe_customer_t  *customer = result->customer;
 
     known = result->outcome == LINES_STRIPE_OK
             && (customer == NULL || !customer->deleted);
 
     if (known && result->payment_method.len) {
-        rc = lines_json_ok(ctx, "{'status':'OK','dry_run':true,'message':"
-                           "'A confirm would buy a line now; nothing was "
-                           "charged, and the preview_token is still good'}");
+        lines_json_add(&json, "{'status':'OK','dry_run':true");
+
+        if (dry->offer.reserved.len) {
+            lines_json_add(&json, ",'phone_number':'%V'",
+                           &dry->offer.reserved);
+        }
+
+        lines_json_add(&json, ",'message':'A confirm would buy a line now; "
+                       "nothing was charged, and the preview_token is still "
+                       "good'}");
+
+        rc = lines_json_answer(ctx, NGX_HTTP_OK, &json);
 
     } else if (known && customer) {
         rc = dry_run_ask(dry, LINES_BILLING_CARD, &customer->id);
@@ -74,6 +84,12 @@ lines_dry_run(ngx_http_request_t *r, lines_ctx_t *ctx, lines_dry_run_t *dry,
 {
     ngx_int_t            rc;
     ngx_pool_cleanup_t  *cln;
+
+    if (dry->wished && dry->offer.reserved.len == 0) {
+        return lines_error(r, ctx, NGX_HTTP_CONFLICT, "number_changed",
+                           "The number that was reserved is no longer "
+                           "available; a confirm shows another");
+    }
 
     rc = lines_offer_judge(r, ctx, &dry->offer);
 

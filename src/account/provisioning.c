@@ -14,20 +14,51 @@
 #include "api/plan.h"
 #include "api/tenant_limits.h"
 #include "http/answer.h"
+#include "http/id.h"
+#include "http/text.h"
 
 
-#define LINES_ACCOUNT_PAGE  50
+#define LINES_ACCOUNT_PAGE      50
+
+/* open previews of an account: with one more, none reserves a number */
+#define LINES_ACCOUNT_RESERVED  5
 
 
 typedef struct {
     lines_offer_t  offer;
     ngx_str_t      token;
     ngx_str_t      hash;
+    ngx_str_t      id;        /* of the operation that it may begin */
+    ngx_str_t      area;      /* that is wished for */
+    ngx_str_t      prefix;    /* of a number of that, in E.164 */
+    ngx_str_t      expires;
 } lines_account_state_t;
 
 
 const lines_body_input_t  lines_account_state_own =
     lines_own(lines_account_state_t);
+
+
+/* an area code of the country code 1, or "+" and what a number begins with */
+
+static ngx_uint_t
+is_area(ngx_str_t *value)
+{
+    size_t  plus;
+
+    plus = value->len && value->data[0] == '+';
+
+    return value->len > plus
+           && value->len <= (plus ? 16 : 6)
+           && ngx_atoof(value->data + plus, value->len - plus) != NGX_ERROR;
+}
+
+
+const lines_body_input_t  lines_account_preview_input =
+    lines_body_input(lines_account_state_t,
+        lines_in_string("area_code", lines_account_state_t, area, 16, is_area,
+                        "area_code must be 1 to 6 digits, or + and the first "
+                        "digits of a number"));
 
 
 static ngx_int_t
@@ -63,7 +94,7 @@ lines_offer_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
                           "month");
     }
 
-    if (offer->numbers.free <= 0) {
+    if (offer->numbers.free <= 0 && offer->reserved.len == 0) {
 
         ctx->retry_after = 60;
 
@@ -94,25 +125,100 @@ lines_account_preview_token(ngx_http_request_t *r, lines_ctx_t *ctx)
     state->token.len = LINES_PREVIEW_TOKEN_LEN;
     state->token.data = ngx_pnalloc(r->pool, LINES_PREVIEW_TOKEN_LEN);
 
-    return state->token.data
-           && lines_preview_token(&account, state->token.data) == NGX_OK
-           ? lines_hash(r->pool, &state->token, &state->hash) : NGX_ERROR;
+    if (state->token.data == NULL
+        || lines_preview_token(&account, state->token.data) != NGX_OK
+        || lines_hash(r->pool, &state->token, &state->hash) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    state->id = state->hash;
+    state->id.len = LINES_ID_LEN;
+
+    if (state->area.len) {
+        return lines_redis_format(r->pool, &state->prefix, "%s%V",
+                                  state->area.data[0] == '+' ? "" : "+1",
+                                  &state->area);
+    }
+
+    return NGX_OK;
+}
+
+
+/* each that reserves a number is one of these: so many are bounded, too */
+
+static int64_t *
+preview_most(ngx_http_request_t *r, lines_account_state_t *state)
+{
+    int64_t  *most;
+
+    static int64_t  reserved = LINES_ACCOUNT_RESERVED;
+
+    most = lines_tenant_limits_of(r)->previews;
+
+    return state->prefix.len && (most == NULL || *most > reserved)
+           ? &reserved : most;
 }
 
 
 lines_asks(lines_account_preview_issue, lines_account_state_t *state,
            preview_issue, .tenant = ctx->identity.tenant, .hash = state->hash,
-           .ttl = state->offer.plan->preview_ttl,
-           .most = lines_tenant_limits_of(r)->previews)
+           .id = state->id, .ttl = state->offer.plan->preview_ttl,
+           .most = preview_most(r, state), .prefix = state->prefix)
 {
-    int64_t      n;
-    const char  *unit;
-
     static ngx_str_t  bound = ngx_string("previews");
 
     if (reply->is == LINES_PREVIEW_ISSUE_FULL) {
         return lines_tenant_limited(ctx, &bound, reply->ms);
     }
+
+    state->expires = reply->expires;
+
+    return NGX_OK;
+}
+
+
+/* the token is there before: a number is reserved by who has one, and no more */
+
+lines_answered(preview_reserved, lines_account_state_t *state, inv_reserve)
+{
+    if (reply->is == LINES_INV_RESERVE_NONE) {
+        (void) lines_forget_preview_drop(&ctx->caller,
+                                         .tenant = ctx->identity.tenant,
+                                         .hash = state->hash);
+
+        return lines_account_no_area(ctx);
+    }
+
+    state->offer.reserved = reply->number;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_account_preview_reserve(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_account_state_t  *state = ctx->data;
+
+    return state->prefix.len
+           ? lines_inv_reserve(&ctx->caller, preview_reserved, ctx,
+                               .operation = state->id,
+                               .tenant = ctx->identity.tenant,
+                               .prefix = state->prefix,
+                               .keep = state->offer.plan->preview_ttl,
+                               .rest = lines_get_main_conf(r)->quarantine)
+           : NGX_OK;
+}
+
+
+ngx_int_t
+lines_account_preview_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    int64_t                 n;
+    const char             *unit;
+    lines_json_t            json = { .pool = r->pool };
+    lines_account_state_t  *state = ctx->data;
 
     n = state->offer.plan->preview_ttl / 1000;
     unit = "second";
@@ -122,11 +228,18 @@ lines_asks(lines_account_preview_issue, lines_account_state_t *state,
         unit = "minute";
     }
 
-    return lines_json_ok(ctx, "{'status':'OK','preview_token':'%V',"
-                         "'expires_at':'%V','message':'Call the confirm "
-                         "endpoint with this token within %L %s%s to "
-                         "complete the purchase.'}", &state->token,
-                         &reply->expires, n, unit, n == 1 ? "" : "s");
+    lines_json_add(&json, "{'status':'OK','preview_token':'%V',"
+                   "'expires_at':'%V'", &state->token, &state->expires);
+
+    if (state->offer.reserved.len) {
+        lines_json_add(&json, ",'phone_number':'%V'", &state->offer.reserved);
+    }
+
+    lines_json_add(&json, ",'message':'Call the confirm endpoint with this "
+                   "token within %L %s%s to complete the purchase.'}", n, unit,
+                   n == 1 ? "" : "s");
+
+    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
 }
 
 

@@ -27,17 +27,19 @@
 static lines_route_t  account_routes[] = {
 
     { NGX_HTTP_POST, ngx_string("lines/provision-preview"),
-      row("provision_preview", NULL, lines_discard_body,
-          &lines_account_state_own, lines_read_input, lines_account_read,
+      row("provision_preview", NULL, lines_read_any_body,
+          &lines_account_preview_input, lines_read_input, lines_account_read,
           lines_account_plan, lines_account_preview_token,
-          lines_account_preview_issue) },
+          lines_account_preview_issue, lines_account_preview_reserve,
+          lines_account_preview_answer) },
 
     { NGX_HTTP_POST, ngx_string("lines/provision-confirm"),
       row("provision_confirm", NULL, lines_read_optional_json,
           &lines_account_confirm_input, lines_read_input,
           lines_account_confirm_validate, lines_account_confirm_check,
           lines_account_confirm_decide, lines_account_confirm_offer,
-          lines_account_confirm_dry, lines_account_confirm_announce,
+          lines_account_confirm_dry, lines_account_confirm_reserve,
+          lines_account_confirm_announce,
           lines_account_confirm_begin) },
 
     { NGX_HTTP_GET, ngx_string("lines"),

@@ -99,12 +99,14 @@ bad_body(ngx_http_request_t *r, lines_ctx_t *ctx, const char *why)
 }
 
 
+/* NGX_DECLINED: there is none, and why */
+
 static ngx_int_t
-parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
+find_object(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes,
+    const char **why)
 {
     json_t        *body;
     ngx_int_t      rc;
-    const char    *why;
     json_error_t   error;
 
     /* jansson's own bound (2048) is compiled in, and its parser is recursive */
@@ -112,7 +114,8 @@ parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
     if (lines_strict_json_scan(bytes, -1, LINES_JSON_DEPTH, bytes->len)
         == NULL)
     {
-        return bad_body(r, ctx, "Request body is nested too deeply");
+        *why = "Request body is nested too deeply";
+        return NGX_DECLINED;
     }
 
     rc = lines_json_parse(r->pool, bytes, JSON_REJECT_DUPLICATES, &body,
@@ -129,7 +132,7 @@ parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
             return NGX_OK;
         }
 
-        why = "Request body must be a JSON object";
+        *why = "Request body must be a JSON object";
 
     } else {
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
@@ -139,19 +142,43 @@ parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
 
         case json_error_null_character:
         case json_error_null_byte_in_key:
-            why = "Request body must not have the control character U+0000";
+            *why = "Request body must not have the control character U+0000";
             break;
 
         case json_error_duplicate_key:
-            why = "Request body has a duplicate member";
+            *why = "Request body has a duplicate member";
             break;
 
         default:
-            why = "Request body is not valid JSON";
+            *why = "Request body is not valid JSON";
         }
     }
 
-    return bad_body(r, ctx, why);
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
+{
+    ngx_int_t    rc;
+    const char  *why;
+
+    rc = find_object(r, ctx, bytes, &why);
+
+    return rc == NGX_DECLINED ? bad_body(r, ctx, why) : rc;
+}
+
+
+static ngx_int_t
+parse_any(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
+{
+    ngx_int_t    rc;
+    const char  *why;
+
+    rc = find_object(r, ctx, bytes, &why);
+
+    return rc == NGX_DECLINED ? NGX_OK : rc;
 }
 
 
@@ -197,6 +224,17 @@ lines_read_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     return lines_read_body(r, ctx, parse_optional_json);
+}
+
+
+ngx_int_t
+lines_read_any_body(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    if (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked) {
+        return lines_discard_body(r, ctx);
+    }
+
+    return lines_read_body(r, ctx, parse_any);
 }
 
 

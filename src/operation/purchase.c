@@ -117,6 +117,7 @@ purchase_number(lines_op_t *op, int64_t claimed)
                            .operation = op->id, .tenant = op->tenant,
                            .not_after = &not_after,
                            .delay = 2 * op->conf->lease,
+                           .wanted = lines_op_get(op, "wanted"),
                            .rest = op->lmcf->quarantine);
 }
 
@@ -129,11 +130,20 @@ purchase_leased(void *data, lines_inv_lease_reply_t *reply)
     switch (reply->is) {
 
     case LINES_INV_LEASE_NONE:
+    case LINES_INV_LEASE_TAKEN:
         op->seen.number = LINES_NUMBER_OUT;
         return NGX_OK;
 
     case LINES_INV_LEASE_LEASED:
     case LINES_INV_LEASE_HELD:
+
+        /* one that was reserved, and the inventory does not list any more */
+
+        if (reply->worker.len == 0) {
+            op->seen.number = LINES_NUMBER_OUT;
+            return NGX_OK;
+        }
+
         op->seen.number = LINES_NUMBER_LEASED;
 
         return lines_op_set(op, "number", &reply->number) == NGX_OK
@@ -358,6 +368,15 @@ lines_purchase_refuse(lines_op_t *op)
         return purchase_undo(op, 402, op->reason, no_card);
     }
 
+    if (op->at == LINES_AT_LEASE && op->reason
+        && lines_op_get(op, "wanted").len)
+    {
+        return purchase_undo(op, 409, "number_lost",
+                       lines_op_text("The number that was reserved is no "
+                                     "longer available; nothing was charged: "
+                                     "call preview again"));
+    }
+
     if (op->at == LINES_AT_LEASE && op->reason) {
         return purchase_undo(op, 503, op->reason,
                        lines_op_text("No lines are currently available"));
@@ -432,8 +451,12 @@ purchase_undo(lines_op_t *op, ngx_uint_t status, const char *error,
     lines_op_log(op, NGX_LOG_NOTICE, "undone from \"%V\", %ui", &op->point,
                  status);
 
-    step = op->at == LINES_AT_CARD ? "undone"
-           : op->at == LINES_AT_LEASE ? "undo:lease" : "undo:charge";
+    /* what is reserved is held before it is leased */
+
+    step = op->at == LINES_AT_CARD && lines_op_get(op, "wanted").len == 0
+           ? "undone"
+           : op->at == LINES_AT_CARD || op->at == LINES_AT_LEASE
+           ? "undo:lease" : "undo:charge";
 
     return lines_op_move(op, step,
                          { "answer_status", lines_op_number(op, status) },

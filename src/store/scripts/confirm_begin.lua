@@ -36,6 +36,7 @@
 --@arg preview=<hash>
 --@arg trace?         -- its traceparent
 --@arg reference?     -- the client's own
+--@arg wanted?        -- the number that is reserved for it
 
 --@reply begun fence:int now:int record...
 --@reply refused status:int answer retry_after -- the token is used; s, or ""
@@ -159,6 +160,10 @@ end
 
 if reference then
     redis.call('HSET', op_key, 'reference', reference)
+end
+
+if wanted then
+    redis.call('HSET', op_key, 'wanted', wanted)
 end
 
 event(events_key, now, 'purchase.begun', 'operation', id)

@@ -1,7 +1,8 @@
 --@include lib/inventory.lua
 
 -- Leases a number to an operation: the same one again where it holds one.
--- A lease never frees itself.  A number that is wanted and not of the inventory
+-- A lease never frees itself: what was reserved for the operation (inv_reserve.lua)
+-- is its lease from then on.  A number that is wanted and not of the inventory
 -- is the operator's own: held here as others are, so that nobody else gets it,
 -- and forgotten once it is released.
 
@@ -11,6 +12,7 @@
 --@key inv_leased as leased
 --@key inv_operations as operations
 --@key inv_leases as leases
+--@key inv_reserved as reserved
 --@arg operation
 --@arg tenant
 --@arg not_after:int? -- ms, by this clock (inv_now.lua): whoever lost the operation
@@ -36,10 +38,15 @@ if held then
         return { 'taken', h.state }
     end
 
+    if not in_time and redis.call('ZSCORE', reserved_key, operation) then
+        return { 'late' }
+    end
+
     -- nobody is to take it back by what was seen before
     if in_time then
         local member = tenant .. ' ' .. operation
 
+        redis.call('ZREM', reserved_key, operation)
         redis.call('ZADD', leases_key, int(now + delay)
                    .. (watched(leases_key, member) and WATCHED or ''), member)
     end
@@ -51,7 +58,8 @@ if not in_time then
     return { 'late' }
 end
 
-thaw(numbers_key, free_key, quarantined_key, now, 100, rest, wanted)
+thaw(numbers_key, free_key, quarantined_key, leased_key, operations_key,
+     reserved_key, now, 100, rest, wanted)
 
 local number = wanted
 

@@ -3,7 +3,8 @@
 --@include lib/inventory.lua
 
 -- A page of the inventory, in the numbers' order, and how many there are of
--- each state.  What quarantine has passed is made free.
+-- each state.  What quarantine has passed is made free, as is what was reserved
+-- until now.
 
 --@key inv_numbers
 --@key inv_free
@@ -11,6 +12,8 @@
 --@key inv_assigned
 --@key inv_quarantined
 --@key inv_all
+--@key inv_operations
+--@key inv_reserved
 --@arg state?     -- wanted; else all
 --@arg from?      -- after this number, without "+"
 --@arg most:int
@@ -20,7 +23,8 @@
 
 -- cursor: where the next page goes on, or ""; listed: number, worker, state, …
 
-thaw(inv_numbers_key, inv_free_key, inv_quarantined_key, now_ms(), 1000, rest)
+thaw(inv_numbers_key, inv_free_key, inv_quarantined_key, inv_leased_key,
+     inv_operations_key, inv_reserved_key, now_ms(), 1000, rest)
 
 -- in quarantine a number's score is an instant: looked for in all
 
@@ -48,6 +52,6 @@ end
 
 local free, leased, assigned, quarantined =
     counts(inv_free_key, inv_leased_key, inv_assigned_key, inv_quarantined_key,
-           now_ms())
+           inv_reserved_key, now_ms())
 
 return { free, leased, assigned, quarantined, cursor, listed }

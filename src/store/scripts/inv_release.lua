@@ -1,6 +1,6 @@
 --@include lib/inventory.lua
 
--- The number that an operation holds, leased or assigned, goes back.
+-- The number that an operation holds, leased, reserved or assigned, goes back.
 
 --@key inv_numbers as numbers
 --@key inv_free as free
@@ -9,6 +9,7 @@
 --@key inv_assigned as assigned
 --@key inv_operations as operations
 --@key inv_leases as leases
+--@key inv_reserved as reserved
 --@arg operation
 --@arg tenant
 --@arg quarantine:int -- ms, 0 for none
@@ -40,6 +41,7 @@ if own and not number_of(h, tenant) then
 end
 
 redis.call('HDEL', operations_key, operation)
+redis.call('ZREM', reserved_key, operation)
 
 if not own then
     return { 'none' }

@@ -8,9 +8,11 @@
 --@key token(hash)
 --@key tenant
 --@key previews
+--@key area(id)
 --@arg ttl:int        -- ms
 --@arg preview=<hash>
 --@arg most:int?      -- open at a time; none: as many as are asked for
+--@arg prefix?      -- of the number that it wishes for
 
 --@reply issued expires -- the instant
 --@reply full ms:int    -- until there may be one more
@@ -43,5 +45,9 @@ redis.call('SET', token_key,
            'valid ' .. token_made(int(expires),
                                   redis.call('HGET', tenant_key, 'made')),
            'PX', int(ttl + 60000))
+
+if prefix then
+    redis.call('SET', area_key, prefix, 'PX', int(ttl + 60000))
+end
 
 return { 'issued', iso8601(expires) }

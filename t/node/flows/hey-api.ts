@@ -63,7 +63,7 @@ async function previewConfirmRetry(): Promise<void> {
 
     const bought = await confirmLine({ client: account, headers, body });
     if (!bought.data) throw bought.error;
-    if (!('phone_number' in bought.data)) throw new Error(bought.data.message);
+    if (!('worker_id' in bought.data)) throw new Error(bought.data.message);
     const phone_number = bought.data.phone_number;
     console.log('confirm', bought.response?.status, replayed(bought.response));
 

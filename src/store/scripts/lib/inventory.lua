@@ -11,6 +11,8 @@
 --   lines:{inv}:quarantined  sorted set  number -> when it is free again
 --   lines:{inv}:leases       sorted set  "tenant operation" -> when to look
 --                                  what became of it
+--   lines:{inv}:reserved     sorted set  operation, which has not begun -> until
+--                                  when what it has leased is kept for it
 
 local function number_read(numbers, number)
     local entry = redis.call('HGET', numbers, number)
@@ -75,10 +77,54 @@ local function watched(leases, member)
 end
 
 
--- What quarantine has passed is free.  What is to rest for longer than any (rest,
--- ms) was written by a clock that has been set back: it rests from now on.  The
--- one that is asked for by its name, if any, does not wait for others' turn.
-local function thaw(numbers, free, quarantined, now, limit, rest, number)
+-- ms: no token is good for longer than a day, and a confirm adds less to that; what
+-- is reserved for longer was so by a clock that has been set back
+local RESERVED_MOST = 2 * 86400000
+
+-- no lease keeps what was reserved, and nobody does any more
+local function unreserve(numbers, free, leased, operations, reserved, operation)
+    local number = redis.call('HGET', operations, operation)
+    local h = number and number_read(numbers, number)
+
+    redis.call('ZREM', reserved, operation)
+
+    -- else a node of the release before, which knows of none, was here
+    if h and h.operation == operation and h.state == 'leased' then
+        redis.call('HDEL', operations, operation)
+        redis.call('HSET', numbers, number, 'free ' .. h.worker)
+        redis.call('ZREM', leased, number)
+        redis.call('ZADD', free, 0, number)
+    end
+end
+
+
+-- What quarantine has passed is free, and what was reserved until now.  What is
+-- to rest for longer than any (rest, ms) was written by a clock that has been set
+-- back: it rests from now on.  The one that is asked for by its name, if any, does
+-- not wait for others' turn.
+local function thaw(numbers, free, quarantined, leased, operations, reserved,
+                    now, limit, rest, number)
+    local over = redis.call('ZRANGEBYSCORE', reserved, '-inf', int(now),
+                            'LIMIT', 0, limit)
+
+    for _, operation in ipairs(redis.call('ZRANGEBYSCORE', reserved,
+                                          '(' .. int(now + RESERVED_MOST),
+                                          '+inf', 'LIMIT', 0, limit))
+    do
+        over[#over + 1] = operation
+    end
+
+    local holder = number and number_read(numbers, number)
+    local till = holder and redis.call('ZSCORE', reserved, holder.operation)
+
+    if till and tonumber(till) <= now then
+        over[#over + 1] = holder.operation
+    end
+
+    for _, operation in ipairs(over) do
+        unreserve(numbers, free, leased, operations, reserved, operation)
+    end
+
     for _, number in ipairs(redis.call('ZRANGEBYSCORE', quarantined,
                                        '(' .. int(now + rest), '+inf', 'LIMIT',
                                        0, limit))
@@ -105,11 +151,16 @@ local function thaw(numbers, free, quarantined, now, limit, rest, number)
 end
 
 
--- by state; what quarantine has passed is free, whoever makes it so
-local function counts(free, leased, assigned, quarantined, now)
+-- by state; what quarantine has passed is free, whoever makes it so, as is what
+-- was reserved until now
+local function counts(free, leased, assigned, quarantined, reserved, now)
     local thawed = redis.call('ZCOUNT', quarantined, '-inf', int(now))
+    local over = redis.call('ZCOUNT', reserved, '-inf', int(now))
+                 + redis.call('ZCOUNT', reserved,
+                              '(' .. int(now + RESERVED_MOST), '+inf')
 
-    return redis.call('ZCARD', free) + thawed, redis.call('ZCARD', leased),
+    return redis.call('ZCARD', free) + thawed + over,
+           redis.call('ZCARD', leased) - over,
            redis.call('ZCARD', assigned),
            redis.call('ZCARD', quarantined) - thawed
 end
