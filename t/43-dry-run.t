@@ -25,10 +25,13 @@ sub dry ($account, $token, %more) {
     return $answer;
 }
 
-# all that Redis has of it, but for its rate
+# all that Redis has of it, but for its rate, and for what the survey writes in between
 sub snapshot ($account) {
-    my @keys = grep { !/:rl:/ } $redis->cli(KEYS => "lines:{a:$account->{id}}:*");
-    return {map { $_ => scalar $redis->cli('DUMP', $_) } @keys, 'lines:{inv}:numbers'};
+    my $tenant = "lines:{a:$account->{id}}:t";
+    my @keys   = grep { !/:rl:/ && $_ ne $tenant } $redis->cli(KEYS => "lines:{a:$account->{id}}:*");
+    my %tenant = @{scalar $redis->cli(HGETALL => $tenant)};
+    delete $tenant{layout};
+    return {t => \%tenant, map { $_ => scalar $redis->cli('DUMP', $_) } @keys, 'lines:{inv}:numbers'};
 }
 
 sub says ($answer, $status, $error) {
