@@ -12,6 +12,9 @@
 #define LINES_LEASE_ROOM       256    /* so many are settled for those who come,
                                          where there is little room */
 
+#define LINES_LEASE_FULL       ((off_t) 1 << 60)    /* µs: three times the
+                                         largest burst at the lowest rate */
+
 #define LINES_KEEPER_TICK      20
 #define LINES_KEEPER_INTERVAL  250    /* of others: it has died */
 #define LINES_KEEPER_JOINS     1000
@@ -321,7 +324,7 @@ lines_keeper_told(lines_lease_node_t *node, ngx_str_t *text, int64_t settled,
     word = lines_word(&rest);
     full = ngx_atoof(word.data, word.len);
 
-    if (full == NGX_ERROR || full > (off_t) 1 << 53 || settled < 0) {
+    if (full == NGX_ERROR || full > LINES_LEASE_FULL || settled < 0) {
         return NGX_ERROR;
     }
 

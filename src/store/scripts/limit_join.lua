@@ -12,7 +12,12 @@
 
 local now = now_ms()
 
-redis.call('ZREMRANGEBYSCORE', limit_nodes_key, '-inf', int(now - keep))
+-- anything else under this name makes room
+if type(redis.pcall('ZREMRANGEBYSCORE', limit_nodes_key, '-inf',
+                    int(now - keep))) == 'table'
+then
+    redis.call('DEL', limit_nodes_key)
+end
 
 -- of a clock that was set back
 redis.call('ZREMRANGEBYSCORE', limit_nodes_key, int(now + keep), '+inf')
