@@ -153,6 +153,49 @@ sub gone ($r, $interval = $hour) { return int($r->{full} / $interval + 0.5) }
     is sprintf('%d.%06d', $tat - $at, $parts), '99666666.999900', '299 more than the first\'s fraction, charged one by one: to the millionth of a microsecond';
 }
 
+# ... but of a bucket that is full by now there is no fraction left
+{
+    my $ms = 1000.333333;
+
+    for my $case ([1, 0], [5, 4]) {
+        my ($burst, $uses) = @$case;
+        is settle('f', 0, 1, "f$burst" => [0, 0, $ms, $burst])->{granted}, 1, 'one passes';
+        wait_for(sub { settle('f', 0, 0, "f$burst" => [0, 0, $ms, $burst])->{full} == 0 }, 5, 'it to be full');
+        is settle('f', 0, 1, "f$burst" => [$uses, 0, $ms, $burst])->{granted}, 1, "of $burst, of which a node has let through $uses, the last";
+    }
+}
+
+# what goes back late is not lost
+{
+    is settle('g', 1, 0, g1 => [1, 0, 60e6, 2])->{full}, 60e6, 'a token that comes back in a minute';
+    my ($tat) = $redis->cli('GET', 'g1') =~ /^(\d+)/;
+    $redis->cli('SET', 'g1', sprintf '%.0f.0 %.6f 2 0', $tat - 40e6, 60e6);    # 40 s later
+    is settle('g', 2, 0, g1 => [-1, 0, 60e6, 2])->{full}, 0, 'is given back after 40 s';
+    is settle('g', 0, 0, g1 => [0, 0, 60e6, 2])->{full}, 0, '... for good';
+}
+
+# the largest burst at the lowest rate: 1,140 years
+{
+    my $r = settle('h', 1, 0, h1 => [10_000_000, 0, $hour, 10_000_000]);
+    is gone($r), 10_000_000, 'all of them are gone';
+    is settle('h', 0, 1, h1 => [0, 0, $hour, 10_000_000])->{granted}, 0, 'there is none';
+    is gone(settle('h', 2, 0, h1 => [30_000_000, 0, $hour, 10_000_000])), 30_000_000, 'nor is a debt shown for less than it is';
+}
+
+# whatever else is under one of their names is no reason for the others of a batch not to be charged
+{
+    $redis->cli('RPUSH', $_,        'x') for 'n:i', 'i1';
+    $redis->cli('SET',   'i2',      'x');
+    $redis->cli('SET',   'i3',      '1.2 0x 3 4');
+    my $r = settle('i', 1, 0, map { ("i$_" => [3, 0, $hour, 10]) } 1 .. 4);
+    is_deeply [map { int($_->[0] / $hour + 0.5) } @{$r->{buckets}}], [3, 3, 3, 3], 'all are charged';
+    is gone(settle('i', 1, 0, map { ("i$_" => [3, 0, $hour, 10]) } 1 .. 4)), 3, '... once';
+
+    $redis->cli('SET', 'nodes', 'x');
+    is_deeply [@{$redis->cli('EVAL', $source{limit_join}, 1, 'nodes', 'a', 10_000)}[0, 1]], [0, 1], 'nor for a node to have no share';
+    $redis->cli('DEL', 'nodes');
+}
+
 # rates
 {
     settle('a', 20, 0, s4 => [3, 0, $hour, 3, 100]);
@@ -184,11 +227,13 @@ sub gone ($r, $interval = $hour) { return int($r->{full} / $interval + 0.5) }
 
 # who is there
 {
-    my sub join_ ($node, $keep = 10_000) { return scalar $redis->cli('EVAL', $source{limit_join}, 1, 'nodes', $node, $keep) }
+    my sub joined ($node, $keep = 10_000) { return $redis->cli('EVAL', $source{limit_join}, 1, 'nodes', $node, $keep) }
+    my sub join_ (@node) { return [@{joined(@node)}[0, 1]] }
 
     is_deeply join_('a'), [0, 1], 'the first';
     is_deeply join_('b'), [0, 2], 'another';
     is_deeply join_('a'), [1, 2], 'known';
+    cmp_ok abs(joined('a')->[2] / 1000 - time), '<', 60, '... and told what time it is';
     $redis->cli('ZADD', 'nodes', (time + 3600) * 1000, 'future');
     is_deeply join_('a'), [1, 2], 'one of a clock that was set back does not stay';
     wait_for(sub { join_('c', 1)->[1] == 1 }, 5, 'the others to be gone');

@@ -13,6 +13,11 @@
 #include "limit/limit.h"
 
 
+/* all that makes limits different, but for the key, from the rate on */
+#define LIMIT_SAME \
+    (offsetof(lines_limit_t, metric) - offsetof(lines_limit_t, rate))
+
+
 static ngx_conf_enum_t  limit_keys[] = {
     { ngx_string("tenant"), LINES_LIMIT_TENANT },
     { ngx_string("key"), LINES_LIMIT_KEY },
@@ -120,35 +125,6 @@ static lines_directive_t  limit_directive = {
 };
 
 
-/*
- * A limit without a name is that of the place where it stands: the same on
- * every node that has the same configuration.
- */
-
-static ngx_int_t
-limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
-{
-    uint32_t                   crc;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    if (limit->id.len) {
-        limit->name = limit->id;
-        return NGX_OK;
-    }
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    ngx_crc32_init(crc);
-    ngx_crc32_update(&crc, clcf->name.data, clcf->name.len);
-    ngx_crc32_update(&crc, limit->key.data, limit->key.len);
-    ngx_crc32_update(&crc, limit->text.data, limit->text.len);
-    ngx_crc32_final(crc);
-
-    return lines_redis_format(cf->pool, &limit->id, "%V-%08xD", &limit->name,
-                              crc);
-}
-
-
 static lines_limit_t *
 limit_find(ngx_array_t *limits, ngx_str_t *id)
 {
@@ -171,10 +147,59 @@ static ngx_uint_t
 limit_same(lines_limit_t *a, lines_limit_t *b)
 {
     return lines_same(&a->key, &b->key)
-           && ngx_memcmp(&a->rate, &b->rate,
-                         offsetof(lines_limit_t, metric)
-                         - offsetof(lines_limit_t, rate))
-              == 0;
+           && ngx_memcmp(&a->rate, &b->rate, LIMIT_SAME) == 0;
+}
+
+
+/*
+ * A limit without a name is that of the place where it stands: the same on
+ * every node that has the same configuration.  Places of several servers may
+ * have one path: those that limit otherwise are others.
+ */
+
+static ngx_int_t
+limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
+{
+    uint32_t                   crc, id;
+    ngx_uint_t                 tries;
+    lines_limit_t             *known;
+    lines_main_conf_t         *lmcf;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (limit->id.len) {
+        limit->name = limit->id;
+        return NGX_OK;
+    }
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    ngx_crc32_init(crc);
+    ngx_crc32_update(&crc, clcf->name.data, clcf->name.len);
+    ngx_crc32_update(&crc, limit->key.data, limit->key.len);
+    ngx_crc32_update(&crc, limit->text.data, limit->text.len);
+
+    for (tries = 0; tries < 2; tries++) {
+        id = crc;
+        ngx_crc32_final(id);
+
+        if (lines_redis_format(cf->pool, &limit->id, "%V-%08xD", &limit->name,
+                               id)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        known = lmcf->limits ? limit_find(lmcf->limits, &limit->id) : NULL;
+
+        if (known == NULL || limit_same(known, limit)) {
+            break;
+        }
+
+        ngx_crc32_update(&crc, (u_char *) &limit->rate, LIMIT_SAME);
+    }
+
+    return NGX_OK;
 }
 
 

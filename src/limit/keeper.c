@@ -12,9 +12,13 @@
 #define LINES_LEASE_ROOM       256    /* so many are settled for those who come,
                                          where there is little room */
 
+#define LINES_LEASE_FULL       ((off_t) 1 << 60)    /* µs: three times the
+                                         largest burst at the lowest rate */
+
 #define LINES_KEEPER_TICK      20
 #define LINES_KEEPER_INTERVAL  250    /* of others: it has died */
 #define LINES_KEEPER_JOINS     1000
+#define LINES_KEEPER_LATE      5000   /* a reply may be */
 #define LINES_KEEPER_CALLS     (2 * LINES_SHARDS)
 #define LINES_KEEPER_END       1000   /* a worker's: its master kills it half a
                                          second later */
@@ -321,7 +325,7 @@ lines_keeper_told(lines_lease_node_t *node, ngx_str_t *text, int64_t settled,
     word = lines_word(&rest);
     full = ngx_atoof(word.data, word.len);
 
-    if (full == NGX_ERROR || full > (off_t) 1 << 53 || settled < 0) {
+    if (full == NGX_ERROR || full > LINES_LEASE_FULL || settled < 0) {
         return NGX_ERROR;
     }
 
@@ -523,6 +527,32 @@ lines_keeper_settle(ngx_uint_t number, ngx_uint_t all)
 }
 
 
+/* what came soonest tells best; less than a reply may be late by, and it is
+   another clock, or was set back */
+
+static void
+keeper_clock(lines_lease_area_t *area, int64_t now)
+{
+    int64_t  clock;
+
+    clock = now - (int64_t) ngx_current_msec;
+
+    if (clock > area->clock || clock < area->clock - LINES_KEEPER_LATE) {
+        area->clock = clock;
+    }
+}
+
+
+int64_t
+lines_keeper_now(void)
+{
+    return keeper.area->clock
+           ? keeper.area->clock + (int64_t) ngx_current_msec
+           : (int64_t) ngx_cached_time->sec * 1000
+             + (int64_t) ngx_cached_time->msec;
+}
+
+
 static ngx_int_t
 keeper_joined(void *data, lines_limit_join_reply_t *reply)
 {
@@ -534,6 +564,7 @@ keeper_joined(void *data, lines_limit_join_reply_t *reply)
         ngx_shmtx_lock(&keeper.shpool->mutex);
         lines_ledger_joined(ledger, keeper.joining, ngx_current_msec,
                             reply->known != 0, (ngx_uint_t) reply->nodes);
+        keeper_clock(keeper.area, reply->now);
         ngx_shmtx_unlock(&keeper.shpool->mutex);
     }
 

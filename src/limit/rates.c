@@ -74,14 +74,6 @@ rates_of_plan(lines_limit_t *limit, uint32_t plan)
 }
 
 
-static int64_t
-rates_now(void)
-{
-    return (int64_t) ngx_cached_time->sec * 1000
-           + (int64_t) ngx_cached_time->msec;
-}
-
-
 static void
 rates_set(lines_lease_node_t *node, lines_limit_t *limit, lines_rate_t *rate,
     int64_t version)
@@ -90,7 +82,7 @@ rates_set(lines_lease_node_t *node, lines_limit_t *limit, lines_rate_t *rate,
 
     /* what came by a clock that was ahead is not the latest for long */
 
-    if (node->bucket.version > rates_now()) {
+    if (node->bucket.version > lines_keeper_now()) {
         node->bucket.version = version;
     }
 
@@ -174,7 +166,7 @@ lines_rates_look(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant)
     }
 
     look->limit = limit;
-    look->version = rates_now();
+    look->version = lines_keeper_now();
     look->key.len = key->len;
     look->key.data = look->data;
     ngx_memcpy(look->data, key->data, key->len);
@@ -457,7 +449,7 @@ rates_ask(void)
         rates.asking = 1;
         rates.again = 0;
         rates.asked = ngx_current_msec;
-        rates.version = rates_now();
+        rates.version = lines_keeper_now();
     }
 }
 

@@ -7,12 +7,17 @@
 --@arg node
 --@arg keep:int -- ms that one counts which is not heard
 
---@row known:int nodes:int
--- known: it was among them all the time
+--@row known:int nodes:int now:int
+-- known: it was among them all the time; now: by the clock of this store
 
 local now = now_ms()
 
-redis.call('ZREMRANGEBYSCORE', limit_nodes_key, '-inf', int(now - keep))
+-- anything else under this name makes room
+if type(redis.pcall('ZREMRANGEBYSCORE', limit_nodes_key, '-inf',
+                    int(now - keep))) == 'table'
+then
+    redis.call('DEL', limit_nodes_key)
+end
 
 -- of a clock that was set back
 redis.call('ZREMRANGEBYSCORE', limit_nodes_key, int(now + keep), '+inf')
@@ -22,4 +27,4 @@ local known = redis.call('ZSCORE', limit_nodes_key, node)
 redis.call('ZADD', limit_nodes_key, int(now), node)
 redis.call('PEXPIRE', limit_nodes_key, keep)
 
-return { known and 1 or 0, redis.call('ZCARD', limit_nodes_key) }
+return { known and 1 or 0, redis.call('ZCARD', limit_nodes_key), now }

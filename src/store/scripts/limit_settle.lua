@@ -4,8 +4,8 @@
 -- Charges buckets with what a node has let through ahead, as of when it did: it
 -- comes with its age.  Nothing of it is forgiven: a bucket may go below empty,
 -- and refills first.  And takes tokens, where they are there.  All in integers
--- of a microsecond and its millionths, below 2^53 while a bucket fills within
--- two centuries.
+-- of a microsecond and its millionths, exact below 2^53: while a bucket fills
+-- within two centuries.
 
 --@key limit_settled(shard, node) as settled
 --@keys limit_bucket(shard, ids) as bucket
@@ -28,8 +28,15 @@
 -- a bucket that is full is remembered
 local KEPT = 30000000
 
+-- Anything else under one of these names is as nothing, and makes room: or else
+-- it would keep all buckets of its shard from being settled, for ever.
+local function read(key)
+    local value = redis.pcall('GET', key)
+    return type(value) == 'string' and value or ''
+end
+
 local now = now_us()
-local settled = tonumber(redis.call('GET', settled_key) or 0)
+local settled = tonumber(read(settled_key)) or 0
 local fresh = need == 0 and number > settled
 local charged = need > 0 and number <= settled and sent or 0
 local granted, reply = 0, { 0 }
@@ -45,8 +52,8 @@ for i, key in ipairs(bucket_keys) do
     local n, age, interval, size, version =
         string.match(uses[i], '^(%-?%d+) (%d+) (%S+) (%d+) (%d+)$')
     local burst = tonumber(size)
-    local v = redis.call('GET', key)
-    local tat, parts, was, was_size, was_version = 0, 0, nil, nil, nil
+    local tat, parts, was, was_size, was_version =
+        string.match(read(key), '^(%d+)%.(%d+) (%d+%.?%d*) (%d+) (%d+)$')
     local most, news = 3 * burst, ''
 
     n, age = tonumber(n), tonumber(age)
@@ -54,11 +61,7 @@ for i, key in ipairs(bucket_keys) do
     -- by a node's clock that is ahead of this one nobody else's is older for long
     version = math.min(tonumber(version), math.floor(now / 1000))
 
-    if v then
-        tat, parts, was, was_size, was_version =
-            string.match(v, '^(%d+)%.(%d+) (%S+) (%d+) (%d+)$')
-        tat, parts = tonumber(tat) or 0, tonumber(parts) or 0
-    end
+    tat, parts = tonumber(tat) or 0, tonumber(parts) or 0
 
     -- nor by one of this, before it was set back
     local known = tonumber(was_version or 0)
@@ -110,10 +113,12 @@ for i, key in ipairs(bucket_keys) do
         tat, parts = now + math.floor(most * each), 0
     end
 
+    -- a fraction of what is full by now is nothing
+    local short = tat < now and 0 or tat - now + parts / 1000000
+
     -- what is not charged yet, and will be, is not there for who asks
     if need > 0
-       and math.max(tat - now, 0) + parts / 1000000
-           + (need + n - charged) * each <= burst * each + 0.001
+       and short + (need + n - charged) * each <= burst * each + 0.001
     then
         if tat < now then
             tat, parts = now, 0
@@ -128,9 +133,11 @@ for i, key in ipairs(bucket_keys) do
                                              interval, size, version),
                    'PX', string.format('%.0f', math.ceil((tat - now + KEPT)
                                                          / 1000)))
+    elseif was then
+        redis.call('DEL', key)
     end
 
-    reply[i + 2] = string.format('%.0f', math.min(math.max(tat - now, 0), 2^53))
+    reply[i + 2] = string.format('%.0f', math.max(tat - now, 0))
                    .. news
 end
 
