@@ -117,6 +117,7 @@ all_owed(const lines_view_t *view)
     switch (view->invoice) {
 
     case LINES_INVOICE_UNSEEN:
+    case LINES_INVOICE_NONE:
         return decision(LIST, NULL);
 
     case LINES_INVOICE_OPEN:
@@ -124,7 +125,6 @@ all_owed(const lines_view_t *view)
         return view->tried ? decision(AGAIN, NULL) : decision(VOID, NULL);
 
     case LINES_INVOICE_MISSING:
-    case LINES_INVOICE_NONE:
         return decision(NEXT, NULL);
 
     default:

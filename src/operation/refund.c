@@ -330,7 +330,8 @@ lines_refund_credit(lines_op_t *op)
 
     if (ledger->payment.len
         && (ledger->parts > 1
-            || (ledger->disputed || !lines_is(&invoice->status, "paid"))))
+            || ledger->disputed
+            || !lines_is(&invoice->status, "paid")))
     {
         rc = lines_stripe_refund_body(op->pool, &ledger->payment,
                                       ngx_min(amount, ledger->left),
