@@ -317,12 +317,17 @@ lines_charge_wait(lines_op_t *op)
 {
     int64_t     absent, now, tries, waits;
     ngx_str_t   stuck, none = ngx_null_string;
-    ngx_uint_t  given;
+    ngx_uint_t  charge, given;
 
     now = lines_op_now(op);
     absent = lines_op_get_number(op, "absent_at");
     tries = lines_op_get_number(op, "tries");
-    waits = lines_op_get_number(op, "waits");
+
+    /* of charges; none is looked for any more where one was found */
+
+    charge = op->at == LINES_AT_SEND || op->at == LINES_AT_CHARGE;
+    waits = charge ? lines_op_get_number(op, "waits") : 0;
+
     stuck = lines_op_get(op, "stuck");
 
     /* what billing has taken is waited for until it is listed */
@@ -335,10 +340,10 @@ lines_charge_wait(lines_op_t *op)
     if (absent == 0 || now - absent >= (int64_t) op->conf->absent) {
         absent = now;
         tries++;
-        waits++;
+        waits += charge;
     }
 
-    if ((!given && waits >= LINES_CHARGES) || tries >= LINES_OP_TRIES) {
+    if (waits >= LINES_CHARGES || tries >= LINES_OP_TRIES) {
         ngx_str_set(&stuck, "no_answer");
         lines_op_list_stuck(op, "no_answer");
     }
