@@ -337,7 +337,9 @@ lines_charge_wait(lines_op_t *op)
 
     /* who is woken meanwhile waits for the same */
 
-    if (absent == 0 || now - absent >= (int64_t) op->conf->absent) {
+    if (absent == 0
+        || (given && now - absent >= (int64_t) op->conf->absent))
+    {
         absent = now;
         tries++;
         waits += charge;
