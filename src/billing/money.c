@@ -33,12 +33,19 @@ money_next(lines_money_t *money)
 {
     if (money->now.len && money->rest > 0) {
         money->parts++;
-        money->payment = money->now;
-        money->left = money->rest;
+
+        if (money->before && money->failed == money->sound) {
+            money_sum(money, &money->aside, money->rest);
+
+        } else {
+            money->payment = money->now;
+            money->left = money->rest;
+        }
     }
 
     ngx_str_null(&money->now);
     money->rest = 0;
+    money->sound = money->failed;
 }
 
 
@@ -55,6 +62,7 @@ lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
         money->balance = ngx_max(invoice->balance, 0);
         money->owed = ngx_max(-invoice->balance, 0);
         money->last = invoice->paid_at;
+        money->whole = 1;
     }
 
     /* what was paid beyond it is on the customer's balance already */
@@ -151,9 +159,15 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
         }
 
         money->last = ngx_max(money->last, entry->paid_at);
+        money->before = entry->paid_at && entry->paid_at < money->until;
 
         if (entry->payment.len == 0) {
             money_sum(money, &money->outside, entry->amount);
+
+            if (money->before) {
+                money_sum(money, &money->aside, entry->amount);
+            }
+
             break;
         }
 
@@ -253,9 +267,23 @@ lines_money_close(lines_money_t *money)
     money_next(money);
 
     if (money->settled
-        || (money->last && money->last < money->until && money->failed == 0))
+        || (money->last && money->last < money->until && money->failed == 0
+            && (money->whole || !lines_money_unlisted(money))))
     {
         return LINES_MONEY_RETURNED;
+    }
+
+    /* of which payment a note was, before that or since, nobody knows */
+
+    if (money->aside) {
+
+        if (money->credited) {
+            money->unclear = 1;
+
+        } else {
+            money->credited = money->aside;
+            money->aside = 0;
+        }
     }
 
     if (money->unclear
@@ -279,6 +307,16 @@ lines_money_unlisted(const lines_money_t *money)
 {
     return money->charged < money->told
            && money->told - money->charged > money->outside;
+}
+
+
+int64_t
+lines_money_back(const lines_money_t *money)
+{
+    int64_t  back;
+
+    return __builtin_add_overflow(money->refunded, money->credited, &back)
+           || __builtin_add_overflow(back, money->failed, &back) ? 0 : back;
 }
 
 

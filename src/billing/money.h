@@ -44,8 +44,13 @@ typedef struct {
 
     ngx_str_t   now;         /* the payment that is being counted */
     int64_t     rest;
+    int64_t     sound;       /* what had failed before it */
+    int64_t     aside;       /* left of payments until then, which people say
+                                is given back, next to later ones */
     unsigned    unclear:1;
     unsigned    settled:1;   /* all of it is given back, people say */
+    unsigned    whole:1;     /* the invoice says when the last of it was paid */
+    unsigned    before:1;    /* the payment at hand: until then */
 
     int64_t     last;        /* when the last of it was paid, s; 0: not told */
     int64_t     until;       /* what was paid before that is given back, people
@@ -111,6 +116,9 @@ lines_money_e lines_money_close(lines_money_t *money);
 
 /* flag: less was counted than the invoice says: billing may list it later */
 ngx_uint_t lines_money_unlisted(const lines_money_t *money);
+
+/* what went back, or was to and failed, as far as it is counted */
+int64_t lines_money_back(const lines_money_t *money);
 
 /* -1: a sum without end, which is unclear */
 int64_t lines_money_due(const lines_money_t *money);

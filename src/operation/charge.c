@@ -5,7 +5,7 @@
 
 #define LINES_CHARGE_DAY  86400
 
-/* attempts that nobody saw an effect of, before somebody is told */
+/* attempts, one after another, that are looked for, before somebody is told */
 #define LINES_CHARGES  4
 
 
@@ -315,22 +315,37 @@ charge_absent(lines_op_t *op)
 ngx_int_t
 lines_charge_wait(lines_op_t *op)
 {
-    int64_t    absent, now, tries;
-    ngx_str_t  stuck;
+    int64_t     absent, now, tries, waits;
+    ngx_str_t   stuck, none = ngx_null_string;
+    ngx_uint_t  charge, given;
 
     now = lines_op_now(op);
     absent = lines_op_get_number(op, "absent_at");
     tries = lines_op_get_number(op, "tries");
+
+    /* of charges; none is looked for any more where one was found */
+
+    charge = op->at == LINES_AT_SEND || op->at == LINES_AT_CHARGE;
+    waits = charge ? lines_op_get_number(op, "waits") : 0;
+
     stuck = lines_op_get(op, "stuck");
+
+    /* what billing has taken is waited for until it is listed */
+
+    given = op->seen.call == LINES_CALL_THERE
+            || lines_op_get(op, "given").len;
 
     /* who is woken meanwhile waits for the same */
 
-    if (absent == 0) {
+    if (absent == 0
+        || (given && now - absent >= (int64_t) op->conf->absent))
+    {
         absent = now;
         tries++;
+        waits += charge;
     }
 
-    if (op->attempt >= LINES_CHARGES || tries >= LINES_OP_TRIES) {
+    if (waits >= LINES_CHARGES || tries >= LINES_OP_TRIES) {
         ngx_str_set(&stuck, "no_answer");
         lines_op_list_stuck(op, "no_answer");
     }
@@ -341,6 +356,8 @@ lines_charge_wait(lines_op_t *op)
                          { "after", ngx_null_string },
                          { "told", ngx_null_string },
                          { "tries", lines_op_number(op, tries) },
+                         { "waits", lines_op_number(op, waits) },
+                         { "given", given ? lines_op_text("1") : none },
                          { "ahead", lines_op_ahead(op) },
                          { "stuck", stuck });
 }

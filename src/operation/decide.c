@@ -117,6 +117,7 @@ all_owed(const lines_view_t *view)
     switch (view->invoice) {
 
     case LINES_INVOICE_UNSEEN:
+    case LINES_INVOICE_NONE:
         return decision(LIST, NULL);
 
     case LINES_INVOICE_OPEN:
@@ -228,6 +229,7 @@ await(const lines_view_t *view)
         return decision(REST, NULL);
 
     case LINES_INVOICE_MISSING:
+    case LINES_INVOICE_NONE:
 
         if (view->wish != LINES_WISH_CANCEL) {
             return decision(STUCK, "invoice_missing");
@@ -330,10 +332,12 @@ billed(const lines_view_t *view)
 
         /* a purchase is charged at once, or not at all: active is not paid */
 
-        if (view->at == LINES_AT_TELL
-            || view->invoice == LINES_INVOICE_MISSING)
-        {
+        if (view->at == LINES_AT_TELL || view->invoice == LINES_INVOICE_NONE) {
             return decision(PASS, NULL);
+        }
+
+        if (view->invoice == LINES_INVOICE_MISSING) {
+            return decision(STUCK, "invoice_missing");
         }
 
         break;
@@ -567,6 +571,7 @@ resolve(const lines_view_t *view)
 
     return decision.action == LINES_DO_PASS
            && (view->invoice == LINES_INVOICE_UNSEEN
+               || view->invoice == LINES_INVOICE_NONE
                || view->invoice == LINES_INVOICE_MISSING)
            ? given_back(view) : decision;
 }

@@ -144,7 +144,10 @@ typedef enum {
 } lines_sub_e;
 
 
-/* its invoice, likewise; MISSING in a list: no other is left */
+/*
+ * Its invoice, likewise; NONE: there is none, since nobody has to pay; MISSING:
+ * billing does not know it, or, in a list, no other is left.
+ */
 
 typedef enum {
     LINES_INVOICE_UNSEEN = 0,
@@ -153,6 +156,7 @@ typedef enum {
     LINES_INVOICE_VOID,
     LINES_INVOICE_UNCOLLECTIBLE,
     LINES_INVOICE_MISSING,
+    LINES_INVOICE_NONE,
     LINES_INVOICES
 } lines_invoice_e;
 

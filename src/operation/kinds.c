@@ -60,6 +60,7 @@ const lines_op_kind_t  lines_op_kinds[] = {
     { "plan", { [LINES_DO_PLAN] = lines_plan_read,
                 [LINES_DO_END] = lines_plan_leave }, 1 },
     { "lapse", { COMMON, [LINES_DO_LOOK] = lines_lapse_read,
+                 [LINES_DO_STUCK] = lines_lapse_doubt,
                  [LINES_DO_END] = lines_lapse_judge }, 1 },
 
     { NULL, { NULL }, 0 }

@@ -87,6 +87,9 @@ ngx_int_t lines_plan_read(lines_op_t *op);
 ngx_int_t lines_plan_leave(lines_op_t *op);
 ngx_int_t lines_lapse_judge(lines_op_t *op);
 
+/* a bank's word waits: the line is suspended, or resumed, meanwhile */
+ngx_int_t lines_lapse_doubt(lines_op_t *op);
+
 /* billing is asked only while there is a line that it would be about */
 ngx_int_t lines_lapse_read(lines_op_t *op);
 

@@ -255,7 +255,8 @@ op_run(lines_op_t *op)
         return lines_op_again(op);
 
     case LINES_DO_STUCK:
-        return lines_op_stuck(op, decision.reason);
+        act = op->kind->acts[decision.action];
+        return act ? act(op) : lines_op_stuck(op, decision.reason);
 
     default:
         act = op->kind->acts[decision.action];
@@ -468,7 +469,7 @@ lines_invoice_e
 lines_op_invoice(lines_stripe_invoice_t *invoice)
 {
     if (invoice->id.len == 0) {
-        return LINES_INVOICE_MISSING;
+        return LINES_INVOICE_NONE;
     }
 
     /* no more than its id: it was not asked for */

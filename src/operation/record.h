@@ -149,7 +149,7 @@ typedef struct {
     ngx_str_t    value;
 } lines_op_field_t;
 
-#define LINES_OP_FIELDS  8
+#define LINES_OP_FIELDS  10
 
 #define lines_op_fields(...)                                                  \
     (lines_op_field_t[LINES_OP_FIELDS + 1]) { __VA_ARGS__ }

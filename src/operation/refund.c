@@ -234,13 +234,19 @@ refund_walk(lines_op_t *op)
                              .id = seen->ledger.whose);
     }
 
-    /* nor is a bank's word told, where what it took is not */
+    if (lines_money_unlisted(&seen->ledger)) {
 
-    if (lines_money_unlisted(&seen->ledger)
-        && (op->at == LINES_AT_LAPSE
-            || lines_op_get_number(op, "tries") < LINES_REFUND_UNLISTED))
-    {
-        return lines_op_again(op);
+        /* nor is a bank's word told, where none of what it took is */
+
+        if (op->at == LINES_AT_LAPSE && seen->ledger.disputed == 0) {
+            return lines_lapse_doubt(op);
+        }
+
+        if (op->at != LINES_AT_LAPSE
+            && lines_op_get_number(op, "tries") < LINES_REFUND_UNLISTED)
+        {
+            return lines_op_again(op);
+        }
     }
 
     seen->money = lines_money_close(&seen->ledger);
@@ -322,9 +328,10 @@ lines_refund_credit(lines_op_t *op)
 
     amount = lines_money_due(ledger);
 
-    if (ledger->parts > 1
-        || (ledger->parts
-            && (ledger->disputed || !lines_is(&invoice->status, "paid"))))
+    if (ledger->payment.len
+        && (ledger->parts > 1
+            || ledger->disputed
+            || !lines_is(&invoice->status, "paid")))
     {
         rc = lines_stripe_refund_body(op->pool, &ledger->payment,
                                       ngx_min(amount, ledger->left),
@@ -355,7 +362,10 @@ lines_refund_credit(lines_op_t *op)
                          { "refund_amount", lines_op_number(op, amount) },
                          { "refund_invoice", invoice->id },
                          { "refund_after", lines_op_get(op, "refund_after") },
+                         { "refund_shown",
+                           lines_op_number(op, lines_money_back(ledger)) },
                          { "refunds", lines_op_number(op, n) },
+                         { "given", ngx_null_string },
                          { "absent_at", ngx_null_string });
 }
 

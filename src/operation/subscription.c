@@ -20,6 +20,7 @@ static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
 static ngx_int_t lapse_held(void *data, lines_line_billed_reply_t *reply);
 static ngx_int_t lapse_announced(void *data);
 static ngx_int_t lapse_end(void *data);
+static ngx_int_t lapse_write(lines_op_t *op, ngx_uint_t doubt);
 static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
 
 
@@ -376,13 +377,30 @@ lapse_announced(void *data)
 }
 
 
+/*
+ * Money that a bank is said to have cannot be counted now: that is no reason
+ * for a line to go on that is not paid for, nor not to look at other money.
+ */
+
+ngx_int_t
+lines_lapse_doubt(lines_op_t *op)
+{
+    return lapse_write(op, 1);
+}
+
+
 /* what never comes back has ended; of what is not known nothing follows */
 
 static ngx_int_t
 lapse_end(void *data)
 {
-    lines_op_t *op = data;
+    return lapse_write(data, 0);
+}
 
+
+static ngx_int_t
+lapse_write(lines_op_t *op, ngx_uint_t doubt)
+{
     static const char  *verdicts[LINES_SUBS] = {
         [LINES_SUB_NONE] = "",
         [LINES_SUB_INCOMPLETE] = "",
@@ -401,7 +419,8 @@ lapse_end(void *data)
                            .line = lines_op_get(op, "line"),
                            .verdict = lines_op_text(verdicts[op->seen.sub]),
                            .subscription = lines_op_get(op, "subscription"),
-                           .ended = lines_op_ended(op), .refund = op->refund);
+                           .ended = lines_op_ended(op), .refund = op->refund,
+                           .doubt = doubt);
 }
 
 
@@ -409,6 +428,13 @@ static ngx_int_t
 lapse_ended(void *data, lines_lapse_end_reply_t *reply)
 {
     lines_op_t *op = data;
+
+    if (reply->is == LINES_LAPSE_END_DOUBT) {
+        return lines_op_set(op, "invoice", &reply->invoice) != NGX_OK
+               ? NGX_ERROR
+               : op->reason ? lines_op_stuck(op, op->reason)
+               : lines_op_again(op);
+    }
 
     if (reply->begun.len) {
         (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->begun);

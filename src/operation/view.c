@@ -50,6 +50,18 @@ view_wish(lines_op_t *op)
 }
 
 
+/* billing took what was to be given back, and shows no more than before that */
+
+static ngx_uint_t
+view_unlisted(lines_op_t *op)
+{
+    return op->seen.money == LINES_MONEY_DUE
+           && lines_op_get(op, "given").len
+           && lines_money_back(&op->seen.ledger)
+              <= lines_op_get_number(op, "refund_shown");
+}
+
+
 /*
  * After a day the key may be forgotten, and would bill once more.  A look that
  * is under way goes on.
@@ -93,7 +105,8 @@ view_call(lines_op_t *op)
     if (absent) {
 
         if (now - absent >= (int64_t) op->conf->absent) {
-            return LINES_CALL_MISSED_ONCE;
+            return back && !other && view_unlisted(op) ? LINES_CALL_THERE
+                                                       : LINES_CALL_MISSED_ONCE;
         }
 
         /* billing has told of it, or a person is to be heard once it is seen */

@@ -54,7 +54,8 @@ static const struct {
     { "subscription", LINES_SUBS, { "none", "unseen", "incomplete", "live",
                                     "overdue", "ended", "missing", "untold" } },
     { "invoice", LINES_INVOICES, { "unseen", "open", "paid", "void",
-                                   "uncollectible", "missing" } },
+                                   "uncollectible", "missing",
+                                   "none" } },
     { "place", LINES_PLACES, { "unseen", "none", "taken" } },
     { "money", LINES_MONEYS, { "uncounted", "none came in", "all went back",
                                "some is left", "a refund failed",
@@ -322,7 +323,7 @@ effects(const state_t *s, lines_action_e action, state_t *next)
         break;
 
     case LINES_DO_LIST:
-        for (i = LINES_INVOICE_OPEN; i < LINES_INVOICES; i++) {
+        for (i = LINES_INVOICE_OPEN; i <= LINES_INVOICE_MISSING; i++) {
             may(INVOICE, i, MONEY, i == LINES_INVOICE_VOID
                             ? LINES_MONEY_NONE : LINES_MONEY_UNSEEN);
 
@@ -821,6 +822,7 @@ test_rules(void)
             if (d.action == LINES_DO_INCLUDE
                 || (d.action == LINES_DO_LIST
                     && s.fact[INVOICE] != LINES_INVOICE_VOID
+                    && s.fact[INVOICE] != LINES_INVOICE_NONE
                     && s.fact[INVOICE] != LINES_INVOICE_MISSING))
             {
                 both++;

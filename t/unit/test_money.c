@@ -53,6 +53,24 @@ payment(const char *id, const char *status, int64_t amount)
 
 
 static void
+paid_at(const char *id, int64_t amount, int64_t at)
+{
+    lines_stripe_entry_t  entry;
+
+    memset(&entry, 0, sizeof(entry));
+
+    entry.kind = LINES_STRIPE_PAYMENT;
+    entry.status = str("paid");
+    entry.currency = str("usd");
+    entry.amount = amount;
+    entry.payment = str(id);
+    entry.paid_at = at;
+
+    lines_money_add(&money, &entry);
+}
+
+
+static void
 refund(const char *status, const char *currency, int64_t amount)
 {
     add(LINES_STRIPE_REFUND, status, currency, amount, 0, 0, "");
@@ -202,7 +220,7 @@ static void
 test_settled(void)
 {
     ngx_str_t  all = ngx_string("all"), some = ngx_string("400"),
-               none = ngx_null_string;
+               second = ngx_string("pi_2"), none = ngx_null_string;
 
     begin("paid");
     lines_money_settled(&money, &none);
@@ -252,6 +270,28 @@ test_settled(void)
     payment("pi_1", "paid", 900);
     refund("failed", "usd", 900);
     comes_to(LINES_MONEY_FAILED, 900, "... but for what failed, perhaps since");
+
+    begin("void");
+    lines_money_until(&money, 11);
+    paid_at("pi_1", 400, 10);
+    paid_at("pi_2", 300, 12);
+    comes_to(LINES_MONEY_DUE, 300, "of two payments the later one is due");
+    ok(lines_same(&money.payment, &second), "... and it is the one to refund");
+
+    begin("void");
+    lines_money_until(&money, 11);
+    money.credited = 100;
+    paid_at("pi_1", 400, 10);
+    paid_at("pi_2", 300, 12);
+    ok(lines_money_close(&money) == LINES_MONEY_UNCLEAR,
+       "... unless a note may be of either");
+
+    begin("void");
+    money.told = 700;
+    lines_money_until(&money, 11);
+    paid_at("pi_1", 400, 10);
+    ok(lines_money_close(&money) == LINES_MONEY_UNCLEAR,
+       "... nor is it done with before it is listed");
 }
 
 

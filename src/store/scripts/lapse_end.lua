@@ -23,9 +23,12 @@
 --@arg subscription
 --@arg ended?       -- s, as billing tells it
 --@arg refund       -- its operation
+--@arg doubt:flag   -- what a bank is said to have cannot be counted now: it goes
+                    -- on, with another of them, if there is one
 
 --@reply ok begun -- refund, or ""
 --@reply woken         -- it is to be read once more, or another invoice
+--@reply doubt invoice -- the next one
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
@@ -41,7 +44,13 @@ end
 local following, rest = string.match(redis.call('HGET', op_key, 'invoices')
                                      or '', '^(%S+) (.*)$')
 
-if verdict ~= 'ended' and following then
+if doubt then
+    if following then
+        redis.call('HSET', op_key, 'invoices',
+                   rest .. redis.call('HGET', op_key, 'invoice') .. ' ',
+                   'invoice', following)
+    end
+elseif verdict ~= 'ended' and following then
     redis.call('HSET', op_key, 'invoice', following, 'invoices', rest)
     return { 'woken' }
 end
@@ -50,7 +59,7 @@ local now = now_ms()
 local h = line_hash(line_key)
 local begun = ''
 
-if h then
+if h and not doubt then
     redis.call('HDEL', line_at(line_key), 'reading', 'asked')
 
     if verdict == '' then
@@ -91,6 +100,10 @@ then
         event(events_key, now, 'line.resumed', 'line', h.id, 'from', h.status,
               'to', h.status, 'reason', '')
     end
+end
+
+if doubt then
+    return { 'doubt', redis.call('HGET', op_key, 'invoice') or '' }
 end
 
 op_end(op_key, ops_key, id, nil, now)

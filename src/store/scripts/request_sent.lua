@@ -38,7 +38,7 @@ op_next(op_key, 'await', rests and 0 or lease, now,
         'subscription', subscription, 'invoice', invoice, 'url', url,
         'invoice_status', invoice_status)
 redis.call('HSET', op_key, 'due', int(now + rest))
-redis.call('HDEL', op_key, 'absent_at')
+redis.call('HDEL', op_key, 'absent_at', 'waits')
 
 -- a page to pay: who wished for one has it, and a later void is no wish of his
 if rests then
