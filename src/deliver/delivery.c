@@ -71,6 +71,7 @@ delivery_is_name(ngx_str_t *host)
     label = 0;
     dots = 0;
     first = '0';
+    ch = '-';
 
     if (host->len == 0 || host->len > 253) {
         return 0;
