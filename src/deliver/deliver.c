@@ -75,6 +75,7 @@ static void deliver_item(deliver_run_t *run, ngx_str_t *item);
 static void deliver_seal(deliver_run_t *run, ngx_str_t *item);
 static void deliver_done(void *data);
 static void deliver_rest(deliver_run_t *run, int64_t next);
+static void deliver_free(void);
 
 
 static struct {
@@ -83,6 +84,8 @@ static struct {
     ngx_event_t         sweep;
     ngx_event_t         next;
     ngx_queue_t         runs;
+    ngx_queue_t         over;       /* runs that end: their caller is in use
+                                       until it has returned */
     ngx_queue_t         ready;
     ngx_uint_t          nruns;
     int64_t             most[LINES_DELIVER_LANES];    /* calls at once, */
@@ -110,6 +113,7 @@ lines_deliver_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
                                        - deliver.most[LINES_DELIVER_SLOW];
 
     ngx_queue_init(&deliver.runs);
+    ngx_queue_init(&deliver.over);
     ngx_queue_init(&deliver.ready);
 
     lines_caller_init(&deliver.caller, lmcf->redis, NULL, cycle->log);
@@ -157,7 +161,23 @@ lines_deliver_exit_process(lines_main_conf_t *lmcf)
         ngx_free(run);
     }
 
+    deliver_free();
+
     deliver.lmcf = NULL;
+}
+
+
+static void
+deliver_free(void)
+{
+    ngx_queue_t  *q;
+
+    while (!ngx_queue_empty(&deliver.over)) {
+        q = ngx_queue_head(&deliver.over);
+
+        ngx_queue_remove(q);
+        ngx_free(ngx_queue_data(q, deliver_run_t, queue));
+    }
 }
 
 
@@ -316,6 +336,8 @@ deliver_next(ngx_event_t *ev)
     ngx_queue_t    *q;
     deliver_run_t  *run;
 
+    deliver_free();
+
     while (!ngx_queue_empty(&deliver.ready)
            && deliver.busy[LINES_DELIVER_FAST]
               < deliver.most[LINES_DELIVER_FAST])
@@ -438,7 +460,12 @@ deliver_rest(deliver_run_t *run, int64_t next)
     if (run->flight == 0) {
         ngx_queue_remove(&run->queue);
         deliver.nruns--;
-        ngx_free(run);
+
+        ngx_queue_insert_tail(&deliver.over, &run->queue);
+
+        if (!deliver.next.posted) {
+            ngx_post_event(&deliver.next, &ngx_posted_events);
+        }
     }
 }
 
