@@ -134,6 +134,7 @@ promise 'a customer is deleted while it is not known whether he was charged: bil
     my $token   = $s->token($account);
     my $id      = $s->operation_id($token);
     $nginx->allow(qr/is stuck: customer_deleted/);
+    $s->deaf;
     $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => '500_stored', effect => Mojo::JSON->true, times => 1);
     $sandbox->fault(path => '/v1/subscriptions', method => 'GET', kind => 'drop_before', times => 1000);
     $s->confirm($account, $token, key => 'k');
@@ -141,6 +142,7 @@ promise 'a customer is deleted while it is not known whether he was charged: bil
     $sandbox->clear_faults;
     my $stuck = sub { grep { $_->{id} eq $id && $_->{stuck} eq 'customer_deleted' } @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations') // []} };
     $s->soon($stuck, 'people hear of it', 30);
+    $s->hears;
     $s->soon(sub { $nginx->admin(POST => "operations/$id/resolve", {as => 'canceled', note => 'he is gone'})->status == 200 }, 'one of them says what is true');
     $s->soon(sub { ($s->op('a:leaves', $id)->{step} // '') eq 'done' }, 'it is undone', 30);
     my ($made) = $s->made_for('a:leaves');
@@ -155,6 +157,7 @@ promise 'billing refuses to list, and to tell of the customer: that is not taken
     my $id      = $s->operation_id($token);
     my $step    = sub { $s->op('a:untold', $id)->{step} // '' };
     $nginx->allow(qr/is stuck: charge_unlisted/);
+    $s->deaf;
     $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => '500_stored', effect => Mojo::JSON->true, times => 1);
     $sandbox->fault(path => '/v1/subscriptions', method => 'GET', kind => '400', times => 100_000);
     $s->confirm($account, $token, key => 'k');
@@ -165,6 +168,7 @@ promise 'billing refuses to list, and to tell of the customer: that is not taken
     is $step->(), 'charge', 'it is not given up';
     $sandbox->clear_faults;
     $s->soon(sub { $step->() eq 'done' }, 'it goes on by itself', 60);
+    $s->hears;
     is +(my @made = $s->made_for('a:untold')), 1, 'charged once';
     is $s->redis->line('a:untold', $id)->{status}, 'active', '... for a line';
 };

@@ -239,7 +239,7 @@ refund_walk(lines_op_t *op)
         /* nor is a bank's word told, where none of what it took is */
 
         if (op->at == LINES_AT_LAPSE && seen->ledger.disputed == 0) {
-            return lines_lapse_doubt(op);
+            return op->kind->acts[LINES_DO_STUCK](op);
         }
 
         if (op->at != LINES_AT_LAPSE

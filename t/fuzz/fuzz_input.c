@@ -200,6 +200,11 @@ fuzz_judge(const lines_input_t *inputs, void *to, ngx_uint_t utf8)
             continue;
         }
 
+        if (input->kind == LINES_INPUT_FLAG) {
+            must(*(ngx_uint_t *) (void *) ((u_char *) to + input->offset) <= 1);
+            continue;
+        }
+
         value = (ngx_str_t *) (void *) ((u_char *) to + input->offset);
 
         must(value->len == 0 || value->data);

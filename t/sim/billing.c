@@ -360,7 +360,7 @@ sim_billing_serve(sim_call_t *call)
 
         } else {
             answer(call, key->status, strdup(key->json));
-            call->replayed = !wrong("replays");
+            call->replayed = 1;
 
             if (key->status >= 500) {
                 call->should_retry = 0;

@@ -58,9 +58,6 @@ const sim_wrong_t  sim_wrongs[] = {
     { "fence", NULL, "return held[1] == step and held[2] == attempt and "
       "held[3] == fence", "return true" },
 
-    /* billing/: what is replayed is taken for what is so now */
-    { "replays", NULL, NULL, NULL },
-
     /* billing/: keys are forgotten at once */
     { "keys", NULL, NULL, NULL },
 
