@@ -7,6 +7,7 @@
 #define _FUZZ_H_INCLUDED_
 
 
+#include <stdio.h>
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
@@ -22,6 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define must(condition)                                                       \
     do {                                                                      \
         if (!(condition)) {                                                   \
+            fprintf(stderr, "%s:%d: must %s\n", __FILE__, __LINE__,           \
+                    #condition);                                              \
             __builtin_trap();                                                 \
         }                                                                     \
     } while (0)

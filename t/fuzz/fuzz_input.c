@@ -189,7 +189,8 @@ fuzz_judge(const lines_input_t *inputs, void *to, ngx_uint_t utf8)
         if (input->kind == LINES_INPUT_LIST) {
             list = *(json_t **) (void *) ((u_char *) to + input->offset);
             n = json_array_size(list);
-            must(n >= (size_t) input->min && n <= (size_t) input->max);
+            must(list == NULL
+                 || (n >= (size_t) input->min && n <= (size_t) input->max));
             continue;
         }
 

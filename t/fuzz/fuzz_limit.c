@@ -315,7 +315,7 @@ fuzz_reply(fuzz_t *in)
 
     must(rate.burst > 0 && rate.burst <= LINES_BURST_MAX);
     must(rate.interval > 0 && rate.interval <= LINES_INTERVAL_MAX);
-    must(node.bucket.tat >= 0 && node.bucket.tat < 1e17);
+    must(node.bucket.tat >= 0 && node.bucket.tat < 2e18);
     must(node.bucket.version >= 0);
 
     fuzz_bucket(in, &rate, node.bucket.tat - (double) ngx_current_msec * 1000);
