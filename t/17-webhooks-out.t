@@ -112,7 +112,7 @@ sub calls ($auth, $hook) { @{$near->get("/api/webhooks/$hook->{id}/deliveries", 
 # what came for a path, at least so many
 sub told ($path, $count = 1, $what = "$count for $path") {
     my @all;
-    wait_for(sub { @all = grep { $_->{path} eq "/$path" } @{$receiver->requests}; @all >= $count }, 40 * $slow, $what);
+    wait_for(sub { @all = grep { $_->{path} eq "/$path" } @{$receiver->requests}; @all >= $count }, 90 * $slow, $what);
     return @all;
 }
 
