@@ -524,6 +524,20 @@ subtest 'they go with their tenant' => sub {
     wait_for(sub { !grep { grep {/^w:$id$/} @{scalar $redis->cli(ZRANGE => $_, 0, -1)} } $redis->client->keys('lines:{hd:*}') }, 30, 'nor looked at');
 };
 
+subtest 'there is room for one call: who has news while it is told has another turn' => sub {
+    my $few  = Test::Lines::Account->new(t => $t, webhooks => 1, sandbox => $shop->sandbox, redis => $t->redis(name => 'few'));
+    my $node = $few->nginx(%node, name => 'few', http => "lines_plan wide phone included=100000;\n" . out("$fast concurrency=2"));
+    $node->wait_redis;
+    my $auth = $node->bearer($few->workspace('few', plan => 'wide'));
+    is $node->post_json('/api/webhooks', {url => "https://hooks.example.com:$port/turns"}, $auth)->status, 201, 'a webhook';
+    $receiver->set(turns => {delay => 0.5});
+    for my $n (1 .. 4) {
+        $node->post_json('/api/line-requests', $few->body(channelType => 'phone'), $auth);
+        told('turns', $n, "call $n");
+    }
+    ok 1, 'each was told, while the one before was under way';
+};
+
 subtest 'where none are offered' => sub {
     my $bare = $t->nginx(name => 'bare', redis => $redis);
     my ($id, $auth) = workspace();

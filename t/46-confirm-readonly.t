@@ -26,7 +26,7 @@ sub during ($account, $what, $back) {
     my $op    = $shop->operation_id($token);
     my $answer;
 
-    $shop->sandbox->fault(path => '/v1/subscriptions', kind => 'delay', ms => 800, times => 1);
+    $shop->sandbox->fault(path => '/v1/subscriptions', kind => 'hold', times => 1);
     my $ask = sub { $answer = undef; $shop->confirm_p($account, $token, key => 'k')->then(sub { $answer = shift }) };
     $ask->();
     wait_for(sub {
@@ -37,6 +37,7 @@ sub during ($account, $what, $back) {
     }, 30, 'the charge to be under way');
 
     $what->();
+    $shop->sandbox->clear_faults;
     wait_for(sub { $answer }, 30, 'an answer');
     $back->();
 

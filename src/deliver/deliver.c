@@ -68,6 +68,7 @@ static ngx_int_t deliver_swept(void *data,
     lines_hooks_due_read_reply_t *reply);
 static void deliver_look(ngx_str_t *tenant);
 static void deliver_ready(deliver_run_t *run);
+static void deliver_wake(void);
 static void deliver_next(ngx_event_t *ev);
 static void deliver_claim(deliver_run_t *run, int64_t most);
 static ngx_int_t deliver_claimed(void *data, lines_hook_claim_reply_t *reply);
@@ -323,6 +324,13 @@ deliver_ready(deliver_run_t *run)
     run->waits = 1;
     ngx_queue_insert_tail(&deliver.ready, &run->ready);
 
+    deliver_wake();
+}
+
+
+static void
+deliver_wake(void)
+{
     if (!deliver.next.posted) {
         ngx_post_event(&deliver.next, &ngx_posted_events);
     }
@@ -420,9 +428,9 @@ deliver_claimed(void *data, lines_hook_claim_reply_t *reply)
         deliver_item(run, &reply->items.elts[i]);
     }
 
-    if (!ngx_queue_empty(&deliver.ready) && !deliver.next.posted) {
-        ngx_post_event(&deliver.next, &ngx_posted_events);
-    }
+    /* there may be room for others */
+
+    deliver_wake();
 
     /* without a reply it is looked at when it is due to be */
 
@@ -462,10 +470,7 @@ deliver_rest(deliver_run_t *run, int64_t next)
         deliver.nruns--;
 
         ngx_queue_insert_tail(&deliver.over, &run->queue);
-
-        if (!deliver.next.posted) {
-            ngx_post_event(&deliver.next, &ngx_posted_events);
-        }
+        deliver_wake();
     }
 }
 
@@ -521,7 +526,10 @@ deliver_done(void *data)
 
     ngx_free(call);
 
+    /* it may wait for its turn already, for which there is room now */
+
     deliver_ready(run);
+    deliver_wake();
 }
 
 

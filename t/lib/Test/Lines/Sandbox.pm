@@ -122,7 +122,7 @@ dropped), fault, replayed, arrived (seconds of the real clock):
 
     $sandbox->fault(path => '/v1/invoices/:id/void', kind => '500', times => 2);
 
-C<:id> stands for any one segment. Kinds: delay (with C<ms>), drop_before,
+C<:id> stands for any one segment. Kinds: delay (with C<ms>), hold (until faults are cleared), drop_before,
 drop_after, 400, 401, 409, 429, 500, 500_stored (with C<effect>, if it shall have one).
 A call whose idempotency key is C<except> is left alone.
 

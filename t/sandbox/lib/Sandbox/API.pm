@@ -63,6 +63,7 @@ sub serve ($self) {
     }
 
     return $self->_late($log, $answer, $fault->{ms}, $finish) if $kind eq 'delay';
+    return $self->_held($log, $answer, $fault, $finish)       if $kind eq 'hold';
 
     $finish->();
     $self->_answer($log, $answer);
@@ -283,6 +284,22 @@ sub _late ($self, $log, $answer, $ms, $finish) {
     my $tx = $self->render_later->tx;
 
     Mojo::IOLoop->timer($ms / 1000 => sub {
+        $finish->();
+        $self->_answer($log, $answer) unless $tx->is_finished;
+    });
+}
+
+
+# answered when its fault is cleared
+
+sub _held ($self, $log, $answer, $fault, $finish) {
+    my $tx     = $self->render_later->tx;
+    my $faults = $self->app->faults;
+
+    my $id;
+    $id = Mojo::IOLoop->recurring(0.02 => sub ($loop) {
+        return if grep { $_ == $fault } @{$faults->list};
+        $loop->remove($id);
         $finish->();
         $self->_answer($log, $answer) unless $tx->is_finished;
     });

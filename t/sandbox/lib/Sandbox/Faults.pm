@@ -5,7 +5,7 @@ use Mojo::JSON qw(false true);
 
 has list => sub { [] };
 
-my %KINDS = map { ($_ => 1) } qw(delay drop_before drop_after 400 401 409 429 500 500_stored);
+my %KINDS = map { ($_ => 1) } qw(delay hold drop_before drop_after 400 401 409 429 500 500_stored);
 
 
 # Returns the fault, or a sentence that says what is wrong with it.
