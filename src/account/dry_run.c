@@ -11,14 +11,14 @@
 #include "http/steps.h"
 
 
+static void dry_run_card(void *data, lines_billing_result_t *result);
+
+
 static void
 dry_run_cleanup(void *data)
 {
     lines_carrier_destroy(data);
 }
-
-
-static void dry_run_card(void *data, lines_billing_result_t *result);
 
 
 static ngx_int_t

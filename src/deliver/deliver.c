@@ -538,8 +538,8 @@ deliver_done(void *data)
 static void
 deliver_seal(deliver_run_t *run, ngx_str_t *item)
 {
-    u_char               secret[LINES_HOOK_SECRET], *p;
-    u_char               buf[LINES_DELIVER_TENANT + 32];
+    u_char               secret[LINES_HOOK_SECRET];
+    u_char               buf[LINES_DELIVERY_WHOSE];
     u_char               text[2][LINES_SEALED];
     ngx_int_t            rc;
     ngx_str_t            whose, sealed[2];
@@ -548,14 +548,9 @@ deliver_seal(deliver_run_t *run, ngx_str_t *item)
 
     hcf = deliver.lmcf->hooks;
 
-    if (run->tenant.len + item[0].len + 1 > sizeof(buf)) {
+    if (lines_delivery_whose(buf, &run->tenant, &item[0], &whose) != NGX_OK) {
         return;
     }
-
-    p = lines_pair(buf, &run->tenant, &item[0]);
-
-    whose.data = buf;
-    whose.len = p - buf;
 
     for (i = 0; i < 2; i++) {
         ngx_str_null(&sealed[i]);

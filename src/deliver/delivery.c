@@ -167,10 +167,17 @@ lines_delivery_url(lines_hooks_conf_t *hcf, ngx_str_t *text,
 
 
 ngx_int_t
-lines_delivery_whose(ngx_pool_t *pool, ngx_str_t *tenant, ngx_str_t *hook,
-    ngx_str_t *whose)
+lines_delivery_whose(u_char buf[LINES_DELIVERY_WHOSE], ngx_str_t *tenant,
+    ngx_str_t *hook, ngx_str_t *whose)
 {
-    return lines_redis_format(pool, whose, "%V %V", tenant, hook);
+    if (tenant->len + hook->len >= LINES_DELIVERY_WHOSE) {
+        return NGX_ERROR;
+    }
+
+    whose->data = buf;
+    whose->len = lines_pair(buf, tenant, hook) - buf;
+
+    return NGX_OK;
 }
 
 
@@ -426,6 +433,7 @@ delivery_signature(lines_delivery_t *d, ngx_str_t *timestamp,
     ngx_str_t *signature)
 {
     u_char               secret[LINES_HOOK_SECRET], *p;
+    u_char               buf[LINES_DELIVERY_WHOSE];
     ngx_int_t            rc;
     ngx_str_t            whose, *sealed;
     ngx_uint_t           i;
@@ -436,8 +444,7 @@ delivery_signature(lines_delivery_t *d, ngx_str_t *timestamp,
     p = ngx_pnalloc(d->carrier->pool, 2 * LINES_HOOK_SIGNATURE + 1);
 
     if (p == NULL
-        || lines_delivery_whose(d->carrier->pool, &d->item.tenant,
-                                &d->item.hook, &whose)
+        || lines_delivery_whose(buf, &d->item.tenant, &d->item.hook, &whose)
            != NGX_OK)
     {
         return NGX_ERROR;

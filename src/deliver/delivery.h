@@ -38,14 +38,16 @@ typedef struct {
 /* in seconds, all tries of an event take three days */
 #define LINES_DELIVERY_TRIES  11
 
+#define LINES_DELIVERY_WHOSE  128
+
 
 /* NULL: it is one; else what is wrong, to the client */
 const char *lines_delivery_url(lines_hooks_conf_t *hcf, ngx_str_t *text,
     lines_delivery_url_t *url);
 
-/* whose a secret is, for its seal: "TENANT ID" */
-ngx_int_t lines_delivery_whose(ngx_pool_t *pool, ngx_str_t *tenant,
-    ngx_str_t *hook, ngx_str_t *whose);
+/* whose a secret is, for its seal, in buf: "TENANT ID"; NGX_ERROR: too long */
+ngx_int_t lines_delivery_whose(u_char buf[LINES_DELIVERY_WHOSE],
+    ngx_str_t *tenant, ngx_str_t *hook, ngx_str_t *whose);
 
 /*
  * NGX_OK: done(data) is called once, perhaps before this returns, when what

@@ -161,6 +161,7 @@ static ngx_int_t
 hook_secret(ngx_http_request_t *r, lines_ctx_t *ctx, hook_t *hook)
 {
     u_char               bytes[LINES_HOOK_SECRET];
+    u_char               buf[LINES_DELIVERY_WHOSE];
     ngx_int_t            rc;
     ngx_str_t            raw, text, whose;
     lines_hooks_conf_t  *hcf;
@@ -172,8 +173,7 @@ hook_secret(ngx_http_request_t *r, lines_ctx_t *ctx, hook_t *hook)
 
     if (hook->secret.data == NULL
         || hook->sealed.data == NULL
-        || lines_delivery_whose(r->pool, &ctx->identity.tenant, &hook->id,
-                                &whose)
+        || lines_delivery_whose(buf, &ctx->identity.tenant, &hook->id, &whose)
            != NGX_OK
         || lines_random(bytes, sizeof(bytes)) != NGX_OK)
     {

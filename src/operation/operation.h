@@ -86,12 +86,6 @@ void lines_op_saw(lines_op_t *op, lines_stripe_subscription_t *subscription);
    has not, or nobody knows */
 ngx_str_t lines_op_ended(lines_op_t *op);
 
-/* billing said so (s) by its clock, after it was asked, and before now */
-void lines_op_dated(lines_op_t *op, int64_t at);
-
-/* how far that is ahead of Redis', as told last, s; empty: never was */
-ngx_str_t lines_op_ahead(lines_op_t *op);
-
 /* a subscription's status; what is not known is INCOMPLETE: nothing follows */
 lines_sub_e lines_op_sub(ngx_str_t *status);
 

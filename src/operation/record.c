@@ -215,6 +215,29 @@ lines_op_now(lines_op_t *op)
 }
 
 
+/* not by what an answer, or Redis, took to come; nor by what seconds hide */
+
+void
+lines_op_dated(lines_op_t *op, int64_t at)
+{
+    int64_t  off;
+
+    off = ngx_max(at - lines_op_now(op) / 1000, 0)
+          + ngx_min(at - op->asked / 1000, 0);
+
+    op->ahead = off > 1 || off < -1 ? off : 0;
+    op->dated = 1;
+}
+
+
+ngx_str_t
+lines_op_ahead(lines_op_t *op)
+{
+    return op->dated ? lines_op_number(op, op->ahead)
+                     : lines_op_get(op, "ahead");
+}
+
+
 void
 lines_op_post(lines_op_t *op, ngx_int_t rc)
 {

@@ -216,6 +216,12 @@ ngx_int_t lines_op_claimed(void *data, lines_op_claim_reply_t *reply);
 /* Redis' time, milliseconds */
 int64_t lines_op_now(lines_op_t *op);
 
+/* billing said so (s) by its clock, after it was asked, and before now */
+void lines_op_dated(lines_op_t *op, int64_t at);
+
+/* how far that is ahead of Redis', as told last, s; empty: never was */
+ngx_str_t lines_op_ahead(lines_op_t *op);
+
 /*
  * What guard() compares, in the arguments of a declared call whose head says
  * --@key op(id), --@arg step, --@arg attempt:digits, --@arg fence:digits.
