@@ -261,7 +261,7 @@ sub secret ($name, $prefix = '', $length = 24) {
 
     if (!-s $file) {
         open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
-        read $random, my $bytes, $length;
+        read $random, my ($bytes), $length;
         write_file($file, $prefix . unpack('H*', $bytes) . "\n", 0600);
     }
 
