@@ -420,7 +420,7 @@ static lines_billing_kind_t  billing_kinds[] = {
 static ngx_uint_t
 billing_halved(lines_billing_call_t *call, lines_result_t *answer)
 {
-    if (call->page == 0 || call->ask.all || !answer->begun) {
+    if (call->page == 0 || call->ask.all || answer->begun != NGX_HTTP_OK) {
         return 0;
     }
 

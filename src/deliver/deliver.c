@@ -48,7 +48,7 @@ typedef struct {
     ngx_queue_t     queue;
     ngx_queue_t     ready;
     lines_caller_t  caller;
-    ngx_uint_t      flight;                       /* calls of it under way */
+    int64_t         flight[LINES_DELIVER_LANES];  /* calls of it under way */
     int64_t         asked[LINES_DELIVER_LANES];   /* room that it may take */
     unsigned        waits:1;                      /* it is among the ready */
     unsigned        claims:1;
@@ -70,12 +70,14 @@ static void deliver_look(ngx_str_t *tenant);
 static void deliver_ready(deliver_run_t *run);
 static void deliver_wake(void);
 static void deliver_next(ngx_event_t *ev);
-static void deliver_claim(deliver_run_t *run, int64_t most);
+static void deliver_claim(deliver_run_t *run);
 static ngx_int_t deliver_claimed(void *data, lines_hook_claim_reply_t *reply);
 static void deliver_item(deliver_run_t *run, ngx_str_t *item);
 static void deliver_seal(deliver_run_t *run, ngx_str_t *item);
 static void deliver_done(void *data);
 static void deliver_rest(deliver_run_t *run, int64_t next);
+static ngx_uint_t deliver_flies(deliver_run_t *run);
+static ngx_uint_t deliver_yields(void);
 static void deliver_free(void);
 
 
@@ -89,6 +91,7 @@ static struct {
                                        until it has returned */
     ngx_queue_t         ready;
     ngx_uint_t          nruns;
+    ngx_uint_t          crowded;    /* flag: somebody found no room among them */
     int64_t             most[LINES_DELIVER_LANES];    /* calls at once, */
     int64_t             busy[LINES_DELIVER_LANES];    /* and that are, or may
                                                          be, under way */
@@ -204,6 +207,8 @@ deliver_sweep(ngx_event_t *ev)
     hcf = deliver.lmcf->hooks;
     first = ngx_random() % LINES_DUE_SHARDS;
 
+    deliver.crowded = (deliver.nruns + LINES_DELIVER_BATCH > LINES_DELIVER_RUNS);
+
     for (i = 0;
          i < LINES_DUE_SHARDS
          && !deliver_rests()
@@ -290,6 +295,8 @@ deliver_look(ngx_str_t *tenant)
     }
 
     if (run == NULL) {
+        deliver.crowded = 1;
+
         (void) lines_forget_hooks_due_soon(&deliver.caller,
                                            .shard = lines_due_shard(tenant),
                                            .tenant = *tenant,
@@ -340,7 +347,6 @@ deliver_wake(void)
 static void
 deliver_next(ngx_event_t *ev)
 {
-    int64_t         most;
     ngx_queue_t    *q;
     deliver_run_t  *run;
 
@@ -356,22 +362,15 @@ deliver_next(ngx_event_t *ev)
         ngx_queue_remove(q);
         run->waits = 0;
 
-        /* one tenant has a quarter at the most */
-
-        most = ngx_max(deliver.most[LINES_DELIVER_FAST] / 4, 1)
-               - (int64_t) run->flight;
-
-        if (most > 0) {
-            deliver_claim(run, most);
-        }
+        deliver_claim(run);
     }
 }
 
 
 static void
-deliver_claim(deliver_run_t *run, int64_t most)
+deliver_claim(deliver_run_t *run)
 {
-    int64_t              room;
+    int64_t              room, most;
     ngx_int_t            rc;
     ngx_uint_t           lane;
     lines_hooks_conf_t  *hcf;
@@ -381,11 +380,27 @@ deliver_claim(deliver_run_t *run, int64_t most)
     for (lane = 0; lane < LINES_DELIVER_LANES; lane++) {
         room = deliver.most[lane] - deliver.busy[lane];
 
+        /* one tenant has a quarter at the most, and so much of the slow lane as
+           would be its own there: its dead webhooks are not in the way of its
+           others */
+
+        most = ngx_max(deliver.most[LINES_DELIVER_FAST] / 4, 1)
+               - run->flight[lane];
+
         run->asked[lane] = ngx_max(ngx_min(room, most), 0);
         deliver.busy[lane] += run->asked[lane];
     }
 
     run->again = 0;
+
+    /* its turn comes again when one of its calls ends */
+
+    if (run->asked[LINES_DELIVER_FAST] + run->asked[LINES_DELIVER_SLOW] == 0
+        && deliver_flies(run))
+    {
+        return;
+    }
+
     run->claims = 1;
 
     rc = deliver_rests()
@@ -398,6 +413,8 @@ deliver_claim(deliver_run_t *run, int64_t most)
                                 .lease = (int64_t)
                                          lines_delivery_lease(deliver.lmcf),
                                 .most = LINES_DELIVER_MOST,
+                                .longest = (int64_t)
+                                      lines_delivery_longest(deliver.lmcf),
                                 .idle = hcf->look, .seal = hcf->keys[0].id);
 
     if (rc != NGX_AGAIN) {
@@ -437,8 +454,13 @@ deliver_claimed(void *data, lines_hook_claim_reply_t *reply)
     next = reply ? reply->next : -1;
 
     if (reply && (run->again || next == 1)) {
-        deliver_ready(run);
-        return NGX_OK;
+
+        if (run->waits || !deliver_yields()) {
+            deliver_ready(run);
+            return NGX_OK;
+        }
+
+        next = 1;
     }
 
     deliver_rest(run, next);
@@ -465,7 +487,7 @@ deliver_rest(deliver_run_t *run, int64_t next)
                                           .tenant = run->tenant);
     }
 
-    if (run->flight == 0) {
+    if (!deliver_flies(run)) {
         ngx_queue_remove(&run->queue);
         deliver.nruns--;
 
@@ -500,12 +522,12 @@ deliver_item(deliver_run_t *run, ngx_str_t *item)
     call->run = run;
     call->lane = item[7].len ? LINES_DELIVER_SLOW : LINES_DELIVER_FAST;
 
-    run->flight++;
+    run->flight[call->lane]++;
     deliver.busy[call->lane]++;
 
     if (lines_delivery_start(deliver.lmcf, &it, deliver_done, call) != NGX_OK)
     {
-        run->flight--;
+        run->flight[call->lane]--;
         deliver.busy[call->lane]--;
         ngx_free(call);
     }
@@ -521,15 +543,38 @@ deliver_done(void *data)
 
     run = call->run;
 
-    run->flight--;
+    run->flight[call->lane]--;
     deliver.busy[call->lane]--;
 
     ngx_free(call);
 
     /* it may wait for its turn already, for which there is room now */
 
-    deliver_ready(run);
+    if (run->waits || run->claims || !deliver_yields()) {
+        deliver_ready(run);
+
+    } else if (!deliver_flies(run)) {
+        deliver_rest(run, 1);
+    }
+
     deliver_wake();
+}
+
+
+static ngx_uint_t
+deliver_flies(deliver_run_t *run)
+{
+    return run->flight[LINES_DELIVER_FAST] || run->flight[LINES_DELIVER_SLOW];
+}
+
+
+/* who has had a turn makes room for those that found none, and is due again
+   behind them; half stay, so that there is work until the next sweep */
+
+static ngx_uint_t
+deliver_yields(void)
+{
+    return deliver.crowded && deliver.nruns > LINES_DELIVER_RUNS / 2;
 }
 
 
@@ -569,13 +614,26 @@ deliver_seal(deliver_run_t *run, ngx_str_t *item)
 
         if (rc != NGX_OK) {
 
-            /* said when it is to sign something */
+            /* said when it is to sign something; without a former one it goes
+               on */
+
+            if (i) {
+                break;
+            }
 
             return;
         }
 
         sealed[i].data = text[i];
         sealed[i].len = LINES_SEALED;
+    }
+
+    /* there is nothing to be done about the former one */
+
+    if (sealed[1].len == 0
+        && ngx_strncmp(item[4].data, hcf->keys[0].id.data, LINES_SEAL_ID) == 0)
+    {
+        return;
     }
 
     (void) lines_forget_hook_seal(&deliver.caller, .tenant = run->tenant,

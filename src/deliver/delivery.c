@@ -193,6 +193,18 @@ lines_delivery_lease(lines_main_conf_t *lmcf)
 }
 
 
+ngx_msec_t
+lines_delivery_longest(lines_main_conf_t *lmcf)
+{
+    ngx_msec_t  delay;
+
+    delay = delivery_delays[LINES_DELIVERY_TRIES - 2] * lmcf->hooks->retry / 5;
+
+    return ngx_max(delay + delay / 5, LINES_DELIVERY_LATER * 1000)
+           + LINES_DELIVERY_SPARE;
+}
+
+
 void
 lines_delivery_init_process(void)
 {
@@ -387,11 +399,6 @@ delivery_call(lines_delivery_t *d)
     timestamp.len = ngx_sprintf(digits, "%T", ngx_time()) - digits;
 
     if (delivery_signature(d, &timestamp, &signature) != NGX_OK) {
-        ngx_log_error(NGX_LOG_ERR, d->carrier->log, 0,
-                      "lines: the secret of webhook \"%V\" of \"%V\" cannot "
-                      "be opened: it was sealed by another key than those of \""
-                      LINES_HOOKS_OUT "\"", &d->item.hook, &d->item.tenant);
-
         delivery_failed(d, "secret");
         return;
     }
@@ -426,7 +433,8 @@ delivery_call(lines_delivery_t *d)
 }
 
 
-/* by each secret that counts, with a space between */
+/* by each secret that counts, with a space between; a former one that cannot be
+   opened is in nobody's way */
 
 static ngx_int_t
 delivery_signature(lines_delivery_t *d, ngx_str_t *timestamp,
@@ -459,13 +467,24 @@ delivery_signature(lines_delivery_t *d, ngx_str_t *timestamp,
             continue;
         }
 
-        if (i) {
-            *p++ = ' ';
-        }
-
         rc = lines_unseal(hcf->keys, hcf->nkeys, &whose, sealed, secret);
 
-        if (rc == NGX_OK) {
+        if (rc != NGX_OK) {
+            ngx_log_error(NGX_LOG_ERR, d->carrier->log, 0,
+                          "lines: the %ssecret of webhook \"%V\" of \"%V\" "
+                          "cannot be opened: it was sealed by another key than "
+                          "those of \"" LINES_HOOKS_OUT "\"",
+                          i ? "former " : "", &d->item.hook, &d->item.tenant);
+
+            if (i) {
+                break;
+            }
+
+        } else {
+            if (i) {
+                *p++ = ' ';
+            }
+
             rc = lines_hook_sign(secret, LINES_HOOK_SECRET, &d->carrier->id,
                                  timestamp, &d->item.body, p);
         }
@@ -485,6 +504,15 @@ delivery_signature(lines_delivery_t *d, ngx_str_t *timestamp,
 }
 
 
+/* its name counts: who answers for that may take his time, too */
+
+static ngx_uint_t
+delivery_is_slow(lines_delivery_t *d)
+{
+    return ngx_current_msec - d->start > LINES_DELIVERY_SLOW;
+}
+
+
 /* nobody reads the body of an answer: one that is too long is as good */
 
 static void
@@ -497,7 +525,7 @@ delivery_answered(void *data, lines_result_t *result)
     static ngx_str_t  delivered = ngx_string("delivered");
     static ngx_str_t  failed = ngx_string("failed");
 
-    status = result->begun ? NGX_HTTP_OK : result->status;
+    status = result->begun ? result->begun : result->status;
 
     if (status == 0) {
         delivery_note(d, failed,
@@ -508,7 +536,7 @@ delivery_answered(void *data, lines_result_t *result)
     }
 
     delivery_note(d, status / 100 == 2 ? delivered : failed, "", status,
-                  result->elapsed > LINES_DELIVERY_SLOW, result->retry_after);
+                  delivery_is_slow(d), result->retry_after);
 }
 
 
@@ -517,8 +545,7 @@ delivery_failed(lines_delivery_t *d, const char *reason)
 {
     static ngx_str_t  failed = ngx_string("failed");
 
-    delivery_note(d, failed, reason, 0,
-                  ngx_current_msec - d->start > LINES_DELIVERY_SLOW, -1);
+    delivery_note(d, failed, reason, 0, delivery_is_slow(d), -1);
 }
 
 
@@ -573,6 +600,7 @@ delivery_note(lines_delivery_t *d, ngx_str_t outcome, const char *reason,
                             .entry = d->item.event,
                             .tries = ngx_atoi(d->item.tries.data,
                                               d->item.tries.len),
+                            .url = d->item.url,
                             .outcome = outcome, .reason = why,
                             .status = (int64_t) status,
                             .took = (int64_t) (ngx_current_msec - d->start),

@@ -60,6 +60,9 @@ ngx_int_t lines_delivery_start(lines_main_conf_t *lmcf,
 /* how long one may take (ms) */
 ngx_msec_t lines_delivery_lease(lines_main_conf_t *lmcf);
 
+/* how long one may have to wait for its next try (ms) */
+ngx_msec_t lines_delivery_longest(lines_main_conf_t *lmcf);
+
 void lines_delivery_init_process(void);
 
 /* at the worker's end: nobody hears of what is under way */

@@ -519,7 +519,7 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
         result->transport = (u && u->request_sent)
                             ? LINES_UNKNOWN
                             : LINES_UNSENT;
-        result->begun = u && u->headers_in.status_n == NGX_HTTP_OK;
+        result->begun = u ? u->headers_in.status_n : 0;
         return;
     }
 

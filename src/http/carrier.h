@@ -69,9 +69,9 @@ typedef struct {
                                          as long as body */
     time_t             retry_after;   /* seconds; -1: none */
     ngx_msec_t         elapsed;
-    ngx_uint_t         begun;         /* flag: of an answer that is not whole,
-                                         the head was 200: it broke off, or is
-                                         larger than the location's buffer */
+    ngx_uint_t         begun;         /* of an answer that is not whole, the
+                                         status: it broke off, or is larger than
+                                         the location's buffer; 0: none came */
 } lines_result_t;
 
 

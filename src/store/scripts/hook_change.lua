@@ -1,7 +1,8 @@
 --@include lib/hook.lua
 
 -- Changes a webhook: what is empty stays.  One that is active again is told of
--- all that has happened since it was paused, as far as that is kept.
+-- all that has happened since it was paused, as far as that is kept.  It
+-- is as slow as it was: else this were a way out of the slow lane.
 
 --@key hooks
 --@key hook(id)
@@ -33,14 +34,14 @@ end
 
 if url and url ~= redis.call('HGET', hook_key, 'url') then
     redis.call('HSET', hook_key, 'url', url)
-    redis.call('HDEL', hook_key, 'failing', 'slow')
+    redis.call('HDEL', hook_key, 'failing')
 end
 
 if status and status ~= redis.call('HGET', hook_key, 'status') then
     redis.call('HSET', hook_key, 'status', status)
 
     if status == 'active' then
-        redis.call('HDEL', hook_key, 'failing', 'slow', 'reason')
+        redis.call('HDEL', hook_key, 'failing', 'reason')
     else
         redis.call('HSET', hook_key, 'reason', 'requested')
     end

@@ -14,6 +14,7 @@
 --@arg each:int   -- at once, to one webhook
 --@arg lease:int  -- ms
 --@arg most:int   -- that may wait to be tried again
+--@arg longest:int -- ms: nothing waits longer for its next try
 --@arg idle:int   -- ms
 --@arg seal       -- what begins a secret that need not be sealed anew
 
@@ -23,7 +24,6 @@
 -- before, body, and whether it did not answer in time lately
 
 local LOOKS = 200         -- at entries of the journal, for one webhook
-local LONGEST = 172800000 -- ms: nothing waits longer for its next try
 local AGAIN = 1000        -- ms until there may be room
 
 local ids = redis.call('ZRANGE', hooks_key, 0, -1)
@@ -73,11 +73,20 @@ local function item(...)
 end
 
 
-local function tell(id, keys, h, event, tries, body)
-    local before = (tonumber(h.before_until) or 0) > now and h.before or ''
+-- that counts yet
+local function former(h)
+    return (tonumber(h.before_until) or 0) > now and h.before or ''
+end
 
+
+local function is_sealed(secret)
+    return secret == '' or string.sub(secret, 1, #seal) == seal
+end
+
+
+local function tell(id, keys, h, event, tries, body)
     redis.call('ZADD', keys.busy, int(now + lease), int(event) .. ' ' .. tries)
-    item(id, int(event), tostring(tries), h.url, h.secret, before, body,
+    item(id, int(event), tostring(tries), h.url, h.secret, former(h), body,
          late(h) and '1' or '')
 end
 
@@ -112,7 +121,7 @@ local function leases(keys)
     end
 
     for _, member in ipairs(redis.call('ZRANGEBYSCORE', keys.due,
-                                       '(' .. int(now + LONGEST), '+inf'))
+                                       '(' .. int(now + longest), '+inf'))
     do
         redis.call('ZADD', keys.due, int(now), member)
     end
@@ -129,9 +138,15 @@ local function what_is_new(id, keys, h, room)
         return room
     end
 
-    if cursor > last then
-        redis.call('HSET', keys.hook, 'cursor', int(last))
+    -- nothing is read that cannot be told
+    if room <= 0 or held >= most then
+        soon(AGAIN)
         return room
+    end
+
+    -- there is another journal than there was, of a clock that was set back
+    if cursor > last then
+        cursor = 0
     end
 
     if n >= EVENTS_MOST and cursor < journal_id(events_key, 0) then
@@ -139,9 +154,10 @@ local function what_is_new(id, keys, h, room)
     end
 
     local first = journal_after(events_key, n, cursor)
+    local looks = h.types == '*' and math.min(LOOKS, 2 * room) or LOOKS
 
     for _, text in ipairs(redis.call('LRANGE', events_key, first,
-                                     first + LOOKS - 1))
+                                     first + looks - 1))
     do
         local event = event_id(text)
         local body = body_of(h, event, text)
@@ -202,12 +218,14 @@ local function what_failed(id, keys, h, room)
 end
 
 
-for _, id in ipairs(ids) do
+-- another one is the first each time: what the first has left is for the others
+for i = 1, #ids do
+    local id = ids[(now + i) % #ids + 1]
     local keys = hook_keys(hooks_key, id)
     local h = hash(keys.hook)
 
-    if h and string.sub(h.secret, 1, #seal) ~= seal then
-        item(id, '', '0', h.url, h.secret, h.before or '', '', '')
+    if h and not (is_sealed(h.secret) and is_sealed(former(h))) then
+        item(id, '', '0', h.url, h.secret, former(h), '', '')
     end
 
     if h and h.status == 'active' then

@@ -12,6 +12,7 @@
 --@arg id
 --@arg entry      -- its id
 --@arg tries:digits
+--@arg url        -- that was called
 --@arg outcome    -- delivered, failed
 --@arg reason?    -- why it failed, where there is no status
 --@arg status:int
@@ -40,8 +41,6 @@ if slow then
     lag = SLOW
 end
 
-redis.call('HSET', hook_key, 'slow', lag)
-
 if not delivered and delay > 0 then
     redis.call('ZADD', hook_due_key, int(now + delay),
                entry .. ' ' .. int(tonumber(tries) + 1))
@@ -53,6 +52,13 @@ hook_note(hook_log_key, now, 'event', entry, 'outcome', outcome, 'attempt',
           tonumber(tries) + 1, 'status', status > 0 and status or '', 'reason',
           reason or '', 'took', took, 'next',
           not delivered and delay > 0 and iso8601(now + delay) or '')
+
+-- what another URL says, which it had before, counts for nothing
+if h.url ~= url then
+    return 'done'
+end
+
+redis.call('HSET', hook_key, 'slow', lag)
 
 if delivered then
     redis.call('HDEL', hook_key, 'failing')

@@ -35,7 +35,7 @@ local now = now_ms()
 local last = redis.call('LINDEX', events_key, -1)
 
 redis.call('HSET', hook_key, 'url', url, 'types', chosen, 'status', 'active',
-           'secret', secret, 'cursor', int(last and event_id(last) or now - 1),
+           'secret', secret, 'cursor', int(event_id(last)),
            'created', int(now), 'updated', int(now))
 redis.call('ZADD', hooks_key, int(now), id)
 

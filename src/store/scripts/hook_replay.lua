@@ -46,6 +46,13 @@ if event_id(text) ~= entry or not entry_shown(entry, text) then
     return 'gone'
 end
 
+-- instead of its next try
+for _, member in ipairs(redis.call('ZRANGE', hook_due_key, 0, -1)) do
+    if hook_member(member) == entry then
+        redis.call('ZREM', hook_due_key, member)
+    end
+end
+
 redis.call('ZADD', hook_due_key, int(now_ms()), int(entry) .. ' 0')
 
 return 'replayed'

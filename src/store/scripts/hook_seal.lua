@@ -17,7 +17,7 @@ end
 
 redis.call('HSET', hook_key, 'secret', secret_sealed)
 
-if before then
+if before and before_sealed then
     redis.call('HSET', hook_key, 'before', before_sealed)
 end
 
