@@ -16,7 +16,7 @@ my $t = Test::Lines->new;
 
 # a proxy that tells its own time, as nginx does; and, for a while, that a list has nothing yet
 sub proxy ($to, $name) { $t->upstream(name => $name, handler => sub ($c, $state) {
-    state $lies = 0;
+    state %lies;
     state $ua   = Mojo::UserAgent->new(max_redirects => 0);
     my $req     = $c->req;
     my %headers = %{$req->headers->to_hash};
@@ -28,7 +28,7 @@ sub proxy ($to, $name) { $t->upstream(name => $name, handler => sub ($c, $state)
     my $body = $res->body;
     my $lie  = $req->method eq 'GET' && ($state->{unlisted} // '') eq $req->url->path && $res->code == 200
         && index($req->url->query, $state->{of} // '') >= 0;
-    $body = encode_json({%{decode_json($body)}, data => []}) if $lie && ($state->{lies} // 9999) > $lies++;
+    $body = encode_json({%{decode_json($body)}, data => []}) if $lie && ($state->{lies} // 9999) > $lies{$state->{unlisted}}++;
     $c->render(data => $body, status => $res->code // 502);
 }) }
 
@@ -219,6 +219,31 @@ promise 'a bank takes back what a line was bought with, whose payments are not l
     $proxy->reset;
     $by->soon(sub { $by->now_of($line)->{ended} }, 'it has ended', 15) or diag explain $by->op($line->{tenant}, $lapse);
     $by->hears;
+};
+
+promise '... and so it does where the dispute is told, and is not listed as it is looked for' => sub {
+    my $line = $by->active_line;
+    $by->rest($line->{tenant});
+    $by->deaf;
+    my $dispute = $far->dispute($line->{invoice});
+    $proxy->reset(unlisted => '/v1/disputes', lies => 1);
+    is $by->event('charge.dispute.created', $dispute)->status, 200, 'it is heard';
+    $by->soon(sub { $by->now_of($line)->{ended} }, 'it has ended', 15)
+        or diag explain $by->op($line->{tenant}, substr sha256_hex("lapse:$line->{subscription}"), 0, 24);
+    $proxy->reset;
+    $by->hears;
+};
+
+promise 'a line fails, and its invoice is not listed yet: what it cost goes back' => sub {
+    my $line = $by->pending_line;
+    $far->pay($line->{invoice});
+    $by->wait_record($line->{name}, $line->{line}, 'provisioning');
+    $by->rest($line->{tenant});
+    $proxy->reset(unlisted => '/v1/invoices', lies => 1);
+    $by->report($line, 'failed');
+    $by->rest($line->{tenant}, 40);
+    is +($by->money($line->{subscription}))[1], 900, 'all of it' or diag explain gives_back($by, $line);
+    $proxy->reset;
 };
 
 promise 'one of two payments went back in part, and is not listed as such for a while: nothing goes back twice' => sub {

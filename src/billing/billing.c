@@ -198,6 +198,7 @@ billing_unsettled(lines_billing_call_t *call, lines_stripe_invoice_t *invoice)
 static ngx_int_t
 billing_read_unsettled(lines_billing_call_t *call, json_t *json)
 {
+    ngx_uint_t               i;
     lines_stripe_invoice_t  *invoice = &call->object.invoice;
 
     if (lines_stripe_parse_invoice(json, invoice) != NGX_OK
@@ -208,6 +209,12 @@ billing_read_unsettled(lines_billing_call_t *call, json_t *json)
     }
 
     call->last = invoice->id;
+
+    for (i = 0; i < 2; i++) {
+        if (lines_same(&call->ask.known[i], &invoice->id)) {
+            call->result.listed |= 1 << i;
+        }
+    }
 
     if (!billing_unsettled(call, invoice)) {
         return NGX_OK;

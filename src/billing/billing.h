@@ -71,6 +71,7 @@ typedef struct {
     ngx_str_t                     after;    /* past which a list goes on that
                                                was not read to its end */
     ngx_array_t                  *list;            /* of lines_stripe_entry_t */
+    ngx_uint_t                    listed;  /* of those known: 1, 2 */
 } lines_billing_result_t;
 
 
@@ -157,6 +158,7 @@ typedef struct {
     ngx_str_t                after;
     ngx_str_t                price;    /* empty: any */
     ngx_str_t                told;
+    ngx_str_t                known[2]; /* to be told whether it is listed */
     ngx_uint_t               all;      /* flag: everybody's list, without an
                                           id; of subscriptions those that have
                                           not ended, */

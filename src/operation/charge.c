@@ -298,15 +298,22 @@ charge_customer(lines_op_t *op, lines_billing_result_t *result)
 static ngx_int_t
 charge_absent(lines_op_t *op)
 {
+    op->seen.call = lines_charge_waited(op) ? LINES_CALL_ABSENT
+                                            : LINES_CALL_MISSED;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+lines_charge_waited(lines_op_t *op)
+{
     int64_t  absent;
 
     absent = lines_op_get_number(op, "absent_at");
 
-    op->seen.call = absent
-                    && lines_op_now(op) - absent >= (int64_t) op->conf->absent
-                    ? LINES_CALL_ABSENT : LINES_CALL_MISSED;
-
-    return NGX_OK;
+    return absent
+           && lines_op_now(op) - absent >= (int64_t) op->conf->absent;
 }
 
 

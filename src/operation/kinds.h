@@ -22,6 +22,9 @@ ngx_int_t lines_charge_find(lines_op_t *op);
 /* one that is not found is looked for once more, a while later */
 ngx_int_t lines_charge_wait(lines_op_t *op);
 
+/* flag: it was not found so long ago that it is not there */
+ngx_uint_t lines_charge_waited(lines_op_t *op);
+
 
 /* payment.c: of a paid line request its subscription, invoice and cancel */
 

@@ -398,6 +398,7 @@ void
 lines_op_saw(lines_op_t *op, lines_stripe_subscription_t *subscription)
 {
     op->seen.subscription = *subscription;
+    op->seen.latest = subscription->invoice.id;
     op->seen.sub = lines_op_sub(&subscription->status);
     op->seen.invoice = lines_op_invoice(&subscription->invoice);
     op->seen.money = LINES_MONEY_UNSEEN;

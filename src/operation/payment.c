@@ -461,11 +461,9 @@ payment_deleted(lines_op_t *op, lines_billing_result_t *result)
         lines_op_dated(op, result->subscription->ended);
     }
 
-    /* since when what was paid goes back is asked of these alone */
+    /* when it ended, and its latest invoice, which a list may not show yet */
 
-    if (result->subscription == NULL
-        && lines_op_get_number(op, "since"))
-    {
+    if (result->subscription == NULL) {
         return lines_op_bill(op, payment_over,
                              .kind = LINES_BILLING_SUBSCRIPTION,
                              .id = lines_op_get(op, "subscription"));
@@ -486,6 +484,7 @@ payment_over(lines_op_t *op, lines_billing_result_t *result)
 
     if (result->subscription) {
         op->seen.subscription.ended = result->subscription->ended;
+        op->seen.latest = result->subscription->invoice.id;
     }
 
     /*

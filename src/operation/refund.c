@@ -12,6 +12,10 @@
 /* tries, before a payment that is not listed is for people to look at */
 #define LINES_REFUND_UNLISTED  3
 
+/* of a run: it lists, and met what is known to be there */
+#define LINES_REFUND_LISTS     4
+#define LINES_REFUND_LISTED    3
+
 
 static ngx_int_t refund_indexed(void *data);
 static int64_t refund_since(lines_op_t *op);
@@ -144,22 +148,36 @@ refund_list(void *data)
     lines_op_t *op = data;
 
     ngx_str_t  none = ngx_null_string;
+    ngx_str_t  after, invoice;
+
+    after = lines_op_get(op, "refund_after");
+    invoice = lines_op_get(op, "invoice");
+
+    /* of the rest of a list nobody knows, nor where billing says nothing */
+
+    if (op->seen.listed == 0 && (after.len || op->seen.latest.len == 0)) {
+        op->seen.listed = LINES_REFUND_LISTED;
+    }
+
+    op->seen.listed |= LINES_REFUND_LISTS | (invoice.len == 0);
 
     /* what was paid in the second in which a line ended was paid for it */
 
     return lines_op_bill(op, refund_listed, .kind = LINES_BILLING_UNSETTLED,
                          .id = lines_op_get(op, "subscription"),
-                         .after = lines_op_get(op, "refund_after"),
+                         .after = after,
+                         .known = { invoice, op->seen.latest },
                          .since = refund_late(op),
                          .held = refund_keeps(op),
-                         .told = refund_keeps(op)
-                                 ? none : lines_op_get(op, "invoice"));
+                         .told = refund_keeps(op) ? none : invoice);
 }
 
 
 static ngx_int_t
 refund_listed(lines_op_t *op, lines_billing_result_t *result)
 {
+    int64_t  tries;
+
     /* the rest of a long list, later */
 
     if (result->after.len) {
@@ -174,6 +192,20 @@ refund_listed(lines_op_t *op, lines_billing_result_t *result)
 
     if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "invoices_refused");
+    }
+
+    op->seen.listed |= result->listed;
+    tries = lines_op_get_number(op, "tries") + 1;
+
+    /* what there is, and is not listed, billing may list later */
+
+    if (result->invoice == NULL
+        && (op->seen.listed & LINES_REFUND_LISTED) != LINES_REFUND_LISTED
+        && tries < LINES_OP_TRIES)
+    {
+        return lines_op_rest(op, op->conf->retry,
+                             { "refund_after", ngx_null_string },
+                             { "tries", lines_op_number(op, tries) });
     }
 
     op->seen.money = LINES_MONEY_UNSEEN;
@@ -234,19 +266,21 @@ refund_walk(lines_op_t *op)
                              .id = seen->ledger.whose);
     }
 
-    if (lines_money_unlisted(&seen->ledger)) {
+    if (op->at == LINES_AT_LAPSE) {
 
-        /* nor is a bank's word told, where none of what it took is */
+        /* a bank's word is not listed yet, nor perhaps what it took */
 
-        if (op->at == LINES_AT_LAPSE && seen->ledger.disputed == 0) {
+        if (seen->ledger.disputed == 0
+            && (lines_money_unlisted(&seen->ledger)
+                || !lines_charge_waited(op)))
+        {
             return op->kind->acts[LINES_DO_STUCK](op);
         }
 
-        if (op->at != LINES_AT_LAPSE
-            && lines_op_get_number(op, "tries") < LINES_REFUND_UNLISTED)
-        {
-            return lines_op_again(op);
-        }
+    } else if (lines_money_unlisted(&seen->ledger)
+               && lines_op_get_number(op, "tries") < LINES_REFUND_UNLISTED)
+    {
+        return lines_op_again(op);
     }
 
     seen->money = lines_money_close(&seen->ledger);

@@ -433,7 +433,8 @@ lapse_ended(void *data, lines_lapse_end_reply_t *reply)
         return lines_op_set(op, "invoice", &reply->invoice) != NGX_OK
                ? NGX_ERROR
                : op->reason ? lines_op_stuck(op, op->reason)
-               : lines_op_again(op);
+               : lines_money_unlisted(&op->seen.ledger) ? lines_op_again(op)
+               : lines_charge_wait(op);
     }
 
     if (reply->begun.len) {

@@ -35,6 +35,11 @@ if not running then
     redis.call('HDEL', op_key, 'invoice', 'invoices')
 end
 
+-- what a bank is said to have taken now is looked for as long as any
+if invoice or not running then
+    redis.call('HDEL', op_key, 'absent_at')
+end
+
 -- one after another: what is in doubt already has not been counted yet
 if invoice and running and asked and asked ~= invoice then
     local waiting = redis.call('HGET', op_key, 'invoices') or ''
