@@ -6,6 +6,8 @@
  * ends the process: add it.
  *
  * The rules are those of the sandbox (t/sandbox).
+ *
+ * What is there is read by its id at once; lists may show it later (SIM_LAGS).
  */
 
 #include <ngx_config.h>
@@ -42,6 +44,39 @@ static const char  *invoice_names[] = {
 static const char  *refund_names[] = { "pending", "succeeded", "failed" };
 
 
+/*
+ * Lists, each of a lag of its own, and how long that may be: as long as the
+ * engine says that it endures it.
+ *
+ * What is looked for twice is so 30 s apart (absent), and the first time when
+ * it was there, if ever.  Payments that are not listed are waited for, or
+ * reported and looked at each hour.  A pass of the auditor's reads what was
+ * created ten minutes before the last one began.
+ */
+
+typedef enum {
+    LISTED_SUBS = 0, LISTED_INVOICES, LISTED_PAYMENTS, LISTED_REFUNDS,
+    LISTED_NOTES, LISTED_DISPUTES, LISTED_ALL, LISTS
+} listed_e;
+
+static const int64_t  lag_most[LISTS] = {
+    [LISTED_SUBS] = 29 * SIM_SECOND,
+    [LISTED_INVOICES] = 29 * SIM_SECOND,
+    [LISTED_PAYMENTS] = 60 * SIM_SECOND,
+    [LISTED_REFUNDS] = 29 * SIM_SECOND,
+    [LISTED_NOTES] = 29 * SIM_SECOND,
+    [LISTED_DISPUTES] = 29 * SIM_SECOND,
+    [LISTED_ALL] = 9 * SIM_MINUTE
+};
+
+/* since when it is listed: with what it is of, and in the account's list */
+
+typedef struct {
+    int64_t   at;
+    int64_t   all;
+} listed_t;
+
+
 typedef struct {
     char      id[24];
     char      card[32];          /* payment method; empty: none */
@@ -58,6 +93,7 @@ typedef struct {
     sub_e     status;
     int       latest;            /* invoice */
     int64_t   created;
+    listed_t  listed;
     int64_t   ended;
     int       base;              /* flag: a base plan's */
     char      price[24];
@@ -80,6 +116,7 @@ typedef struct {
     int64_t    otherwise;        /* given back to the balance, or outside */
     int64_t    disputed;
     int64_t    created;
+    listed_t   listed;
     int64_t    paid_at;
     int64_t    voided_at;
     int64_t    given;            /* back, and billing does not know */
@@ -96,6 +133,7 @@ typedef struct {
     int64_t    amount;
     int64_t    refunded;
     int64_t    created;
+    listed_t   listed;
     int        outside;          /* flag: not by card */
     int        disputed;         /* flag */
 } payment_t;
@@ -104,6 +142,7 @@ typedef struct {
     int        payment;
     int64_t    amount;
     int64_t    created;
+    listed_t   listed;
     refund_e   status;
     int        note;             /* or -1 */
 } refund_t;
@@ -114,12 +153,14 @@ typedef struct {
     int64_t    credit;           /* of it to the balance, */
     int64_t    outside;          /* or out of band */
     int64_t    created;
+    listed_t   listed;
 } note_t;
 
 typedef struct {
     int        payment;
     int64_t    amount;
     int64_t    created;
+    listed_t   listed;
     int        won;
 } dispute_t;
 
@@ -171,6 +212,10 @@ LIST(told_t, tolds)
 
 static int  nevent;
 
+static uint64_t  lag_random;
+static int64_t   lags[LISTS];        /* of this run, at most */
+static int64_t   caught_up;          /* when all lists show all */
+
 
 #define add(name)                                                             \
     (n##name == a##name                                                       \
@@ -184,6 +229,8 @@ static int  nevent;
 #define wrong(what)                                                           \
     (world.wrong && strcmp(world.wrong->name, what) == 0)
 
+static void lags_begin(void);
+static listed_t listed(listed_e list);
 static void put(text_t_ *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 static void serve(sim_call_t *call);
@@ -209,6 +256,69 @@ sim_billing_begin(void)
 {
     ncustomers = nsubs = ninvoices = npayments = nrefunds = nnotes = 0;
     nkeys = nevents = ntolds = ndisputes = nevent = 0;
+
+    lags_begin();
+}
+
+
+/* drawn from a stream of their own: who is without them has the same course */
+
+static void
+lags_begin(void)
+{
+    int  i;
+
+    lag_random = ~world.seed;
+    caught_up = 0;
+
+    for (i = 0; i < LISTS; i++) {
+        lags[i] = 0;
+
+        if (!(world.may & SIM_LAGS) || sim_draw(&lag_random, 2)) {
+            continue;
+        }
+
+        lags[i] = sim_draw(&lag_random, 2) ? lag_most[i]
+                                           : ngx_min(lag_most[i],
+                                                     5 * SIM_SECOND);
+    }
+
+    /* ten minutes by a clock that is off are none */
+
+    if (world.may & SIM_CLOCKS) {
+        lags[LISTED_ALL] = 0;
+    }
+}
+
+
+static int64_t
+lag_of(listed_e list)
+{
+    return lags[list] == 0 || sim_draw(&lag_random, 2) == 0
+           ? 0 : (int64_t) sim_draw(&lag_random, lags[list]);
+}
+
+
+/* what has just come to be there */
+
+static listed_t
+listed(listed_e list)
+{
+    listed_t  listed;
+
+    listed.at = world.now + lag_of(list);
+    listed.all = ngx_max(listed.at, world.now + lag_of(LISTED_ALL));
+
+    caught_up = ngx_max(caught_up, listed.all);
+
+    return listed;
+}
+
+
+int64_t
+sim_billing_caught_up(void)
+{
+    return caught_up;
 }
 
 
@@ -360,7 +470,8 @@ sim_billing_serve(sim_call_t *call)
 
         } else {
             answer(call, key->status, strdup(key->json));
-            call->replayed = 1;
+            call->replayed = !(world.may & SIM_LAGS)
+                             || sim_draw(&lag_random, 3) != 0;
 
             if (key->status >= 500) {
                 call->should_retry = 0;
@@ -478,6 +589,9 @@ sub_json(int i, int expand)
         invoice = invoice_json(s->latest);
         put(&t, "},\"latest_invoice\":%s}", invoice);
         free(invoice);
+
+    } else if (wrong("latest")) {
+        put(&t, "}}");
 
     } else {
         put(&t, "},\"latest_invoice\":\"in_%d\"}", s->latest);
@@ -719,6 +833,11 @@ sub_wanted(form_t *form, int i)
     /* without a customer: all that have not ended, or all that have */
 
     if (form_get(form, "customer") == NULL) {
+
+        if (subs[i].listed.all > world.now) {
+            return 0;
+        }
+
         return status == NULL ? subs[i].status != CANCELED
                : strcmp(status, "ended") == 0 && subs[i].status >= CANCELED
                  && since(form, subs[i].created);
@@ -729,7 +848,8 @@ sub_wanted(form_t *form, int i)
         abort();
     }
 
-    return since(form, subs[i].created)
+    return subs[i].listed.at <= world.now
+           && since(form, subs[i].created)
            && subs[i].customer == find_customer(form_get(form, "customer"))
            && (price == NULL || strcmp(price, subs[i].price) == 0);
 }
@@ -738,7 +858,8 @@ sub_wanted(form_t *form, int i)
 static int
 invoice_wanted(form_t *form, int i)
 {
-    return since(form, invoices[i].created)
+    return invoices[i].listed.at <= world.now
+           && since(form, invoices[i].created)
            && invoices[i].sub == number(form_get(form, "subscription"), "sub_",
                                         nsubs);
 }
@@ -761,6 +882,7 @@ note_wanted(form_t *form, int i)
     value = form_get(form, "invoice");
 
     return !hidden(notes[i].invoice) && since(form, notes[i].created)
+           && (value ? notes[i].listed.at : notes[i].listed.all) <= world.now
            && (value == NULL
                || notes[i].invoice == number(value, "in_", ninvoices));
 }
@@ -781,12 +903,16 @@ payment_of(form_t *form, const char *intent, const char *charge)
 /* of a payment, or all that there are */
 
 static int
-of_wanted(form_t *form, int payment, int64_t created)
+of_wanted(form_t *form, int payment, int64_t created, listed_t *listed)
 {
-    return since(form, created)
-           && ((form_get(form, "payment_intent") == NULL
-                && form_get(form, "charge") == NULL)
-               || payment == payment_of(form, "payment_intent", "charge"));
+    if (form_get(form, "payment_intent") == NULL
+        && form_get(form, "charge") == NULL)
+    {
+        return listed->all <= world.now && since(form, created);
+    }
+
+    return listed->at <= world.now && since(form, created)
+           && payment == payment_of(form, "payment_intent", "charge");
 }
 
 
@@ -794,14 +920,16 @@ static int
 refund_wanted(form_t *form, int i)
 {
     return !hidden(payments[refunds[i].payment].invoice)
-           && of_wanted(form, refunds[i].payment, refunds[i].created);
+           && of_wanted(form, refunds[i].payment, refunds[i].created,
+                        &refunds[i].listed);
 }
 
 
 static int
 dispute_wanted(form_t *form, int i)
 {
-    return of_wanted(form, disputes[i].payment, disputes[i].created);
+    return of_wanted(form, disputes[i].payment, disputes[i].created,
+                     &disputes[i].listed);
 }
 
 
@@ -811,6 +939,10 @@ payment_wanted(form_t *form, int i)
     const char  *value;
 
     value = form_get(form, "invoice");
+
+    if (payments[i].listed.at > world.now) {
+        return 0;
+    }
 
     if (wrong("payments") && i && payments[i - 1].invoice
                                   == payments[i].invoice)
@@ -844,7 +976,7 @@ static int
 new_invoice(int sub, int apart)
 {
     int         i;
-    invoice_t  *v;
+    invoice_t  *v, *last;
     customer_t *c = &customers[subs[sub].customer];
 
     v = add(invoices);
@@ -855,6 +987,17 @@ new_invoice(int sub, int apart)
     v->total = PRICE;
     v->balance = ngx_min(c->balance, v->total);
     v->created = world.now;
+    v->listed = listed(LISTED_INVOICES);
+
+    /* only the latest is known otherwise: what is paid apart is none */
+
+    last = &invoices[apart ? i : subs[sub].latest];
+
+    if (last->sub == sub && last->listed.at > world.now
+        && (apart || last != v))
+    {
+        last->listed.at = world.now;
+    }
 
     c->balance -= v->balance;
     subs[sub].latest = i;
@@ -883,6 +1026,7 @@ pay_part(int i, int64_t amount, int outside)
         p->amount = amount;
         p->outside = outside;
         p->created = world.now;
+        p->listed = listed(LISTED_PAYMENTS);
         v->paid += amount;
     }
 
@@ -1178,6 +1322,7 @@ create_subscription(sim_call_t *call, form_t *form)
     s->customer = c;
     s->status = INCOMPLETE;
     s->created = world.now;
+    s->listed = listed(LISTED_SUBS);
 
     copy(s->price, sizeof(s->price), form_get(form, "items[0][price]"));
     copy(s->deployment, sizeof(s->deployment),
@@ -1230,6 +1375,7 @@ refund(int payment, int64_t amount, int note)
     r->payment = payment;
     r->amount = amount;
     r->created = world.now;
+    r->listed = listed(LISTED_REFUNDS);
     r->status = REFUND_DONE;
     r->note = note;
 
@@ -1284,6 +1430,7 @@ credit(int invoice, int64_t back, int64_t balance, int64_t outside)
     n->credit = balance;
     n->outside = outside;
     n->created = world.now;
+    n->listed = listed(LISTED_NOTES);
 
     v->credited += n->amount;
     v->otherwise += balance + outside;
@@ -1984,7 +2131,11 @@ sim_billing_dispute(void)
         }
     }
 
-    if (p < 0 || invoices[v].status != PAID || invoices[v].given) {
+    /* of a payment that is not listed nobody knows what it is of */
+
+    if (p < 0 || invoices[v].status != PAID || invoices[v].given
+        || payments[p].listed.at > world.now)
+    {
         return;
     }
 
@@ -1994,6 +2145,7 @@ sim_billing_dispute(void)
     d->payment = p;
     d->amount = payments[p].amount - payments[p].refunded;
     d->created = world.now;
+    d->listed = listed(LISTED_DISPUTES);
 
     payments[p].disputed = 1;
     invoices[v].disputed += d->amount;
@@ -2030,7 +2182,7 @@ sim_billing_refuse(void)
         v = p->invoice;
 
         if (r->status != REFUND_DONE || invoices[v].disputed
-            || invoices[v].given)
+            || invoices[v].given || p->listed.at > world.now)
         {
             return;
         }
@@ -2119,6 +2271,27 @@ sim_billing_settle_all(const char *subscription)
 }
 
 
+/* what goes back before there is a line is seen then, or by nobody */
+
+static void
+show_back(int v)
+{
+    int  i;
+
+    for (i = 0; i < nrefunds; i++) {
+        if (payments[refunds[i].payment].invoice == v) {
+            refunds[i].listed.at = ngx_min(refunds[i].listed.at, world.now);
+        }
+    }
+
+    for (i = 0; i < nnotes; i++) {
+        if (notes[i].invoice == v) {
+            notes[i].listed.at = ngx_min(notes[i].listed.at, world.now);
+        }
+    }
+}
+
+
 /*
  * All of it, and it goes on: of a line that runs, which its owner keeps; or of
  * what nobody has a line for, nor is about to get one by what was counted a
@@ -2183,6 +2356,7 @@ give_all(sub_t *s, int kind)
         || invoice->disputed)
     {
         give_back(v, PRICE, kind);
+        show_back(v);
         return;
     }
 
@@ -2195,6 +2369,8 @@ give_all(sub_t *s, int kind)
 
     invoice->credited += n->amount;
     invoice->otherwise += n->amount;
+
+    show_back(v);
 }
 
 

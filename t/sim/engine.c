@@ -35,7 +35,8 @@
 #define MAY     (SIM_KILLS|SIM_CUTS|SIM_CALLS|SIM_EVENTS|SIM_STALLS           \
                  |SIM_HANDS|SIM_REFUNDS|SIM_CARDS|SIM_PLANS|SIM_RENEWALS      \
                  |SIM_EARLY|SIM_DISPUTES|SIM_JUMPS|SIM_DELETES|SIM_SILENCE     \
-                 |SIM_LOSSES|SIM_PARTS|SIM_RESTORES|SIM_CLOCKS|SIM_REFUSALS)
+                 |SIM_LOSSES|SIM_PARTS|SIM_RESTORES|SIM_CLOCKS|SIM_REFUSALS   \
+                 |SIM_LAGS)
 
 
 typedef enum {
@@ -111,6 +112,21 @@ const sim_wrong_t  sim_wrongs[] = {
     /* what a person said was given back elsewhere is given back once more */
     { "settled", NULL, "redis.call('HINCRBY', settled, said[1], amount)", "" },
 
+    /* node.c: what is not listed is not there, and not looked for again */
+    { "wait", NULL, NULL, NULL },
+
+    /* billing/: what is not listed yet nobody hears of */
+    { "latest", NULL, NULL, NULL },
+
+    /* what was given back goes back once more, as long as it is not listed */
+    { "unlisted", "op_step", "else\n        redis.call('HSET', op_key, fields[i]",
+      "elseif fields[i] ~= 'given' then\n"
+      "        redis.call('HSET', op_key, fields[i]" },
+
+    /* what a bank took, and is not listed, it did not take */
+    { "doubt", "lapse_end", "if doubt then\n    return { 'doubt'",
+      "if false then\n    return { 'doubt'" },
+
     /* it sees what is not so */
     { "false", "audit_tenant", "if counts ~= held", "if counts == held" },
 
@@ -156,11 +172,18 @@ static void drop_calls(void);
 uint64_t
 sim_random(uint64_t n)
 {
+    return sim_draw(&world.random, n);
+}
+
+
+uint64_t
+sim_draw(uint64_t *stream, uint64_t n)
+{
     uint64_t  x;
 
     /* splitmix64 */
 
-    x = (world.random += 0x9e3779b97f4a7c15);
+    x = (*stream += 0x9e3779b97f4a7c15);
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
     x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
     x ^= x >> 31;
@@ -450,7 +473,8 @@ plant(const sim_wrong_t *wrong)
 static void
 run(uint64_t seed, uint64_t length, unsigned may)
 {
-    int  i;
+    int       i;
+    uint64_t  lag;
 
     world.seed = seed;
     world.random = seed;
@@ -485,6 +509,12 @@ run(uint64_t seed, uint64_t length, unsigned may)
 
     if (!sim_one_in(6)) {
         world.may &= ~SIM_CLOCKS;
+    }
+
+    lag = seed;
+
+    if (sim_draw(&lag, 2)) {
+        world.may |= may & SIM_LAGS;
     }
 
     /* what Redis forgot was given back otherwise nobody knows of */
@@ -1195,6 +1225,13 @@ rest(void)
         if (i < SIM_NODES || sim_judge_unfinished()
             || sim_ask("ZCARD", "lines:{inv}:leases", NULL)->data[1] != '0')
         {
+            continue;
+        }
+
+        /* lists show all by then */
+
+        if (world.now < sim_billing_caught_up()) {
+            world.now = sim_billing_caught_up();
             continue;
         }
 

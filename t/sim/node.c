@@ -195,6 +195,10 @@ sim_node_boot(sim_node_t *node)
         .kinds = lines_op_kinds
     };
 
+    if (world.wrong && strcmp(world.wrong->name, "wait") == 0) {
+        node->op.absent = 1;
+    }
+
     node->lmcf.billing = &billing;
     node->lmcf.operation = &node->op;
     node->lmcf.quarantine = 60000;

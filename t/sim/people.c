@@ -1574,13 +1574,14 @@ sim_people_resolve(void)
 
 /*
  * As it answers: of money, how much of which invoice is given back outside of
- * billing; else all that there is at billing comes to its end by hand.
+ * billing, all where that is unclear; else all that there is at billing comes
+ * to its end by hand.
  */
 
 void
 sim_people_said(const char *key, size_t key_len, const char *reply, size_t len)
 {
-    char              text[160], name[96], id[32];
+    char              text[160], name[96], id[32], stuck[32];
     long long         due;
     const sim_str_t  *sub;
 
@@ -1593,10 +1594,11 @@ sim_people_said(const char *key, size_t key_len, const char *reply, size_t len)
 
     sim_trace("%s is resolved", name);
 
-    if (sscanf(text + 18, "$%*d %*s $%*d %31s $%*d %lld", id, &due) == 2
+    if (sscanf(text + 18, "$%*d %31s $%*d %31s $%*d %lld", stuck, id, &due) == 3
         && strncmp(id, "in_", 3) == 0)
     {
-        sim_billing_settle(id, due);
+        sim_billing_settle(id, strcmp(stuck, "money_unclear") == 0 ? INT64_MAX
+                                                                   : due);
         return;
     }
 

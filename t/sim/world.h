@@ -56,6 +56,8 @@
 #define SIM_CLOCKS     0x40000   /* Redis' clock is set; the nodes' differ */
 #define SIM_PARTS      0x10000   /* several payments, balances, other ways */
 #define SIM_REFUSALS   0x80000   /* refunds are refused, or fail later */
+#define SIM_LAGS       0x100000  /* billing's lists are behind; not all that is
+                                    said once more is told to be so */
 
 
 /* wrongs that are planted, to see that they are found: world.wrong */
@@ -178,6 +180,9 @@ extern sim_world_t  world;
 uint64_t sim_random(uint64_t n);
 #define sim_one_in(n)  (sim_random(n) == 0)
 
+/* the same of another stream, which the course of all else does not depend on */
+uint64_t sim_draw(uint64_t *stream, uint64_t n);
+
 void sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* what must not be: "kind: what" */
@@ -233,6 +238,9 @@ void sim_billing_serve(sim_call_t *call);
 /* when its clock does something by itself; and that */
 int64_t sim_billing_due(void);
 void sim_billing_tick(void);
+
+/* us: when all that is there is listed */
+int64_t sim_billing_caught_up(void);
 
 /* a hand at billing: something that is possible there, or nothing */
 void sim_billing_hand(void);
