@@ -118,15 +118,6 @@ const sim_wrong_t  sim_wrongs[] = {
     /* billing/: what is not listed yet nobody hears of */
     { "latest", NULL, NULL, NULL },
 
-    /* what was given back goes back once more, as long as it is not listed */
-    { "unlisted", "op_step", "else\n        redis.call('HSET', op_key, fields[i]",
-      "elseif fields[i] ~= 'given' then\n"
-      "        redis.call('HSET', op_key, fields[i]" },
-
-    /* what a bank took, and is not listed, it did not take */
-    { "doubt", "lapse_end", "if doubt then\n    return { 'doubt'",
-      "if false then\n    return { 'doubt'" },
-
     /* it sees what is not so */
     { "false", "audit_tenant", "if counts ~= held", "if counts == held" },
 
