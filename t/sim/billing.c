@@ -613,6 +613,7 @@ invoice_json(int i)
 {
     int         j, first;
     sub_t      *s;
+    int64_t     paid;
     invoice_t  *v = &invoices[i];
     text_t_     t = { NULL, 0, 0 };
 
@@ -620,6 +621,14 @@ invoice_json(int i)
 
     for (first = 1, j = 0; j < i; j++) {
         first &= invoices[j].sub != v->sub;
+    }
+
+    paid = v->paid;
+
+    for (j = 1; wrong("payments") && j < npayments; j++) {
+        if (payments[j].invoice == i && payments[j - 1].invoice == i) {
+            paid -= payments[j].amount;
+        }
     }
 
     put(&t, "{\"id\":\"in_%d\",\"object\":\"invoice\",\"status\":\"%s\","
@@ -637,7 +646,7 @@ invoice_json(int i)
         customers[s->customer].id, (long long) (v->created / SIM_SECOND),
         first ? "subscription_create" : "subscription_cycle",
         (long long) v->total, (long long) (v->total - v->balance),
-        (long long) v->paid, (long long) remaining(v),
+        (long long) paid, (long long) remaining(v),
         (long long) v->credited, (long long) -v->balance, (long long) (v->paid_at / SIM_SECOND),
         (long long) (v->voided_at / SIM_SECOND), i,
         v->sub);
