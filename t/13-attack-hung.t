@@ -83,7 +83,7 @@ subtest 'two primaries of three' => sub {
     wait_for(sub { eval { $replica->cli('CLUSTER REPLICATE', $second->{id}); 1 } }, 30, 'they know each other');
     wait_for(sub { my $role = $replica->cli('ROLE'); $role->[0] eq 'slave' && $role->[3] eq 'connected' }, 30, 'the replica');
 
-    my $nginx = $t->nginx(redis => $redis, redis_options => 'max_inflight=100 timeout=1s silence=30s', @plans);
+    my $nginx = $t->nginx(redis => $redis, redis_options => 'max_inflight=60 timeout=1s silence=30s', @plans);
     wait_ready($nginx);
     my @pids    = $nginx->pids;
     my %tenants = map { ("tenant $_" => tenant_at($nginx, $redis, $redis->nodes->[$_ - 1])) } 1 .. 3;
@@ -102,7 +102,7 @@ subtest 'two primaries of three' => sub {
         is_deeply [map { told("tenant $_") } 1, 2], [[503], [503]], 'two hang: their tenants hear 503, with Retry-After';
         cmp_ok max(@longest{'tenant 1', 'tenant 2'}), '<', 4 * $t->slow, '... in time';
         is_deeply told('tenant 3'), [200], '... those of the third read as ever' or diag explain \%answers;
-        cmp_ok $longest{'tenant 3'}, '<', 0.8 * $t->slow, '... without waiting for the two';
+        cmp_ok $longest{'tenant 3'}, '<', 2 * $t->slow, '... without waiting for the two';
 
         $first->cont;
         wait_for(sub { forget(); for_while(0.3); "@{told('tenant 1')}" eq '200' }, 15, 'service');
@@ -118,14 +118,14 @@ subtest 'two primaries of three' => sub {
         cmp_ok time - $began, '<', 6 * $t->slow, "the other one's replica is promoted: its tenants are served, too";
         $reads = 0;
         forget();
-        for_while(1);
+        wait_for(sub { 3 == grep { heard($_) > 20 } keys %tenants }, 30, 'answers');
         is_deeply [map { told($_) } sort keys %tenants], [([200, 201]) x 3], '... and lines are made';
     });
     ok all_done($nginx), 'nothing of it is under way afterwards, with the old one still hanging' or diag in_flight($nginx);
     $second->cont;
     wait_for(sub { $second->cli('ROLE')->[0] eq 'slave' }, 30, 'the old one to follow');
     forget();
-    under_load($nginx, \%count, \%tenants, sub { for_while(1) });
+    under_load($nginx, \%count, \%tenants, sub { wait_for(sub { 3 == grep { heard($_) > 20 } keys %tenants }, 30, 'answers') });
     is_deeply [map { told($_) } sort keys %tenants], [([200, 201]) x 3], '... nor when it comes back';
     is_deeply [$nginx->pids], \@pids, 'no worker ended';
     $nginx->quit;
@@ -147,7 +147,7 @@ subtest 'all Sentinels, and not the primary' => sub {
         my $hung = qr/Sentinel: connection lost: no reply, for "silence="/;
         wait_for(sub { 3 == (() = $nginx->error_log($mark) =~ /$hung/g) }, 40, 'it to be seen');
         is_deeply told('all'), [200, 201], 'all hang: everybody is served';
-        cmp_ok $longest{all}, '<', 0.8 * $t->slow, '... as fast as ever';
+        cmp_ok $longest{all}, '<', 2 * $t->slow, '... without waiting for them';
         ok ready($nginx), '... and ready it is';
 
         $redis->cli('CLIENT', 'KILL', 'TYPE', $_) for 'normal', 'pubsub';
