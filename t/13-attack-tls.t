@@ -136,21 +136,21 @@ sub attack ($nginx, $process, $say, $cut, $tenants, $touched, @some) {
         my $n    = $done->();
         $say->(how => $how, from => $from, after => \@list);
         $cut->();
-        ok eval { wait_for(sub { $done->() >= $n + ($how eq 'plain' ? 4 : @list) }, 20, $how); 1 }, "$what: nginx tries again and again" or diag $done->() - $n;
+        ok eval { wait_for(sub { $done->() >= $n + ($how eq 'plain' ? 4 : @list) }, 60, $how); 1 }, "$what: nginx tries again and again" or diag $done->() - $n;
         $say->(how => 'none');
 
         # a moment later all is as before, of all workers
         my $began = time;
         my $good  = 0;
         my %had   = map { ($_ => {%{$answers{$_} // {}}}) } keys %$tenants;
-        wait_for(sub { $good = ready($nginx) ? $good + 1 : 0; $good >= 8 }, 20, 'ready');
+        wait_for(sub { $good = ready($nginx) ? $good + 1 : 0; $good >= 8 }, 60, 'ready');
         wait_for(sub {
             return 0 if heard() < 20;
             return 1 if !grep { told($_) ne '200' } keys %$tenants;
             for my $kind (keys %$tenants) { $had{$kind}{$_}++ for keys %{$answers{$kind}} }
             %answers = ();
             return 0;
-        }, 20, 'service');
+        }, 60, 'service');
         cmp_ok time - $began, '<', 15 * $t->slow, '... all are served soon after';
 
         for my $kind (sort keys %$tenants) {
@@ -178,7 +178,7 @@ for my $version ('TLSv1.3', 'TLSv1.2') {
         my ($front, $back) = map { $t->free_port } 1, 2;
         my $redis = $t->redis(kind => 'plain', conf => $conf . tls_conf($back) . "tls-protocols \"$version\"\n");
         my ($process, $say) = between("node-$version", $front, $back, $redis->port);
-        my $nginx = $t->nginx(redis => "rediss://127.0.0.1:$front/0", redis_options => $options, workers => 4, @plans);
+        my $nginx = $t->nginx(redis => "rediss://127.0.0.1:$front/0", redis_options => $options, workers => 2, @plans);
         $nginx->wait_redis;
         my $auth = $nginx->bearer($nginx->workspace(one => {plan => 'bulk'}));
         attack($nginx, $process, $say, sub { $redis->cli('CLIENT', 'KILL', 'USER', 'lines') }, {all => $auth}, {all => 1}, $version eq 'TLSv1.3' ? () : (0, 3));
@@ -192,7 +192,7 @@ subtest 'one primary of a cluster' => sub {
     my $redis = $t->redis(kind => 'cluster', tls => $files, before => [$front], conf => $conf);
     my ($first, $second) = @{$redis->nodes};
     my ($process, $say) = between('primary', $front, $first->{tls_port}, $first->port);
-    my $nginx = $t->nginx(redis => $redis->url, redis_options => $options, workers => 3, @plans);
+    my $nginx = $t->nginx(redis => $redis->url, redis_options => $options, workers => 2, @plans);
     $nginx->wait_redis;
 
     my ($n, %tenants) = (0);
@@ -216,7 +216,7 @@ subtest 'a Sentinel' => sub {
     my $redis    = $t->redis(kind => 'plain', conf => $conf . tls_conf($at) . "tls-replication yes\n");
     my $sentinel = $t->redis(kind => 'plain', args => ['--sentinel'], conf => tls_conf($back) . "tls-replication yes\nsentinel monitor shop 127.0.0.1 $at 1\n");
     my ($process, $say) = between('sentinel', $front, $back, $sentinel->port);
-    my $nginx = $t->nginx(redis => "rediss+sentinel://127.0.0.1:$front/shop", redis_options => $options, workers => 4, @plans);
+    my $nginx = $t->nginx(redis => "rediss+sentinel://127.0.0.1:$front/shop", redis_options => $options, workers => 2, @plans);
     $nginx->wait_redis;
     my $auth = $nginx->bearer($nginx->workspace(one => {plan => 'bulk'}));
     my $cut  = sub { $sentinel->cli('CLIENT', 'KILL', 'TYPE', $_, 'SKIPME', 'yes') for 'normal', 'pubsub' };
