@@ -45,12 +45,16 @@ lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot, size_t len,
     durable = durable && redis->conf->replicas;
     missing = durable && node && !lines_redis_commit_good(node->commit);
 
-    /* one that hangs leaves room for what the others are asked */
+    /*
+     * One that hangs leaves room for what the others are asked, and so do
+     * several: none takes more than is left.
+     */
 
     full = redis->cluster
            && node
            && node->nslots < LINES_CLUSTER_SLOTS
-           && node->inflight >= (redis->conf->max_inflight + 1) / 2;
+           && redis->status.inflight + node->inflight
+              >= redis->conf->max_inflight;
 
     if (away || missing || full) {
         ngx_log_debug3(NGX_LOG_DEBUG_EVENT, redis->log, 0,

@@ -30,6 +30,7 @@
 
 
 static ngx_int_t tls_session(lines_redis_connection_t *conn);
+static ngx_int_t tls_verify(lines_redis_connection_t *conn);
 static ngx_str_t *tls_name(lines_redis_connection_t *conn);
 static ngx_uint_t tls_unknown(long verified);
 static void tls_told(const ngx_ssl_conn_t *ssl, int where, int ret);
@@ -191,8 +192,26 @@ tls_name(lines_redis_connection_t *conn)
 }
 
 
+/*
+ * A session keeps the certificate of its first handshake, and what was found of
+ * it: one that was refused would be refused for as long as the session goes on,
+ * whatever the server shows by then.
+ */
+
 ngx_int_t
 lines_redis_tls_check(lines_redis_connection_t *conn)
+{
+    if (tls_verify(conn) != NGX_OK) {
+        lines_redis_tls_forget(conn);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+tls_verify(lines_redis_connection_t *conn)
 {
     int                rc;
     long               verified;

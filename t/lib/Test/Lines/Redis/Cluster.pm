@@ -19,17 +19,24 @@ C<cli> send each command to the node that has its key, and what has none
 (KEYS, FLUSHALL, CONFIG SET, CLIENT KILL, INFO, ...) to all, of whose replies
 one is made; MULTI is one for each node. C<pause>, C<kill> and the like are for
 all nodes, C<nodes> for those who want one. There is no C<port>: what stands
-between nginx and one Redis has no place here.
+between nginx and one Redis has no place here. With C<tls>, files as
+Test::Lines::Tls/mutual gives them, the nodes speak TLS; C<before>: ports by
+which others are told to come to the first nodes, instead of
+C<< $node->{tls_port} >>.
 
 =cut
 
 has count => 3;
+has 'tls';
+has before => sub { [] };
 has slots => sub ($self) { [map { int($_ * 16384 / $self->count + 0.5) } 0 .. $self->count] };
 
 has nodes => sub ($self) {
     return [map {
         my $name = $self->name . '-' . ($_ - 1);
         my $bus  = Test::Lines::Port::free_port();
+        my $tls  = $self->tls && Test::Lines::Port::free_port();
+        my $at   = $tls && ($self->before->[$_ - 1] // $tls);
         my $node = Test::Lines::Redis->new(
             name     => $name,
             dir      => $self->dir,
@@ -39,7 +46,7 @@ has nodes => sub ($self) {
             server   => $self->server,
             user     => $self->user,
             password => $self->password,
-            conf     => <<"END" . $self->conf
+            conf     => <<"END" . ($tls ? $self->_tls_conf($tls, $at) : '') . $self->conf
 cluster-enabled yes
 cluster-port $bus
 cluster-announce-ip 127.0.0.1
@@ -48,6 +55,7 @@ END
         );
         $node->{bus} = $bus;
         $node->{id}  = sha1_sum("$name $bus");
+        @$node{qw(tls_port at)} = ($tls, $at // $node->port);
         $node;
     } 1 .. $self->count];
 };
@@ -55,7 +63,19 @@ END
 sub port ($self, @)   { croak 'a cluster has no one port' }
 sub socket ($self, @) { croak 'a cluster has no one socket' }
 
-sub url ($self) { 'redis+cluster://' . join ',', map { '127.0.0.1:' . $_->port } @{$self->nodes} }
+sub _tls_conf ($self, $port, $at) {
+    my $files = $self->tls;
+    return <<"END";
+tls-port $port
+tls-cluster yes
+cluster-announce-tls-port $at
+tls-cert-file $files->{server}{cert}
+tls-key-file $files->{server}{key}
+tls-ca-cert-file $files->{ca}
+END
+}
+
+sub url ($self) { ($self->tls ? 'rediss' : 'redis') . '+cluster://' . join ',', map {"127.0.0.1:$_->{at}"} @{$self->nodes} }
 
 # they know each other from the start: nobody has to meet
 sub _write_map ($self, $node) {
@@ -66,7 +86,7 @@ sub _write_map ($self, $node) {
 
     my @lines = map {
         my $one = $nodes->[$_];
-        "$one->{id} 127.0.0.1:@{[$one->port]}\@$one->{bus} " . ($one == $node ? 'myself,' : '')
+        "$one->{id} 127.0.0.1:$one->{at}\@$one->{bus} " . ($one == $node ? 'myself,' : '')
           . "master - 0 0 @{[$_ + 1]} connected $slots->[$_]-@{[$slots->[$_ + 1] - 1]}\n";
     } 0 .. $#$nodes;
 
