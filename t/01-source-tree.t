@@ -49,16 +49,11 @@ if (!$source) {
     $t->skip_all('no source tree of nginx');
 }
 
-# A copy to build in.  A release has its configure where a checkout has it not.
+# Two trees are built, of no more than what is looked at
 
-sub tree ($name, $options) {
-    return <<"END";
-mkdir $name && tar -C $source --exclude=./.git --exclude=./objs -cf - . | tar -C $name -xf - && cd $name &&
-configure=./configure && { test -f \$configure || configure=auto/configure; } &&
-{ \$configure --with-cc-opt='-O0 -g0' --with-compat --without-http_gzip_module $options > configure.log || { tail configure.log; exit 1; }; } &&
-make -s -j2
-END
-}
+my $options = join ' ', "--with-cc-opt=-O0 --with-compat --add-dynamic-module=@{[$t->dir]}/other",
+  map {"--without-http_${_}_module"} qw(gzip charset ssi userid autoindex geo split_clients referer grpc
+  memcached limit_conn limit_req empty_gif browser mirror);
 
 # What any module with a hiredis inside is to the loader, nchan for one: it has
 # all of its names, and shows them.  Each function of its own says so.
@@ -153,6 +148,7 @@ sub shown ($file) {
 
 my $dynamic = $t->dir . '/dynamic';
 my $built   = "$dynamic/gcc-failpoints/ngx_http_lines_module.so";
+my $objs    = "$dynamic/gcc-failpoints/nginx/objs";
 
 subtest 'make NGINX_SRC=CHECKOUT' => sub {
     my ($code, $output) = run(<<"END");
@@ -162,13 +158,15 @@ echo 'ref: refs/heads/master' > checkout/.git/HEAD && chmod -R a-w checkout && f
 END
     is $code, 0, 'as git has it: configure in auto/' or return diag $output;
 
-    ($code, $output) = run("make -C @{[$t->root]} module FAILPOINTS=1 CFLAGS=-O0 HARDENING= BUILD=$dynamic NGINX_SRC=@{[$t->dir]}/checkout");
-    is $code, 0, 'the dynamic module is built' or diag substr $output, -2000;
+    # as "make test-nginx" does it: module and nginx
+    ($code, $output) = run("make -C @{[$t->root]} module $objs/nginx FAILPOINTS=1 CFLAGS=-O0 HARDENING= BUILD=$dynamic "
+          . "NGINX_SRC=@{[$t->dir]}/checkout NGINX_CONFIGURE=\"$options\"");
+    is $code, 0, 'the dynamic module is built, and the nginx of that tree' or diag $output;
     like $output, qr/for nginx \d+\.\d+\.\d+/, 'and says for which nginx';
 
     is +(run('find checkout | sort | diff before -'))[1], '', 'nothing is written to the checkout';
     ok !-e "$dynamic/gcc-failpoints/nginx/.git", 'its history is not copied';
-    unlike path("$dynamic/gcc-failpoints/nginx/objs/ngx_auto_config.h")->slurp, qr/NGX_HTTP_SSL/, 'and it is without a word of TLS';
+    unlike path("$objs/ngx_auto_config.h")->slurp, qr/NGX_HTTP_SSL/, 'and it is without a word of TLS';
     run('chmod -R u+w checkout');
 };
 
@@ -182,10 +180,25 @@ subtest 'without TLS, in an nginx that has it: what is verified is verified' => 
     }
 };
 
+subtest 'that module in that nginx' => sub {
+    my $other = "load_module $objs/ngx_http_other_module.so;";
+
+    is_deeply [sort keys %{shown($built)}], [qw(ngx_module_names ngx_module_order ngx_modules)],
+      'the module shows what nginx takes of it, and no more';
+
+    serves(binary => "$objs/nginx", module => $built, main   => $other);
+    serves(binary => "$objs/nginx", module => $built, before => $other);
+};
+
 subtest 'configure --add-module' => sub {
-    my ($code, $output) = run(tree('static',
-        "--with-debug --with-http_ssl_module --with-http_v2_module --add-module=@{[$t->root]} --add-dynamic-module=../other"));
-    is $code, 0, 'nginx is built with it inside' or return diag substr $output, -2000;
+    my ($code, $output) = run(<<"END");
+mkdir static && tar -C $source --exclude=./.git --exclude=./objs -cf - . | tar -C static -xf - && cd static &&
+configure=./configure && { test -f \$configure || configure=auto/configure; } &&
+{ \$configure $options --with-debug --with-http_ssl_module --with-http_v2_module --add-module=@{[$t->root]} > configure.log ||
+  { tail configure.log; exit 1; }; } &&
+make -s -j2
+END
+    is $code, 0, 'nginx is built with it inside' or return diag $output;
 
     my $shown = shown($t->dir . '/static/objs/nginx');
     is_deeply [grep { $shown->{$_} } @names], [], 'its hiredis is not to be seen';
@@ -196,22 +209,6 @@ subtest 'configure --add-module' => sub {
         module => '',
         main   => "load_module @{[$t->dir]}/static/objs/ngx_http_other_module.so;"
     );
-};
-
-subtest 'configure --add-dynamic-module' => sub {
-    my ($code, $output) = run(tree('plain', "--add-dynamic-module=@{[$t->root]} --add-dynamic-module=../other"));
-    is $code, 0, 'nginx and the modules' or return diag substr $output, -2000;
-
-    my $objs  = $t->dir . '/plain/objs';
-    my $other = "load_module $objs/ngx_http_other_module.so;";
-
-    is_deeply [sort keys %{shown("$objs/ngx_http_lines_module.so")}], [qw(ngx_module_names ngx_module_order ngx_modules)],
-      'the module shows what nginx takes of it, and no more';
-
-    for my $module ("$objs/ngx_http_lines_module.so", $built) {
-        serves(binary => "$objs/nginx", module => $module, main   => $other);
-        serves(binary => "$objs/nginx", module => $module, before => $other);
-    }
 };
 
 $t->done;
