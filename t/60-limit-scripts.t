@@ -225,6 +225,41 @@ sub gone ($r, $interval = $hour) { return int($r->{full} / $interval + 0.5) }
     cmp_ok gone($r), '<=', 3, 'a lowered rate makes no debt of what was used before';
 }
 
+# two rates at once, as nodes have them while a configuration goes round
+{
+    my $half = $hour / 2;
+    is gone(settle('k', 1, 0, k1 => [140, 0, $hour, 100])), 140, 'a debt of forty';
+    is gone(settle('l', 1, 0, k1 => [0,   0, $half, 50]), $half), 90, 'is one by a smaller burst';
+    is gone(settle('k', 2, 0, k1 => [0, 0, $hour, 100])), 140, '... and by the larger one, as before';
+    is gone(settle('l', 2, 0, k1 => [5, 0, $half, 50]), $half), 95, 'what is used is charged by the one';
+    is gone(settle('l', 2, 0, k1 => [5, 0, $hour, 100])), 145, '... and by the other, once, whichever it is sent with again';
+    is settle('k', 0, 1, k1 => [0, 0, $half, 50])->{granted}, 0, 'who asks gets nothing';
+
+    my $passed = grep { take('k2', @{([$hour, 100], [$half, 10])[$_ % 2]})->{granted} } 1 .. 300;
+    is $passed, 100, 'who asks by both in turn has as much as by the larger one';
+
+    # the newer one of two that alternate is told
+    settle('k', 4, 0, k3 => [140, 0, $hour, 100, 1]);
+    is gone(settle('l', 4, 0, k3 => [0, 0, $half, 100, 2]), $half), 140, 'a debt, by a newer rate';
+    is gone(settle('k', 5, 0, k3 => [3, 0, $hour, 100, 1]), $half), 140, 'what comes by the older one makes no more of it, nor less';
+    is gone(settle('k', 6, 0, k3 => [0, 0, $hour, 100, 3])), 143, '... but is not forgotten, once that is the newer one';
+
+    # not for ever
+    my $ago = $redis->cli('TIME')->[0] - 3601;
+    $redis->cli('SET', 'k4', sprintf '%.0f.0 %.6f 100 0 %.0f.0 %.6f 50 %d', (time + 50 * 3600) * 1e6, $hour, (time + 40 * 1800) * 1e6, $half, $ago);
+    is gone(settle('k', 7, 0, k4 => [0, 0, $half, 50]), $half), 50, 'one that nobody came by for an hour is forgotten';
+}
+
+# who is refused writes nothing: a store without memory refuses as well
+{
+    take('full1', $hour, 5) for 1 .. 5;
+    $redis->cli('CONFIG', 'SET', 'maxmemory', 1);
+    is take('full1', $hour, 5)->{granted}, 0, 'none is left';
+    is eval { take('full2', $hour, 5); 1 }, undef, 'and nobody has one who cannot be counted';
+    $redis->cli('CONFIG', 'SET', 'maxmemory', 0);
+    is take('full2', $hour, 5)->{remaining}, 4, 'nor is he';
+}
+
 # who is there
 {
     my sub joined ($node, $keep = 10_000) { return $redis->cli('EVAL', $source{limit_join}, 1, 'nodes', $node, $keep) }

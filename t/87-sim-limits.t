@@ -26,7 +26,7 @@ subtest "$fleets fleets" => sub {
     my $run = limits('--seed', $seed, '--runs', $fleets);
 
     is $run->{status}, 0, 'within burst + rate * t + burst / 2, and charged to the token' or diag $run->{said};
-    cmp_ok $run->{$_}, '>=', $fleets, "$_: $run->{$_}" for qw(passed settled asks kills cuts lost doubled aways alone owed);
+    cmp_ok $run->{$_}, '>=', $fleets, "$_: $run->{$_}" for qw(passed settled asks kills cuts lost doubled aways alone owed deaths refused rolls);
 };
 
 # A simulation that cannot fail proves nothing.

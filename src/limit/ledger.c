@@ -92,15 +92,17 @@ bucket_part(lines_bucket_t *bucket)
 }
 
 
-/* as much is gone by the other rate, but no debt comes of that */
+/* as much is gone by the other rate, and a debt stays one, but none comes of a
+   burst that is smaller */
 
 static double
 bucket_by(double tat, lines_rate_t *was, lines_rate_t *rate, ngx_msec_t now)
 {
-    double  used;
+    double  used, debt;
 
     used = (tat - us(now)) / was->interval;
-    used = ngx_min(used, (double) rate->burst);
+    debt = ngx_max(used - (double) was->burst, 0);
+    used = ngx_min(used, (double) rate->burst + debt);
 
     return used > 0 ? us(now) + used * rate->interval : 0;
 }

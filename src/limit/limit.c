@@ -192,7 +192,10 @@ limit_answered(void *data, lines_limit_settle_reply_t *reply)
         limit_settle(result, LINES_LIMIT_REDIS, &gcra);
 
     } else {
-        limit_alone(result, 0);
+
+        /* what it refused (it has no memory left, say) it has not counted */
+
+        limit_alone(result, result->ctx->caller.refused);
     }
 
     return limit_conclude(result->ctx);

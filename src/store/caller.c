@@ -523,10 +523,10 @@ answered(void *data, redisReply *reply)
     }
 
     caller->repeated = a->redis->repeated;
+    caller->refused = (reply && reply->type == REDIS_REPLY_ERROR);
 
     if (caller->heard) {
-        caller->heard(caller, call,
-                      reply && reply->type != REDIS_REPLY_ERROR);
+        caller->heard(caller, call, reply && !caller->refused);
     }
 
     ngx_log_debug3(NGX_LOG_DEBUG_CORE, caller->log, 0,
@@ -534,7 +534,7 @@ answered(void *data, redisReply *reply)
                    caller->id ? caller->id : &a->redis->conf->name,
                    &call->name, (ngx_int_t) (reply ? reply->type : -1));
 
-    if (reply && reply->type == REDIS_REPLY_ERROR) {
+    if (caller->refused) {
         level = error_level(caller, call);
 
         ngx_log_error(level, caller->log, 0,

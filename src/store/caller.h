@@ -68,6 +68,7 @@ struct lines_caller_s {
     ngx_msec_t      waited;    /* ms in which something was under way */
     ngx_uint_t      repeated;  /* flag, in done(): the call was sent
                                   twice; the first may run yet */
+    ngx_uint_t      refused;   /* flag, in done(): Redis replied an error */
 };
 
 

@@ -6,7 +6,8 @@
  * on a virtual clock.  Each run is a world of its own by its seed: how many
  * nodes, which rate and burst, who asks when, and what goes wrong: messages that
  * are lost, late and doubled, nodes that are killed, cut off, and join, a Redis
- * that is away for all of them, and again.
+ * that is away for all of them, and again, or full; workers that die, and rates
+ * that are others on some of the nodes.
  *
  * Looked at: never has the fleet let through more than
  * burst + rate * t + burst / 2 in any t, and a node alone not more than
@@ -62,6 +63,9 @@ typedef enum {
     IMPATIENT,
     KILLED,
     STARTED,
+    REPLACED,                  /* its worker */
+    RELOADED,                  /* with the other rate */
+    FULL,                      /* Redis refuses all */
     CUT,
     MENDED,
     AWAY,
@@ -85,6 +89,8 @@ typedef struct {
     int              alive;
     int              cut;
     unsigned         life;
+    unsigned         worker;
+    int              rolled;       /* flag: it has the other rate */
     char             id[32];
     int64_t          offset;       /* of its clock, ms */
     int64_t          joined;       /* when it asked last, µs */
@@ -99,6 +105,7 @@ typedef struct {
     kind_e           kind;
     int              node;
     unsigned         life;
+    unsigned         worker;
     int              bucket;
     ngx_uint_t       shard;
     ngx_uint_t       number;
@@ -107,6 +114,7 @@ typedef struct {
     char            *argv[3 + 2 + BUCKETS * 2 + 4];
     int              settled;      /* answered, or given up */
     int              granted;
+    int              refused;      /* an error was replied */
     ngx_uint_t       charged;      /* the latest settlement, by the reply */
     int              n;
     double           full[BUCKETS];
@@ -139,6 +147,11 @@ static struct {
     crowd_e          crowd;
     int              losses;       /* of 1000 messages */
     int              kills, cuts, aways;
+    int              deaths;       /* of workers */
+    int              fulls;
+    int              rolls;        /* flag: some nodes have the other rate */
+    int64_t          full;         /* until then Redis is */
+    lines_rate_t     rates[2];     /* of both the larger one is rate */
     int              strict;       /* flag: nothing else is wrong, and all know
                                       how many they are */
     int              fewer;        /* flag: some were alone that did not */
@@ -164,11 +177,12 @@ static const char  *wrong;
 static int          verbose;
 static uint64_t     total_passed, total_settled, total_asks, total_kills,
                     total_cuts, total_lost, total_doubled, total_aways,
-                    total_alone, total_owed;
+                    total_alone, total_owed, total_deaths, total_refused,
+                    total_rolls;
 
 static const char *const  wrongs[] = {
     "forgiven", "twice", "early", "unacknowledged", "joiner", "fleet",
-    "unowed", "renewed", "whole", "fewer", NULL
+    "unowed", "renewed", "whole", "fewer", "refused", "dead", "rolled", NULL
 };
 
 static const char *const  names[] = { "limit_settle", "limit_settle",
@@ -333,6 +347,7 @@ message_new(kind_e kind, int node)
     m->kind = kind;
     m->node = node;
     m->life = world.node[node].life;
+    m->worker = world.node[node].worker;
     m->asked = clock_of(&world.node[node]);
 
     message_arg(m, "EVALSHA");
@@ -445,7 +460,7 @@ passed(int bucket, int64_t at)
     most = (double) world.rate.burst;
 
     if (world.nodes > 1 || world.losses || world.kills || world.cuts
-        || world.aways)
+        || world.aways || world.deaths || world.fulls || world.rolls)
     {
         most += (double) (world.rate.burst / 2);
     }
@@ -580,7 +595,7 @@ owes(int i, int b)
 /* flag: there is a token in the node's part */
 
 static int
-node_alone(int i, int b)
+node_alone(int i, int b, ngx_uint_t owed)
 {
     node_t          *node;
     ngx_int_t        uses, sent;
@@ -603,7 +618,7 @@ node_alone(int i, int b)
         node->ledger.share.nodes = 1;
     }
 
-    lines_ledger_alone(&node->ledger, bucket, clock_of(node), 1, &gcra);
+    lines_ledger_alone(&node->ledger, bucket, clock_of(node), owed, &gcra);
 
     bucket->uses = uses;
     bucket->sent = sent;
@@ -673,7 +688,8 @@ node_settle(int i, ngx_uint_t shard)
         message_arg(m, "%ld %lld %.6f %lu 0", (long) batch[j]->sent,
                     (long long) lines_bucket_age(batch[j], now)
                     + (is_wrong("early") ? 5000000 : 0),
-                    world.rate.interval, (unsigned long) world.rate.burst);
+                    batch[j]->rate.interval,
+                    (unsigned long) batch[j]->rate.burst);
     }
 
     if (is_wrong("unacknowledged")) {
@@ -709,7 +725,8 @@ node_ask(int i, int b)
     message_arg(m, "%ld 0 %.6f %lu 0",
                 (long) lines_bucket_owes(&world.node[i].buckets[b],
                                          clock_of(&world.node[i])),
-                world.rate.interval, (unsigned long) world.rate.burst);
+                world.node[i].buckets[b].rate.interval,
+                (unsigned long) world.node[i].buckets[b].rate.burst);
 
     total_asks++;
 
@@ -766,16 +783,18 @@ node_tick(int i)
 static void
 node_start(int i)
 {
-    int      b;
+    int      b, rolled;
     node_t  *node;
 
     static unsigned  lives;
 
     node = &world.node[i];
+    rolled = node->rolled;
 
     memset(node, 0, sizeof(node_t));
 
     node->alive = 1;
+    node->rolled = rolled;
     node->life = ++lives;
     node->offset = (int64_t) rnd(1000000000);
     snprintf(node->id, sizeof(node->id), "n%u", lives);
@@ -783,11 +802,59 @@ node_start(int i)
     lines_ledger_init(&node->ledger);
 
     for (b = 0; b < BUCKETS; b++) {
-        lines_bucket_init(&node->buckets[b], b / 2, &world.rate);
+        lines_bucket_init(&node->buckets[b], b / 2, &world.rates[rolled]);
     }
 
     node_join(i);
     event_add((int64_t) rnd(TICK), NODE_TICK, i, NULL, (int) node->life);
+}
+
+
+/* what it waited for nobody hears: another worker goes on */
+
+static void
+node_replace(int i)
+{
+    int      b;
+    node_t  *node;
+
+    node = &world.node[i];
+
+    if (world.quiet || !node->alive) {
+        return;
+    }
+
+    node->worker++;
+    total_deaths++;
+
+    for (b = 0; is_wrong("dead") && b < BUCKETS; b++) {
+        node->ledger.ahead -= node->buckets[b].sent;
+        node->buckets[b].sent = 0;
+    }
+}
+
+
+/* the configuration goes round */
+
+static void
+node_reload(int i)
+{
+    int      b;
+    node_t  *node;
+
+    node = &world.node[i];
+
+    if (world.quiet) {
+        return;
+    }
+
+    node->rolled = !node->rolled;
+    total_rolls++;
+
+    for (b = 0; node->alive && b < BUCKETS; b++) {
+        lines_bucket_rate(&node->buckets[b], &world.rates[node->rolled], 0,
+                          clock_of(node));
+    }
 }
 
 
@@ -828,14 +895,16 @@ node_requests(int i, int b, int64_t n)
         }
 
         if (is_away(node)) {
-            if (!node_alone(i, b)) {
+            if (!node_alone(i, b, 1)) {
                 break;
             }
 
             continue;
         }
 
-        if (node->buckets[b].asks >= ASKS) {
+        if (node->buckets[b].asks >= ASKS
+            && clock_of(node) - node->buckets[b].asked < LINES_SETTLE_AGAIN)
+        {
             break;
         }
 
@@ -905,6 +974,17 @@ execute(message_t *m, int last)
     sim_str_t         argv[32];
     const sim_str_t  *reply;
 
+    if (world.full > world.now && m->kind != JOIN) {
+        total_refused++;
+        m->refused = 1;
+
+        if (!last) {
+            event_add(delay(), REPLIED, m->node, m, 0);
+        }
+
+        return;
+    }
+
     for (i = 0; i < (size_t) m->argc; i++) {
         argv[i].data = (unsigned char *) m->argv[i];
         argv[i].len = strlen(m->argv[i]);
@@ -972,7 +1052,23 @@ replied(message_t *m)
         before[b] = owes(m->node, b);
     }
 
-    if (!node->alive || node->life != m->life) {
+    if (!node->alive || node->life != m->life || node->worker != m->worker) {
+        return;
+    }
+
+    if (m->refused && !m->settled) {
+        m->settled = 1;
+
+        if (m->kind == SETTLE) {
+            lines_ledger_unheard(&node->ledger.shards[m->shard], m->number);
+
+        } else {
+            lines_bucket_asked(&node->buckets[m->bucket]);
+            (void) node_alone(m->node, m->bucket, !is_wrong("refused"));
+        }
+    }
+
+    if (m->refused) {
         return;
     }
 
@@ -1024,7 +1120,9 @@ impatient(message_t *m)
 
     node = &world.node[m->node];
 
-    if (m->settled || !node->alive || node->life != m->life) {
+    if (m->settled
+        || !node->alive || node->life != m->life || node->worker != m->worker)
+    {
         return;
     }
 
@@ -1117,6 +1215,22 @@ run(void)
                 node_start(e.node);
             }
 
+            break;
+
+        case REPLACED:
+            node_replace(e.node);
+            event_add((int64_t) rnd(10000000), REPLACED, e.node, NULL, 0);
+            break;
+
+        case RELOADED:
+            node_reload(e.node);
+            event_add((int64_t) rnd(rnd(2) ? 500000 : 20000000), RELOADED,
+                      e.node, NULL, 0);
+            break;
+
+        case FULL:
+            world.full = world.quiet ? 0 : world.now + (int64_t) rnd(rnd(2) ? 500000 : 15000000);
+            event_add((int64_t) rnd(20000000), FULL, 0, NULL, 0);
             break;
 
         case CUT:
@@ -1241,12 +1355,44 @@ load(const char *dir, kind_e kind)
         memcpy(p, "1 * burst", 9);
     }
 
+    p = is_wrong("rolled") ? strstr(source, "unpack(before)") : NULL;
+
+    if (p) {
+        memcpy(p, "nil           ", 14);
+    }
+
     argv[0] = (sim_str_t) { 6, (unsigned char *) "SCRIPT" };
     argv[1] = (sim_str_t) { 4, (unsigned char *) "LOAD" };
     argv[2] = (sim_str_t) { strlen(source), (unsigned char *) source };
 
     reply = sim_redis_command(world.redis, 3, argv);
     memcpy(world.digests[kind], reply->data + 5, 40);
+}
+
+
+/* of two rates one has more, or is faster: none lets more through than one that
+   is both */
+
+static void
+world_rates(void)
+{
+    lines_rate_t  *less;
+
+    world.rates[0] = world.rates[1] = world.rate;
+
+    if (!world.rolls) {
+        return;
+    }
+
+    /* nobody knows by how much of which one it goes on alone */
+
+    world.cuts = world.aways = world.fulls = 0;
+
+    less = &world.rates[rnd(2)];
+    less->burst -= less->burst / (2 + rnd(3));
+
+    less = &world.rates[rnd(2)];
+    less->interval *= 1 + (double) rnd(4) / 2;
 }
 
 
@@ -1297,6 +1443,12 @@ world_run(const char *dir, uint64_t seed)
         world.losses = world.kills = world.cuts = 0;
     }
 
+    world.deaths = !world.strict && rnd(3) == 0;
+    world.fulls = !world.strict && rnd(4) == 0;
+    world.rolls = !world.strict && rnd(3) == 0;
+
+    world_rates();
+
     for (i = 0; i < world.nodes; i++) {
 
         /* some join later, or all start at once */
@@ -1315,6 +1467,18 @@ world_run(const char *dir, uint64_t seed)
         if (world.cuts && rnd(2)) {
             event_add((int64_t) rnd(60000000), CUT, i, NULL, 0);
         }
+
+        if (world.deaths) {
+            event_add((int64_t) rnd(20000000), REPLACED, i, NULL, 0);
+        }
+
+        if (world.rolls && (world.nodes == 1 || rnd(2))) {
+            event_add((int64_t) rnd(20000000), RELOADED, i, NULL, 0);
+        }
+    }
+
+    if (world.fulls) {
+        event_add((int64_t) rnd(20000000), FULL, 0, NULL, 0);
     }
 
     if (world.crowd == TIDE) {
@@ -1331,6 +1495,7 @@ world_run(const char *dir, uint64_t seed)
 
     world.quiet = 1;
     world.away = 0;
+    world.full = 0;
     world.quieted = world.now;
     world.until += 40000000;
 
@@ -1357,20 +1522,23 @@ world_run(const char *dir, uint64_t seed)
     }
 
     for (b = 0; b < BUCKETS && !world.found; b++) {
-        if (!world.kills && world.passed[b]) {
+        if (!world.kills && !world.rolls && world.passed[b]) {
             look_charged(b);
         }
     }
 
     if (world.found || verbose) {
-        printf("seed %llu: %s\n  %d nodes, burst %lu, interval %.6f us%s%s%s, "
-               "%d losses%s, at %.3f s\n", (unsigned long long) seed,
+        printf("seed %llu: %s\n  %d nodes, burst %lu, interval %.6f us%s%s%s%s"
+               "%s%s, %d losses%s, at %.3f s\n", (unsigned long long) seed,
                world.found ? world.found : "good", world.nodes,
                (unsigned long) world.rate.burst, world.rate.interval,
                world.crowd == FLOOD ? ", flood"
                : world.crowd == TIDE ? ", tide" : "",
                world.kills ? ", kills" : "",
-               world.cuts ? ", cuts" : "", world.losses,
+               world.cuts ? ", cuts" : "",
+               world.deaths ? ", deaths" : "",
+               world.fulls ? ", fulls" : "",
+               world.rolls ? ", rolls" : "", world.losses,
                world.strict ? ", aways alone" : world.aways ? ", aways" : "",
                (double) world.now / 1e6);
     }
@@ -1437,13 +1605,15 @@ main(int argc, char **argv)
 
     printf("runs %llu, passed %llu, settled %llu, asks %llu, kills %llu, "
            "cuts %llu, lost %llu, doubled %llu, aways %llu, alone %llu, owed "
-           "%llu\n", (unsigned long long) runs,
+           "%llu, deaths %llu, refused %llu, rolls %llu\n", (unsigned long long) runs,
            (unsigned long long) total_passed,
            (unsigned long long) total_settled, (unsigned long long) total_asks,
            (unsigned long long) total_kills, (unsigned long long) total_cuts,
            (unsigned long long) total_lost, (unsigned long long) total_doubled,
            (unsigned long long) total_aways, (unsigned long long) total_alone,
-           (unsigned long long) total_owed);
+           (unsigned long long) total_owed, (unsigned long long) total_deaths,
+           (unsigned long long) total_refused,
+           (unsigned long long) total_rolls);
 
     return 0;
 }

@@ -236,6 +236,15 @@ test_rate(void)
     (void) admitted(1, now);
     ok(gcra.granted == 0 && gcra.retry <= 3600001,
        "a lowered one makes no debt of what was used");
+
+    /* nor is one forgiven */
+
+    begin(1, 100, now);
+    lines_ledger_told(&ledger, &bucket, 140e6, 0, now, now);
+    lines_bucket_rate(&bucket, &slow, 12, now);
+    (void) admitted(1, now);
+    ok(gcra.granted == 0 && gcra.retry > 40 * 3600000u,
+       "a debt of forty tokens stays one");
 }
 
 

@@ -28,6 +28,12 @@
 -- a bucket that is full is remembered
 local KEPT = 30000000
 
+-- Nodes may have other rates than others have, as a change of the configuration
+-- goes round: so long (s) the one that counted before is remembered, and all is
+-- charged by both.  Who comes by it again finds what it was, and not what could
+-- be told of it by the other one.
+local FORMER = 3600
+
 -- Anything else under one of these names is as nothing, and makes room: or else
 -- it would keep all buckets of its shard from being settled, for ever.
 local function read(key)
@@ -41,6 +47,28 @@ local fresh = need == 0 and number > settled
 local charged = need > 0 and number <= settled and sent or 0
 local granted, reply = 0, { 0 }
 
+-- when it will be full, and the millionths of that, with so many tokens less
+local function take(tat, parts, tokens, each, at)
+    if tat < at then
+        tat, parts = at, 0
+    end
+
+    local whole = math.floor(each)
+
+    parts = parts + tokens * math.floor((each - whole) * 1000000 + 0.5)
+
+    return tat + tokens * whole + math.floor(parts / 1000000), parts % 1000000
+end
+
+-- a clock that was set back leaves no more than a debt
+local function bound(tat, parts, most, each)
+    if tat - now > most * each then
+        return now + math.floor(most * each), 0
+    end
+
+    return tat, parts
+end
+
 if fresh then
     settled = number
     redis.call('SET', settled_key, string.format('%.0f', number), 'PX', 3600000)
@@ -52,9 +80,25 @@ for i, key in ipairs(bucket_keys) do
     local n, age, interval, size, version =
         string.match(uses[i], '^(%-?%d+) (%d+) (%S+) (%d+) (%d+)$')
     local burst = tonumber(size)
-    local tat, parts, was, was_size, was_version =
-        string.match(read(key), '^(%d+)%.(%d+) (%d+%.?%d*) (%d+) (%d+)$')
+    local stored = read(key)
+    local tat, parts, was, was_size, was_version, former =
+        string.match(stored, '^(%d+)%.(%d+) (%d+%.?%d*) (%d+) (%d+)(.*)$')
     local most, news = 3 * burst, ''
+
+    -- the same by the rate that counted before: FORMER_TAT.PARTS INTERVAL BURST
+    -- ASKED, by whom it was asked for last (s)
+    local tat2, parts2, each2, size2, asked2
+
+    if former and former ~= '' then
+        tat2, parts2, each2, size2, asked2 =
+            string.match(former, '^ (%d+)%.(%d+) (%d+%.?%d*) (%d+) (%d+)$')
+
+        if tat2 and math.abs(now / 1000000 - tonumber(asked2)) > FORMER then
+            tat2 = nil
+        end
+
+        tat2, parts2 = tonumber(tat2), tonumber(parts2)
+    end
 
     n, age = tonumber(n), tonumber(age)
 
@@ -70,69 +114,88 @@ for i, key in ipairs(bucket_keys) do
         known = 0
     end
 
+    local other = was and (was ~= interval or was_size ~= size)
+
     if was and known > version then
         version = known
 
-        -- let through by a rate that counts no more: no debt comes of that
-        if was ~= interval or was_size ~= size then
+        -- let through by a rate that counts no more: no debt comes of that, but
+        -- one that is there stays
+        if other then
             interval, size, burst = was, was_size, tonumber(was_size)
-            most = burst
+            most = math.min(3 * burst,
+                            math.max(burst, (tat - now) / tonumber(interval)))
             news = string.format(' %s %s %.0f', interval, size, version)
         end
 
-    elseif was and was ~= interval and tat > now then
+    elseif other then
+        local before = { tat, parts, was, was_size, math.floor(now / 1000000) }
 
-        -- as much is gone as before, but what it was short of
-        tat = now + math.floor(math.min((tat - now) / tonumber(was), burst)
-                               * tonumber(interval))
-        parts = 0
+        if tat2 and each2 == interval and size2 == size then
+            tat, parts = tat2, parts2
+
+        -- as much is gone as before, and what it was short of, but no more
+        -- becomes a debt by a burst that is smaller
+        elseif tat > now then
+            local used = (tat - now) / tonumber(was)
+            local debt = math.max(used - tonumber(was_size), 0)
+
+            tat = now + math.floor(math.min(used, burst + debt)
+                                   * tonumber(interval))
+            parts = 0
+        end
+
+        tat2, parts2, each2, size2, asked2 = unpack(before)
     end
 
     local each = tonumber(interval)
-    local whole = math.floor(each)
-    local part = math.floor((each - whole) * 1000000 + 0.5)
-
-    local function charge(tokens)
-        parts = parts + tokens * part
-        tat = tat + tokens * whole + math.floor(parts / 1000000)
-        parts = parts % 1000000
-    end
+    local at = now
 
     if fresh and n ~= 0 then
-        local at = now - math.min(age, KEPT)
-
-        if tat < at then
-            tat, parts = at, 0
-        end
-
-        charge(n)
+        at = now - math.min(age, KEPT)
+        tat, parts = take(tat, parts, n, each, at)
     end
 
-    -- a clock that was set back leaves no more than a debt
-    if tat - now > most * each then
-        tat, parts = now + math.floor(most * each), 0
-    end
+    tat, parts = bound(tat, parts, most, each)
 
     -- a fraction of what is full by now is nothing
     local short = tat < now and 0 or tat - now + parts / 1000000
+    local gone = fresh and n or 0
 
     -- what is not charged yet, and will be, is not there for who asks
     if need > 0
        and short + (need + n - charged) * each <= burst * each + 0.001
     then
-        if tat < now then
-            tat, parts = now, 0
-        end
-
-        charge(need)
+        tat, parts = take(tat, parts, need, each, now)
         granted = granted + 1
+        gone = need
     end
 
-    if tat > now - KEPT then
-        redis.call('SET', key, string.format('%.0f.%.0f %s %s %.0f', tat, parts,
-                                             interval, size, version),
-                   'PX', string.format('%.0f', math.ceil((tat - now + KEPT)
-                                                         / 1000)))
+    local also = ''
+
+    if tat2 then
+        if gone ~= 0 then
+            tat2, parts2 = take(tat2, parts2, gone, tonumber(each2), at)
+        end
+
+        tat2, parts2 = bound(tat2, parts2, 3 * tonumber(size2),
+                             tonumber(each2))
+        also = string.format(' %.0f.%.0f %s %s %s', tat2, parts2, each2, size2,
+                             asked2)
+    end
+
+    local last = math.max(tat, tat2 or 0)
+
+    if last > now - KEPT then
+        local value = string.format('%.0f.%.0f %s %s %.0f%s', tat, parts,
+                                    interval, size, version, also)
+
+        -- who is refused writes nothing, be there room in Redis or not
+        if value ~= stored then
+            redis.call('SET', key, value, 'PX',
+                       string.format('%.0f', math.ceil((last - now + KEPT)
+                                                       / 1000)))
+        end
     elseif was then
         redis.call('DEL', key)
     end
