@@ -212,7 +212,7 @@ billing_read_unsettled(lines_billing_call_t *call, json_t *json)
 
     for (i = 0; i < 2; i++) {
         if (lines_same(&call->ask.known[i], &invoice->id)) {
-            call->result.listed |= 1 << i;
+            call->result.listed |= LINES_LISTED_FIRST << i;
         }
     }
 

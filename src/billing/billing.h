@@ -50,6 +50,10 @@ struct lines_billing_conf_s {
 };
 
 
+/* of the invoices that are known (ask.known), in their order */
+#define LINES_LISTED_FIRST   1
+#define LINES_LISTED_LATEST  2
+
 typedef struct {
     lines_stripe_outcome_e  outcome;
     ngx_uint_t              status;        /* HTTP; 0: no answer */
@@ -71,7 +75,7 @@ typedef struct {
     ngx_str_t                     after;    /* past which a list goes on that
                                                was not read to its end */
     ngx_array_t                  *list;            /* of lines_stripe_entry_t */
-    ngx_uint_t                    listed;  /* of those known: 1, 2 */
+    ngx_uint_t                    listed;   /* LINES_LISTED_... */
 } lines_billing_result_t;
 
 
@@ -158,7 +162,8 @@ typedef struct {
     ngx_str_t                after;
     ngx_str_t                price;    /* empty: any */
     ngx_str_t                told;
-    ngx_str_t                known[2]; /* to be told whether it is listed */
+    ngx_str_t                known[2]; /* to be told whether they are
+                                          listed; may be empty */
     ngx_uint_t               all;      /* flag: everybody's list, without an
                                           id; of subscriptions those that have
                                           not ended, */

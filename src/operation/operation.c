@@ -356,6 +356,11 @@ op_invoice(lines_op_t *op, lines_billing_result_t *result)
             return NGX_OK;
         }
 
+        /* no list will show it */
+
+        op->seen.listed |= lines_op_get(op, "invoice").len
+                           ? LINES_LISTED_FIRST : LINES_LISTED_LATEST;
+
     } else if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "");
 

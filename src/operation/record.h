@@ -61,7 +61,7 @@ typedef struct {
     lines_card_e                 card;
     lines_stripe_subscription_t  subscription;
     ngx_str_t                    latest;     /* invoice; empty: not told */
-    ngx_uint_t                   listed;     /* of its invoices: refund.c */
+    ngx_uint_t                   listed;     /* LINES_LISTED_... */
     lines_stripe_error_t         error;      /* of a call that is REFUSED */
     lines_money_t                ledger;     /* of subscription.invoice */
     unsigned                     off:1;

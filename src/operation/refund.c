@@ -12,9 +12,10 @@
 /* tries, before a payment that is not listed is for people to look at */
 #define LINES_REFUND_UNLISTED  3
 
-/* of a run: it lists, and met what is known to be there */
+#define LINES_REFUND_LISTED    (LINES_LISTED_FIRST|LINES_LISTED_LATEST)
+
+/* of a run, besides: it lists */
 #define LINES_REFUND_LISTS     4
-#define LINES_REFUND_LISTED    3
 
 
 static ngx_int_t refund_indexed(void *data);
@@ -155,11 +156,14 @@ refund_list(void *data)
 
     /* of the rest of a list nobody knows, nor where billing says nothing */
 
-    if (op->seen.listed == 0 && (after.len || op->seen.latest.len == 0)) {
+    if (!(op->seen.listed & LINES_REFUND_LISTS)
+        && (after.len || op->seen.latest.len == 0))
+    {
         op->seen.listed = LINES_REFUND_LISTED;
     }
 
-    op->seen.listed |= LINES_REFUND_LISTS | (invoice.len == 0);
+    op->seen.listed |= LINES_REFUND_LISTS
+                       | (invoice.len ? 0 : LINES_LISTED_FIRST);
 
     /* what was paid in the second in which a line ended was paid for it */
 
