@@ -194,8 +194,8 @@ audit:
 
 TESTS   = t/*.t
 
-# they wait more than they work: five at a time on two processors
-JOBS   := $(shell expr 5 '*' $$(nproc) / 2)
+# they wait more than they work: three at a time for each processor
+JOBS   := $(shell expr 3 '*' $$(nproc))
 
 # what takes longest comes first: nothing has to wait for it in the end
 LONG    = $(patsubst %,t/%.t,01-source-tree 72-compose-run 95-package 87-sim-engine \

@@ -114,7 +114,8 @@ sub rotate ($nginx, $redis, $sentinels, $options) {
 }
 
 my $conf    = "user lines on >first-horse ~* &* +\@all\n";
-my $options = "user=lines password_file=$files{password} cacert=$files->{ca} cert=$files{cert} key=$files{key}";
+# a machine that is busy has its time to shake hands
+my $options = "timeout=8s connect_timeout=5s user=lines password_file=$files{password} cacert=$files->{ca} cert=$files{cert} key=$files{key}";
 my @more    = (workers => 2, plans => "lines_plan bulk phone included=100000;\n");
 
 sub tls_conf ($port) { "tls-port $port\ntls-cert-file $files->{server}{cert}\ntls-key-file $files->{server}{key}\ntls-ca-cert-file $both\n" }
