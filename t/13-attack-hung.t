@@ -1,7 +1,6 @@
 # Servers that hang, without a word and without an end: more of them at once than one, and those that others are found by. Whoever
 # does not need them is served all the while, whoever does hears 503, and nothing is left of it afterwards.
 use Mojo::Base -strict, -signatures;
-use Digest::SHA qw(sha256_hex);
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use List::Util qw(max sum0);
@@ -63,17 +62,6 @@ sub tenant ($nginx, $key) {
     return {who => $who, line => $id};
 }
 
-# a tenant that is on that node with its key
-sub tenant_at ($nginx, $redis, $node) {
-    state $n = 0;
-    while (1) {
-        my $name = 't' . ++$n;
-        next if $redis->node_of("lines:{w:$name}:t") != $node;
-        my $key = $nginx->workspace($name => {plan => 'bulk'});
-        return tenant($nginx, $key) if $redis->node_of('lines:{k:' . sha256_hex($key) . '}') == $node;
-    }
-}
-
 subtest 'two primaries of three' => sub {
     my $redis = $t->redis(kind => 'cluster');
     my ($first, $second, $third) = @{$redis->nodes};
@@ -86,7 +74,7 @@ subtest 'two primaries of three' => sub {
     my $nginx = $t->nginx(redis => $redis, redis_options => 'max_inflight=100 timeout=1s silence=30s', @plans);
     wait_ready($nginx);
     my @pids    = $nginx->pids;
-    my %tenants = map { ("tenant $_" => tenant_at($nginx, $redis, $redis->nodes->[$_ - 1])) } 1 .. 3;
+    my %tenants = map { ("tenant $_" => tenant($nginx, $redis->key_on($nginx, $redis->nodes->[$_ - 1], 'bulk'))) } 1 .. 3;
     my %count   = ('tenant 1' => 10, 'tenant 2' => 10, 'tenant 3' => 2);
 
     under_load($nginx, \%count, \%tenants, sub {

@@ -2,6 +2,7 @@ package Test::Lines::Redis::Cluster;
 use Mojo::Base 'Test::Lines::Redis', -signatures;
 
 use Carp qw(croak);
+use Digest::SHA qw(sha256_hex);
 use Mojo::File qw(path);
 use Mojo::Util qw(sha1_sum);
 use Test::Lines::Port;
@@ -134,6 +135,16 @@ sub node_of ($self, $key) {
     my $slot = Test::Lines::Redis::Cluster::Client::slot($key);
     my ($i) = grep { $slot < $self->slots->[$_ + 1] } 0 .. $self->count - 1;
     return $self->nodes->[$i];
+}
+
+# the key of a workspace, made by that nginx, that is on that node, as its key is
+sub key_on ($self, $nginx, $node, $plan) {
+    while (1) {
+        my $name = 't' . ++$self->{made};
+        next if $self->node_of("lines:{w:$name}:t") != $node;
+        my $key = $nginx->workspace($name => {plan => $plan});
+        return $key if $self->node_of('lines:{k:' . sha256_hex($key) . '}') == $node;
+    }
 }
 
 package Test::Lines::Redis::Cluster::Client;
