@@ -186,9 +186,10 @@ audit:
 	@perl conf/demo/demo.pl audit --dir $(abspath $(BUILD))/run
 
 
-# Tests: all of them against gcc's release build and against clang's sanitized
-# build (the other two pairs: docker/bare.sh, step "release"), and those of KINDRED against
-# Redis over TLS, behind Sentinel and as a cluster.
+# Tests: "make test" runs all of them against gcc's release build, and those of KINDRED
+# against Redis over TLS, behind Sentinel and as a cluster; "make test-sanitized" all
+# that reach what a sanitizer sees, against clang's sanitized build.  The other two pairs
+# of compiler and kind: docker/bare.sh, step "pairs".
 #
 #   make prove TESTS=t/20-keys.t [CC=clang] [SAN=1]     a part by hand
 
@@ -213,14 +214,18 @@ PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \
 LIMIT = 1200
 GUARD = timeout -k 30 $(LIMIT) perl
 
-.PHONY: test prove smoke builds
+.PHONY: test test-sanitized prove smoke
 test: packages-test
 	@echo "== builds"
-	@$(MAKE) --no-print-directory $(PARALLEL) -O builds
+	@$(MAKE) --no-print-directory $(PARALLEL) -O build-gcc build-gcc-failpoints
 	@echo "== all tests: gcc, release"
 	@$(MAKE) --no-print-directory CC=gcc SAN= prove
 	@$(MAKE) --no-print-directory CC=gcc SAN= prove-kinds
-	@echo "== all tests: clang, sanitizers"
+
+test-sanitized: packages-test
+	@echo "== builds: clang, sanitizers"
+	@$(MAKE) --no-print-directory $(PARALLEL) -O build-clang-san build-clang-san-failpoints
+	@echo "== tests: clang, sanitizers"
 	@$(MAKE) --no-print-directory CC=clang SAN=1 prove TESTS='$(SANITIZED)'
 
 # The scenarios of money, the kills and the auditor's are the engine's, which the simulator
@@ -229,22 +234,20 @@ test: packages-test
 
 SANITIZED = $(filter-out t/37-crash-matrix.t t/49-confirm-crashes.t t/88-money-% t/89-%,$(wildcard $(TESTS)))
 
-# all of them at once: most of a build is configure, which uses one processor.
+# several at once: most of a build is configure, which uses one processor.
 # The one with failpoints comes after the one without, as most of its objects
 # are the same: they are compiled once, where ccache is.
 
-BUILDS = $(addprefix build-,gcc gcc-failpoints clang-san clang-san-failpoints)
-OTHERS = build-clang build-gcc-san
+BUILDS = $(addprefix build-,gcc gcc-failpoints clang-san clang-san-failpoints clang gcc-san)
 
-$(BUILDS) $(OTHERS): export PATH := /usr/lib/ccache:$(PATH)
-$(BUILDS) $(OTHERS): export CCACHE_DIR = $(abspath $(BUILD))/ccache
-$(BUILDS) $(OTHERS): export CCACHE_NOHASHDIR = 1
+$(BUILDS): export PATH := /usr/lib/ccache:$(PATH)
+$(BUILDS): export CCACHE_DIR = $(abspath $(BUILD))/ccache
+$(BUILDS): export CCACHE_NOHASHDIR = 1
 
-.PHONY: $(BUILDS) $(OTHERS)
-builds: $(BUILDS)
+.PHONY: $(BUILDS)
 build-gcc-failpoints: build-gcc
 build-clang-san-failpoints: build-clang-san
-$(BUILDS) $(OTHERS): build-%:
+$(BUILDS): build-%:
 	@$(MAKE) --no-print-directory CC=$(firstword $(subst -, ,$*)) SAN=$(if $(findstring -san,$*),1) \
 	    FAILPOINTS=$(if $(findstring -failpoints,$*),1) module
 
@@ -414,7 +417,7 @@ deb: packages-deb
 	@sh docker/deb.sh $(abspath $(BUILD))
 
 # Bare Debian roots in which a checkout is all there is: docker/bare.sh.  What
-# test-debian13 has proven of Debian 13, test-bare does not prove again.
+# they have proven of a release, test-bare does not prove again.
 
 .PHONY: test-debian12 test-debian13 prove-debian13 test-arm64 test-bare
 test-debian12:
@@ -424,14 +427,14 @@ test-debian13:
 	@sh docker/bare.sh $(abspath $(BUILD)) trixie demo package
 
 prove-debian13:
-	@sh docker/bare.sh $(abspath $(BUILD)) trixie release valkey
+	@sh docker/bare.sh $(abspath $(BUILD)) trixie pairs sanitized valkey
 
 test-arm64:
 	@sh docker/bare.sh $(abspath $(BUILD)) bookworm arm64
 
 test-bare:
-	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo 'package?' test
-	@sh docker/bare.sh $(abspath $(BUILD)) trixie 'demo?' 'package?' 'test?'
+	@sh docker/bare.sh $(abspath $(BUILD)) bookworm 'demo?' 'package?' test sanitized
+	@sh docker/bare.sh $(abspath $(BUILD)) trixie 'demo?' 'package?' 'pairs?' test 'sanitized?' 'valkey?'
 
 
 .PHONY: packages-build packages-run packages-deb packages-test packages-bench install-deps clean help
@@ -460,6 +463,7 @@ help:
 	@echo 'make up, down      the same in the background'
 	@echo 'make audit         what disagrees in the demo, between Redis and billing'
 	@echo 'make test          all tests'
+	@echo 'make test-sanitized  those that reach what a sanitizer sees, against such a build'
 	@echo 'make check         between edits: two minutes'
 	@echo 'make prove         some tests: make prove TESTS=t/20-keys.t CC=clang SAN=1'
 	@echo 'make test-nginx    the same against the nginx of NGINX_SRC=..., built for it'

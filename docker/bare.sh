@@ -6,10 +6,9 @@
 #            down; make run, ended by an interrupt
 #   package  make deb, and its life on another bare root: bare-package.sh
 #   test     make test
-#   release  the pairs of compiler and kind that "make test" does not build, and
-#            those tests of gcc's release build that meet what a system brings:
-#            nginx, Redis, OpenSSL, the libraries
-#   valkey   those that show what a store does, with Valkey as the store
+#   sanitized  make test-sanitized
+#   pairs    the other pairs of compiler and kind, each with a first test
+#   valkey   the tests that show what a store does, with Valkey as the store
 #   arm64    the unit tests and the demo, built for arm64 by a cross compiler and
 #            run by qemu's user mode, as the kernel hands it what is of arm64
 #
@@ -144,26 +143,23 @@ run_tests() {
     in_root sh -c 'cd /root/lines && make test'
 }
 
-MEET='t/00-smoke.t t/02-*.t t/03-*.t t/06-*.t t/1[0-2458]-*.t t/13-[rs]*.t t/13-cluster-[cu]*.t
-    t/2[1-35-7]-*.t t/24-dir*.t t/33-*.t t/34-op*.t t/35-*.t t/38-lab.t
-    t/40-inv*.t t/41-*.t t/42-confirm.t t/43-*.t t/47-*.t t/5[2-8]-*.t t/60-limit-scripts.t t/62-*.t
-    t/66-metrics.t t/66-survey*.t t/6[7-9]-*.t t/7[3-8]-*.t t/80-*.t t/83-*.t t/84-*.t t/87-sim-redis.t
-    t/88-money-disputes.t t/88-money-restore.t t/89-database-identity.t t/90-*.t t/92-fuzz-nginx.t
-    t/93-*.t t/95-addresses.t t/96-*.t'
-
 STORE='t/00-smoke.t t/13-redis-*.t t/34-op*.t t/35-*.t t/40-inv*.t t/41-*.t t/42-confirm.t t/60-limit-scripts.t t/62-*.t
     t/64-*.t t/76-redis-cut.t t/84-*.t t/85-*.t t/87-sim-redis.t t/88-money-restore.t'
 
-run_release() {
-    in_root sh -c 'cd /root/lines && make packages-test &&
-        make -j2 -O build-gcc build-gcc-failpoints build-clang build-gcc-san &&
-        make CC=clang smoke && make CC=gcc SAN=1 smoke && make CC=gcc prove TESTS="$0"' "$MEET"
+sanitized() {
+    in_root sh -c 'cd /root/lines && make test-sanitized'
+}
+
+pairs() {
+    in_root sh -c 'cd /root/lines && make packages-test && make -j2 -O build-clang build-gcc-san &&
+        make CC=clang smoke && make CC=gcc SAN=1 smoke'
 }
 
 valkey() {
     in_root sh -c 'export DEBIAN_FRONTEND=noninteractive
         apt-get install -qq -y --no-install-recommends valkey-server > /dev/null
-        cd /root/lines && make packages-test && valkey-server --version &&
+        cd /root/lines && make packages-test && make -j2 -O build-gcc build-gcc-failpoints &&
+        valkey-server --version &&
         LINES_REDIS_SERVER=valkey-server make CC=gcc SAN= prove TESTS="$0"' "$STORE"
 }
 
@@ -195,7 +191,8 @@ for step in $steps; do
     demo)   demo ;;
     package) package ;;
     test)   run_tests ;;
-    release) run_release ;;
+    pairs)  pairs ;;
+    sanitized) sanitized ;;
     valkey) valkey ;;
     arm64)  arm64 ;;
     *)      echo "bare.sh: no step \"$step\"" >&2; exit 2 ;;

@@ -67,6 +67,9 @@ new() {
         | grep -E '^Acquire::(https?::|Retries|Check-Date|Check-Valid-Until)' \
         > "$dir/etc/apt/apt.conf.d/80network" || true
 
+    # nothing of a root outlives it: what is unpacked need not be on the disk at once
+    echo force-unsafe-io > "$dir/etc/dpkg/dpkg.cfg.d/unsafe-io"
+
     # certificates that this machine's network needs
     if [ -d /usr/local/share/ca-certificates ]; then
         mkdir -p "$dir/usr/local/share"

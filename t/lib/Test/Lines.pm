@@ -5,7 +5,7 @@ use Carp qw(croak);
 use Cwd ();
 use Exporter 'import';
 use File::Basename qw(basename dirname);
-use List::Util qw(any);
+use List::Util qw(any max min);
 use Mojo::File qw(path);
 use Mojo::IOLoop;
 use Mojo::Promise;
@@ -375,15 +375,18 @@ sub wait_for {
     shift if ref $_[0] && ref $_[0] ne 'CODE';
     my ($code, $seconds, $what) = @_;
 
-    my $end = Time::HiRes::time() + ($seconds // 30) * ($ENV{LINES_SLOW} || 1);
+    my $begin = Time::HiRes::time();
+    my $end   = $begin + ($seconds // 30) * ($ENV{LINES_SLOW} || 1);
 
     while (1) {
         my $value = $code->();
         return $value if $value;
 
-        croak 'waited in vain for ' . ($what // 'it') if Time::HiRes::time() > $end;
+        my $now = Time::HiRes::time();
+        croak 'waited in vain for ' . ($what // 'it') if $now > $end;
 
-        my $timer = Mojo::IOLoop->timer(0.02 => sub { });
+        # the longer it takes, the less often is asked: what asks is most of what a busy machine does
+        my $timer = Mojo::IOLoop->timer(max(0.005, min(0.1, ($now - $begin) / 8)) => sub { });
         Mojo::IOLoop->one_tick;
         Mojo::IOLoop->remove($timer);
     }

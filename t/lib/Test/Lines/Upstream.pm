@@ -47,6 +47,8 @@ body, json, at (milliseconds).
 =cut
 
 has [qw(t name dir pid port handler tls)];
+has read => 0;
+has got  => sub { [] };
 
 sub url ($self) { ($self->tls ? 'https' : 'http') . '://127.0.0.1:' . $self->port }
 
@@ -69,17 +71,23 @@ sub _state ($self) {
     return -e $file ? decode_json($file->slurp) : {};
 }
 
+# Each is read once, however often they are asked for. The server may be writing
+# the last line.
 sub requests ($self) {
-    my $file = $self->_file('requests');
-    return [] unless -e $file;
+    open my $file, '<:raw', $self->_file('requests') or return [];
+    seek $file, $self->read, 0;
 
-    # the server may be writing the last line
-    return [map { decode_json($_) } $file->slurp =~ /^(.*)\n/mg];
+    while (defined(my $line = <$file>) && $line =~ /\n\z/) {
+        push @{$self->got}, decode_json($line);
+        $self->read($self->read + length $line);
+    }
+
+    return [@{$self->got}];
 }
 
 sub clear ($self) {
     write_file($self->_file('requests'), '');
-    return $self;
+    return $self->got([])->read(0);
 }
 
 sub start ($self) {
