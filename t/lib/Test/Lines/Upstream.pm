@@ -77,7 +77,8 @@ sub requests ($self) {
     open my $file, '<:raw', $self->_file('requests') or return [];
     seek $file, $self->read, 0;
 
-    while (defined(my $line = <$file>) && $line =~ /\n\z/) {
+    while (my $line = <$file>) {
+        last unless $line =~ /\n\z/;
         push @{$self->got}, decode_json($line);
         $self->read($self->read + length $line);
     }
