@@ -236,7 +236,7 @@ is ok_in(concurrently(60, sub ($i) { $nodes[0]->get_p('/small/x?who=a') })), 9, 
     my $select  = IO::Select->new(@sockets);
     syswrite $_, "GET /bound/x?who=leavers HTTP/1.1\r\nHost: x\r\n\r\n" for @sockets;
     my $end = time + 30;
-    Mojo::Promise->timer(0.1)->wait until $select->can_read(0) >= 10 || time > $end;
+    Mojo::Promise->timer(0.1)->wait until (() = $select->can_read(0)) >= 10 || time > $end;
     $nodes[0]->reset_connection($_) for @sockets;
     $redis->cont;
 

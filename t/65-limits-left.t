@@ -4,7 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(sha256_hex);
 use IO::Socket::INET;
-use List::Util qw(max);
+use List::Util qw(max min);
 use Test::More;
 use Test::Lines qw(wait_for concurrently);
 use Test::Lines::Unit qw(make_unit);
@@ -236,9 +236,9 @@ subtest 'the clock of the store jumps' => sub {
     wait_shares(1, $node);
 
     my sub span ($seconds) {
-        my ($start, $count) = (time, 0);
-        while (time - $start < $seconds) { $count += passed(5, "/$_/x?who=clock", $node) for qw(lease each) }
-        return ($count, time - $start);
+        my ($start, $asked, $count) = (time, 0, 0);
+        while (time - $start < $seconds) { $asked += 5, $count += passed(5, "/$_/x?who=clock", $node) for qw(lease each) }
+        return ($count, time - $start, $asked);
     }
     my sub jump ($seconds) { open my $file, '+<', $off or die "$off: $!"; print $file pack 'q', $seconds; close $file }
 
@@ -255,9 +255,10 @@ subtest 'the clock of the store jumps' => sub {
             cmp_ok time - $start, '<', 2 * 2 + 3 * $t->slow, sprintf '%s, by %d s: one passes after %.1f s', $limit, $to, time - $start;
         }
 
-        my ($count, $span) = span(1.5);
+        my ($count, $span, $asked) = span(1.5);
         cmp_ok $count, '<=', 2 * (100 + 50 * ($span + 1) + 50), "$count in $span s: burst, rate and half a burst of each";
-        cmp_ok $count, '>=', 50 * $span, '... and not much less than the rate';
+        # on a busy machine less may be asked than both let through
+        cmp_ok $count, '>=', min(50 * $span, $asked / 2), "... and not much less than the rate: of $asked";
     }
     wait_shares(1, $node);
     nobody_failed(0.5);

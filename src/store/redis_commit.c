@@ -18,6 +18,11 @@
 /* the slot of a marker may have gone to another node: so many are tried */
 #define LINES_COMMIT_MARKERS  16
 
+/* why nothing is acknowledged */
+#define LINES_COMMIT_AWAY     1
+#define LINES_COMMIT_REFUSED  2
+#define LINES_COMMIT_FEW      4
+
 
 struct lines_redis_commit_s {
     lines_redis_connection_t  connection;
@@ -37,7 +42,7 @@ struct lines_redis_commit_s {
     unsigned                  asked:1;    /* one was, of this connection */
     unsigned                  missing:1;  /* the last one came to too few, or
                                              there is nobody to ask */
-    unsigned                  told:1;     /* that is in the log */
+    unsigned                  told:3;     /* which reasons are in the log */
     unsigned                  unsynced:1; /* the server has no WAITAOF */
     ngx_uint_t                markers;    /* in a row, elsewhere */
     ngx_msec_t                until;      /* of the WAITAOF under way: when it */
@@ -51,7 +56,8 @@ static void commit_ready(void *data);
 static void commit_lost(void *data);
 static void commit_start_handler(ngx_event_t *ev);
 static void commit_ask(lines_redis_commit_t *commit);
-static void commit_fail(lines_redis_commit_t *commit, char *why);
+static void commit_fail(lines_redis_commit_t *commit, ngx_uint_t reason,
+    char *why);
 static void commit_probe_handler(ngx_event_t *ev);
 static void commit_marked(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
@@ -220,7 +226,7 @@ commit_start_handler(ngx_event_t *ev)
 
     if (conn->state != LINES_REDIS_READY) {
         if (conn->away) {
-            commit_fail(commit, "its connection is away");
+            commit_fail(commit, LINES_COMMIT_AWAY, "its connection is away");
         }
 
         return;
@@ -230,7 +236,7 @@ commit_start_handler(ngx_event_t *ev)
 
     if (conn->run_id[0] == '\0') {
         lines_redis_look(conn);
-        commit_fail(commit, "INFO is refused");
+        commit_fail(commit, LINES_COMMIT_REFUSED, "INFO is refused");
         return;
     }
 
@@ -243,7 +249,7 @@ commit_start_handler(ngx_event_t *ev)
 
         if (commands->run_id[0] == '\0') {
             lines_redis_look(commands);
-            commit_fail(commit, "INFO is refused");
+            commit_fail(commit, LINES_COMMIT_REFUSED, "INFO is refused");
             return;
         }
 
@@ -317,8 +323,10 @@ commit_ask(lines_redis_commit_t *commit)
 }
 
 
+/* each reason is said once, until all is well: the last is the one to mend */
+
 static void
-commit_fail(lines_redis_commit_t *commit, char *why)
+commit_fail(lines_redis_commit_t *commit, ngx_uint_t reason, char *why)
 {
     lines_redis_connection_t  *conn;
 
@@ -326,8 +334,8 @@ commit_fail(lines_redis_commit_t *commit, char *why)
 
     commit->missing = 1;
 
-    if (!commit->told) {
-        commit->told = 1;
+    if (!(commit->told & reason)) {
+        commit->told |= reason;
 
         ngx_log_error(NGX_LOG_ERR, conn->log, 0,
                       "lines redis \"%V\": what is written is not "
@@ -392,7 +400,7 @@ commit_waited(lines_redis_connection_t *conn, void *data, redisReply *reply)
 
     u_char      why[LINES_REDIS_CAUSE_LEN];
     ngx_int_t   n;
-    ngx_uint_t  synced;
+    ngx_uint_t  synced, reason;
 
     commit->busy = 0;
     synced = conn->conf->fsync && !commit->unsynced;
@@ -430,6 +438,7 @@ commit_waited(lines_redis_connection_t *conn, void *data, redisReply *reply)
     }
 
     if (!commit->marked || n < (ngx_int_t) conn->conf->replicas) {
+        reason = LINES_COMMIT_REFUSED;
 
         if (reply->type == REDIS_REPLY_ERROR) {
             (void) ngx_snprintf(why, LINES_REDIS_CAUSE_LEN, "refused: %*s%Z",
@@ -443,6 +452,7 @@ commit_waited(lines_redis_connection_t *conn, void *data, redisReply *reply)
                                 commit->refused);
 
         } else {
+            reason = LINES_COMMIT_FEW;
             (void) ngx_snprintf(why, LINES_REDIS_CAUSE_LEN,
                                 "%i of %ui replicas have it%s within "
                                 "\"wait=%M\"%Z", n, conn->conf->replicas,
@@ -451,7 +461,7 @@ commit_waited(lines_redis_connection_t *conn, void *data, redisReply *reply)
         }
 
         commit_tell(commit, &commit->waiting, 0);
-        commit_fail(commit, (char *) why);
+        commit_fail(commit, reason, (char *) why);
         return;
     }
 
