@@ -25,6 +25,9 @@ static int64_t refund_late(lines_op_t *op);
 static ngx_int_t refund_owes(lines_op_t *op, ngx_int_t (*next)(void *data));
 static ngx_int_t refund_list(void *data);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
+static ngx_int_t refund_unlisted(lines_op_t *op,
+    lines_billing_result_t *result);
+static ngx_int_t refund_next(lines_op_t *op, lines_stripe_invoice_t *invoice);
 static ngx_int_t refund_settled(void *data, lines_settled_get_reply_t *reply);
 static ngx_int_t refund_walk(lines_op_t *op);
 static ngx_int_t refund_booked(void *data, lines_op_settle_reply_t *reply);
@@ -154,16 +157,15 @@ refund_list(void *data)
     after = lines_op_get(op, "refund_after");
     invoice = lines_op_get(op, "invoice");
 
-    /* of the rest of a list nobody knows, nor where billing says nothing */
+    /* of the rest of a list nobody knows */
 
-    if (!(op->seen.listed & LINES_REFUND_LISTS)
-        && (after.len || op->seen.latest.len == 0))
-    {
+    if (!(op->seen.listed & LINES_REFUND_LISTS) && after.len) {
         op->seen.listed = LINES_REFUND_LISTED;
     }
 
     op->seen.listed |= LINES_REFUND_LISTS
-                       | (invoice.len ? 0 : LINES_LISTED_FIRST);
+                       | (invoice.len ? 0 : LINES_LISTED_FIRST)
+                       | (op->seen.latest.len ? 0 : LINES_LISTED_LATEST);
 
     /* what was paid in the second in which a line ended was paid for it */
 
@@ -180,8 +182,6 @@ refund_list(void *data)
 static ngx_int_t
 refund_listed(lines_op_t *op, lines_billing_result_t *result)
 {
-    int64_t  tries;
-
     /* the rest of a long list, later */
 
     if (result->after.len) {
@@ -199,17 +199,40 @@ refund_listed(lines_op_t *op, lines_billing_result_t *result)
     }
 
     op->seen.listed |= result->listed;
-    tries = lines_op_get_number(op, "tries") + 1;
 
-    /* what there is, and is not listed, billing may list later */
+    return refund_next(op, result->invoice);
+}
 
-    if (result->invoice == NULL
-        && (op->seen.listed & LINES_REFUND_LISTED) != LINES_REFUND_LISTED
-        && tries < LINES_OP_TRIES)
+
+/* what there is, and is not listed, billing will list later, however late */
+
+static ngx_int_t
+refund_unlisted(lines_op_t *op, lines_billing_result_t *result)
+{
+    if (result->outcome == LINES_STRIPE_MISSING) {
+        op->seen.listed |= op->seen.listed & LINES_LISTED_FIRST
+                           ? LINES_LISTED_LATEST : LINES_LISTED_FIRST;
+
+        return refund_next(op, NULL);
+    }
+
+    return result->outcome == LINES_STRIPE_OK
+           ? lines_op_again_from(op, "refund_after")
+           : lines_op_outcome(op, result, "invoices_refused");
+}
+
+
+static ngx_int_t
+refund_next(lines_op_t *op, lines_stripe_invoice_t *invoice)
+{
+    if (invoice == NULL
+        && (op->seen.listed & LINES_REFUND_LISTED) != LINES_REFUND_LISTED)
     {
-        return lines_op_rest(op, op->conf->retry,
-                             { "refund_after", ngx_null_string },
-                             { "tries", lines_op_number(op, tries) });
+        return lines_op_bill(op, refund_unlisted,
+                             .kind = LINES_BILLING_INVOICE,
+                             .id = op->seen.listed & LINES_LISTED_FIRST
+                                   ? op->seen.latest
+                                   : lines_op_get(op, "invoice"));
     }
 
     op->seen.money = LINES_MONEY_UNSEEN;
@@ -222,9 +245,9 @@ refund_listed(lines_op_t *op, lines_billing_result_t *result)
         op->seen.tried = 0;
     }
 
-    if (result->invoice) {
-        op->seen.subscription.invoice = *result->invoice;
-        op->seen.invoice = lines_op_invoice(result->invoice);
+    if (invoice) {
+        op->seen.subscription.invoice = *invoice;
+        op->seen.invoice = lines_op_invoice(invoice);
     }
 
     return NGX_OK;
@@ -274,7 +297,7 @@ refund_walk(lines_op_t *op)
 
         /* a bank's word is not listed yet, nor perhaps what it took */
 
-        if (seen->ledger.disputed == 0
+        if (!seen->ledger.taken
             && (lines_money_unlisted(&seen->ledger)
                 || !lines_charge_waited(op)))
         {
@@ -368,7 +391,7 @@ lines_refund_credit(lines_op_t *op)
 
     if (ledger->payment.len
         && (ledger->parts > 1
-            || ledger->disputed
+            || ledger->taken
             || !lines_is(&invoice->status, "paid")))
     {
         rc = lines_stripe_refund_body(op->pool, &ledger->payment,

@@ -264,12 +264,13 @@ sub open_dispute ($self, $args) {
     _check_amount($args->{amount} // $left, $left, 'amount');
 
     my $dispute = $store->put(dispute => new_dispute(
-        id      => $store->id('dp'),
-        now     => $store->now,
-        payment => $payment,
-        amount  => $args->{amount} // $left,
-        reason  => $args->{reason},
-        status  => $status,
+        id       => $store->id('dp'),
+        now      => $store->now,
+        payment  => $payment,
+        amount   => $args->{amount} // $left,
+        currency => $args->{currency},
+        reason   => $args->{reason},
+        status   => $status,
     ));
 
     $dispute->{is_charge_refundable} = $DISPUTES{$status}{refundable} ? true : false;
