@@ -126,6 +126,40 @@ promise 'a bank takes a part of one payment, and the rest of that cannot be refu
         or diag explain [$s->money($line->{subscription})], gives_back($line), [stuck($line)];
 };
 
+promise 'paid from the balance and by card, and the customer is deleted at billing: the card\'s part goes back, people hear of the rest' => sub {
+    $sandbox->customer('cus_leaves');
+    $sandbox->endow('cus_leaves', 400);
+    my $line = $s->pending_line(workspace => {customer => 'cus_leaves'});
+    $sandbox->pay($line->{invoice});
+    $s->wait_record($line->{name}, $line->{line}, 'provisioning');
+    $s->rest($line->{tenant});
+    $sandbox->hand(DELETE => '/v1/customers/cus_leaves');
+    $s->soon(sub { !$s->is_live($line) }, 'the line ends', 20);
+    $s->report($line, 'failed');
+    $s->soon(sub { ($s->money($line->{subscription}))[1] == 500 }, 'what was charged goes back', 20)
+        or diag explain [$s->money($line->{subscription})], gives_back($line), [stuck($line)];
+    $s->soon(sub { (gives_back($line)->{stuck_due} // 0) == 400 }, 'the rest is for people', 20) or diag explain gives_back($line);
+};
+
+promise 'what went back of one invoice failed, and is for people: what came in of the others goes back meanwhile' => sub {
+    $sandbox->customer('cus_slow', 'ok', 'default', 'pending');
+    my $line = $s->paid_line(workspace => {customer => 'cus_slow'});
+    $s->rest($line->{tenant});
+    my $more = $sandbox->renew($line->{subscription})->{id};
+    $sandbox->settle($sandbox->refund($more)->{id} => 'failed');
+    $s->rest($line->{tenant});
+    $s->report($line, 'failed');
+    $s->soon(sub { grep { $_ eq 'refund_failed' } stuck($line) }, 'people hear of it', 20);
+    $s->soon(sub { ($s->money($line->{subscription}, $line->{invoice}))[1] == 900 }, 'what the line was bought with goes back')
+        or diag explain [$s->money($line->{subscription})], gives_back($line);
+    $s->soon(sub { (gives_back($line)->{stuck_invoice} // '') eq $more }, 'they hear of it still');
+    is gives_back($line)->{step}, 'cancel', '... and it is not done';
+    is_deeply [($s->money($line->{subscription}, $more))[0, 1]], [900, 900], 'nothing more of that goes back' or diag explain [$s->money($line->{subscription}, $more)];
+    $sandbox->settle($_ => 'succeeded') for map { $_->{id} } grep { $_->{status} eq 'pending' } @{$sandbox->books->{refund}};
+    $s->hand(outside => $more, 900);
+    $s->soon(sub { (gives_back($line)->{step} // '') eq 'done' }, 'it ends once people have given it back', 30) or diag explain gives_back($line);
+};
+
 promise 'more is paid than was asked for, and the line fails: what it cost goes back, what was too much is on the balance already' => sub {
     $sandbox->customer('cus_over');
     my $line = $s->pending_line(workspace => {customer => 'cus_over'});

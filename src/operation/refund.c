@@ -35,6 +35,7 @@ static ngx_int_t refund_counted(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t refund_give(void *data);
 static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
+static ngx_int_t refund_report(lines_op_t *op);
 
 
 /*
@@ -235,6 +236,10 @@ refund_next(lines_op_t *op, lines_stripe_invoice_t *invoice)
                                    : lines_op_get(op, "invoice"));
     }
 
+    if (invoice == NULL && op->seen.report) {
+        return refund_report(op);
+    }
+
     op->seen.money = LINES_MONEY_UNSEEN;
     op->seen.invoice = LINES_INVOICE_MISSING;
 
@@ -369,7 +374,8 @@ refund_counted(lines_op_t *op, lines_billing_result_t *result)
 /*
  * The exact body and key first.  A credit note gives back all of it; one cannot
  * be made of an invoice that is not paid, nor choose among several payments, of
- * which a bank may have one: then these are refunded, one after another.
+ * which a bank may have one: then these are refunded, one after another.  So is
+ * what was charged where a note was refused: to a balance, say, that is gone.
  */
 
 ngx_int_t
@@ -377,7 +383,7 @@ lines_refund_credit(lines_op_t *op)
 {
     int64_t                  n, amount, charged, balance, outside;
     ngx_int_t                rc;
-    ngx_str_t                body, key;
+    ngx_str_t                body, key, stuck;
     lines_money_t           *ledger = &op->seen.ledger;
     lines_stripe_invoice_t  *invoice = &op->seen.subscription.invoice;
     lines_stripe_metadata_t  metadata = {
@@ -388,10 +394,12 @@ lines_refund_credit(lines_op_t *op)
     };
 
     amount = lines_money_due(ledger);
+    stuck = lines_op_get(op, "stuck");
 
     if (ledger->payment.len
         && (ledger->parts > 1
             || ledger->taken
+            || lines_is(&stuck, "refund_refused")
             || !lines_is(&invoice->status, "paid")))
     {
         rc = lines_stripe_refund_body(op->pool, &ledger->payment,
@@ -488,20 +496,48 @@ refund_given(lines_op_t *op, lines_billing_result_t *result)
 }
 
 
-/* what was refused is not sent again under its key; what failed, never */
+/*
+ * What was refused is not sent again under its key; what failed, never.  People
+ * are to look at that alone: what is due of other invoices goes back meanwhile.
+ */
 
 ngx_int_t
 lines_refund_report(lines_op_t *op)
 {
-    lines_op_list_stuck(op, op->reason);
+    lines_op_seen_t  *seen = &op->seen;
+
+    if (seen->report == NULL) {
+        seen->report = op->reason;
+        seen->reported = seen->subscription.invoice.id;
+        seen->unreturned = lines_money_due(&seen->ledger);
+    }
+
+    return op->at == LINES_AT_UNCHARGE
+           || op->at == LINES_AT_REFUND
+           || op->at == LINES_AT_ORPHAN
+           || op->at == LINES_AT_RELEASE
+           ? lines_refund_pass(op) : refund_report(op);
+}
+
+
+/* once nothing else is left; the next run counts all from the newest on */
+
+static ngx_int_t
+refund_report(lines_op_t *op)
+{
+    lines_op_seen_t  *seen = &op->seen;
+
+    seen->subscription.invoice.id = seen->reported;
+
+    lines_op_list_stuck(op, seen->report);
 
     return lines_op_rest(op, op->conf->every,
-                         { "stuck", lines_op_text(op->reason) },
-                         { "stuck_invoice", op->seen.subscription.invoice.id },
-                         { "stuck_due",
-                           lines_op_number(op, lines_money_due(
-                                                   &op->seen.ledger)) },
-                         { "refund_body", ngx_null_string });
+                         { "stuck", lines_op_text(seen->report) },
+                         { "stuck_invoice", seen->reported },
+                         { "stuck_due", lines_op_number(op, seen->unreturned) },
+                         { "refund_body", ngx_null_string },
+                         { "refund_after", ngx_null_string },
+                         { "again", ngx_null_string });
 }
 
 
@@ -510,7 +546,16 @@ lines_refund_report(lines_op_t *op)
 ngx_int_t
 lines_refund_pass(lines_op_t *op)
 {
+    ngx_str_t   again;
     ngx_uint_t  said;
+
+    again = lines_op_get(op, "again");
+
+    /* whoever goes on from here is not done with what was to be reported */
+
+    if (op->seen.report) {
+        ngx_str_set(&again, "1");
+    }
 
     /* what a person said of this one is not to be asked again */
 
@@ -527,7 +572,10 @@ lines_refund_pass(lines_op_t *op)
         return NGX_ERROR;
     }
 
-    if (lines_op_get(op, "refund_body").len == 0 && !said) {
+    if (lines_op_get(op, "refund_body").len == 0
+        && !said
+        && op->seen.report == NULL)
+    {
         return NGX_OK;
     }
 
@@ -539,7 +587,8 @@ lines_refund_pass(lines_op_t *op)
                          { "refund_invoice", ngx_null_string },
                          { "refund_after", lines_op_get(op, "refund_after") },
                          { "absent_at", ngx_null_string },
-                         { "tries", ngx_null_string });
+                         { "tries", ngx_null_string },
+                         { "again", again });
 }
 
 
