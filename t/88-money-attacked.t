@@ -124,7 +124,7 @@ promise 'a bank takes a part of one payment, and the rest of that cannot be refu
     $s->report($line, 'failed');
     $s->soon(sub { ($s->money($line->{subscription}))[1] == 450 }, 'the other goes back', 20)
         or diag explain [$s->money($line->{subscription})], gives_back($line), [stuck($line)];
-};
+}, leaves => 1;
 
 promise 'paid from the balance and by card, and the customer is deleted at billing: the card\'s part goes back, people hear of the rest' => sub {
     $sandbox->customer('cus_leaves');
@@ -139,7 +139,7 @@ promise 'paid from the balance and by card, and the customer is deleted at billi
     $s->soon(sub { ($s->money($line->{subscription}))[1] == 500 }, 'what was charged goes back', 20)
         or diag explain [$s->money($line->{subscription})], gives_back($line), [stuck($line)];
     $s->soon(sub { (gives_back($line)->{stuck_due} // 0) == 400 }, 'the rest is for people', 20) or diag explain gives_back($line);
-};
+}, leaves => 1;
 
 promise 'what went back of one invoice failed, and is for people: what came in of the others goes back meanwhile' => sub {
     $sandbox->customer('cus_slow', 'ok', 'default', 'pending');

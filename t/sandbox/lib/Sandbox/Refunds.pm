@@ -154,6 +154,9 @@ sub create_credit_note ($self, $params) {
             . 'invoice ($%.2f).', $amount / 100, $left / 100), param => 'amount')
         if $after > $left;
 
+    # the balance of a customer who was deleted is gone
+    $self->billing->customer($invoice->{customer}) if $credit;
+
     my @payments = $self->billing->payments($invoice);
 
     if ($refund) {
