@@ -37,7 +37,9 @@ money_next(lines_money_t *money)
         if (money->before && money->failed == money->sound) {
             money_sum(money, &money->aside, money->rest);
 
-        } else {
+        /* what a bank leaves of one may be refused to us as long as it has it */
+
+        } else if (!money->held || money->payment.len == 0) {
             money->payment = money->now;
             money->left = money->rest;
         }
@@ -45,6 +47,7 @@ money_next(lines_money_t *money)
 
     ngx_str_null(&money->now);
     money->rest = 0;
+    money->held = 0;
     money->sound = money->failed;
 }
 
@@ -143,6 +146,18 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
         money_next(money);
     }
 
+    if (entry->kind == LINES_STRIPE_DISPUTE) {
+
+        if (!lines_money_taken(status)) {
+            return;
+        }
+
+        /* how much, a bank may say in a currency of its own */
+
+        money->taken |= (entry->amount != 0);
+        money->held |= (entry->amount != 0);
+    }
+
     if (!money_fits(money, &entry->currency, entry->amount)
         || !money_fits(money, &entry->currency, entry->balance)
         || !money_fits(money, &entry->currency, entry->outside))
@@ -198,12 +213,8 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
         break;
 
     default: /* LINES_STRIPE_DISPUTE */
-
-        if (lines_money_taken(status)) {
-            money_sum(money, &money->disputed, entry->amount);
-            money_sum(money, &money->rest, -entry->amount);
-        }
-
+        money_sum(money, &money->disputed, entry->amount);
+        money_sum(money, &money->rest, -entry->amount);
         break;
     }
 }

@@ -50,7 +50,9 @@ typedef struct {
     unsigned    unclear:1;
     unsigned    settled:1;   /* all of it is given back, people say */
     unsigned    whole:1;     /* the invoice says when the last of it was paid */
-    unsigned    before:1;    /* the payment at hand: until then */
+    unsigned    before:1;    /* the payment at hand: until then; */
+    unsigned    held:1;      /* a bank has some of it */
+    unsigned    taken:1;     /* a bank has some of all that, in any currency */
 
     int64_t     last;        /* when the last of it was paid, s; 0: not told */
     int64_t     until;       /* what was paid before that is given back, people

@@ -356,11 +356,6 @@ op_invoice(lines_op_t *op, lines_billing_result_t *result)
             return NGX_OK;
         }
 
-        /* no list will show it */
-
-        op->seen.listed |= lines_op_get(op, "invoice").len
-                           ? LINES_LISTED_FIRST : LINES_LISTED_LATEST;
-
     } else if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "");
 
@@ -584,9 +579,20 @@ op_told(void *data, lines_result_t *result)
 ngx_int_t
 lines_op_again(lines_op_t *op)
 {
+    return lines_op_again_from(op, NULL);
+}
+
+
+ngx_int_t
+lines_op_again_from(lines_op_t *op, const char *place)
+{
     int64_t     tries;
-    ngx_str_t   more;
+    ngx_str_t   more, none = ngx_null_string;
     ngx_msec_t  delay;
+
+    if (place && lines_op_set(op, place, &none) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     if (op_unstick(op)) {
         return NGX_OK;
@@ -609,13 +615,13 @@ lines_op_again(lines_op_t *op)
     /* each time anew, should the list have lost it */
 
     if (tries + 1 < LINES_OP_TRIES) {
-        return lines_op_rest(op, delay, { "tries", more });
+        return lines_op_rest(op, delay, { "tries", more }, { place, none });
     }
 
     lines_op_list_stuck(op, "no_answer");
 
     return lines_op_rest(op, delay, { "tries", more },
-                         op_stuck_fields("no_answer"));
+                         op_stuck_fields("no_answer"), { place, none });
 }
 
 

@@ -121,6 +121,9 @@ ngx_int_t lines_op_ask(lines_op_t *op, lines_op_answer_pt answer,
 
 ngx_int_t lines_op_again(lines_op_t *op);
 
+/* the same, and a list, how far which was read field place says, from its begin */
+ngx_int_t lines_op_again_from(lines_op_t *op, const char *place);
+
 /* so many in a row that came to nothing, before somebody is told */
 #define LINES_OP_TRIES  16
 

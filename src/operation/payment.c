@@ -326,7 +326,7 @@ payment_lost(lines_op_t *op)
     return op->seen.sub == LINES_SUB_ENDED
            || op->seen.sub == LINES_SUB_MISSING
            || op->seen.money == LINES_MONEY_RETURNED
-           || (op->seen.money && op->seen.ledger.disputed);
+           || (op->seen.money && op->seen.ledger.taken);
 }
 
 

@@ -64,6 +64,9 @@ typedef struct {
     ngx_uint_t                   listed;     /* LINES_LISTED_... */
     lines_stripe_error_t         error;      /* of a call that is REFUSED */
     lines_money_t                ledger;     /* of subscription.invoice */
+    const char                  *report;     /* why people are to look at one */
+    ngx_str_t                    reported;   /* invoice, */
+    int64_t                      unreturned; /* and what is due of it */
     unsigned                     off:1;
     unsigned                     tried:1;
     unsigned                     others:1;   /* past its first invoice */

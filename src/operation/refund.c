@@ -25,6 +25,9 @@ static int64_t refund_late(lines_op_t *op);
 static ngx_int_t refund_owes(lines_op_t *op, ngx_int_t (*next)(void *data));
 static ngx_int_t refund_list(void *data);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
+static ngx_int_t refund_unlisted(lines_op_t *op,
+    lines_billing_result_t *result);
+static ngx_int_t refund_next(lines_op_t *op, lines_stripe_invoice_t *invoice);
 static ngx_int_t refund_settled(void *data, lines_settled_get_reply_t *reply);
 static ngx_int_t refund_walk(lines_op_t *op);
 static ngx_int_t refund_booked(void *data, lines_op_settle_reply_t *reply);
@@ -32,6 +35,7 @@ static ngx_int_t refund_counted(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t refund_give(void *data);
 static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
+static ngx_int_t refund_report(lines_op_t *op);
 
 
 /*
@@ -154,16 +158,15 @@ refund_list(void *data)
     after = lines_op_get(op, "refund_after");
     invoice = lines_op_get(op, "invoice");
 
-    /* of the rest of a list nobody knows, nor where billing says nothing */
+    /* of the rest of a list nobody knows */
 
-    if (!(op->seen.listed & LINES_REFUND_LISTS)
-        && (after.len || op->seen.latest.len == 0))
-    {
+    if (!(op->seen.listed & LINES_REFUND_LISTS) && after.len) {
         op->seen.listed = LINES_REFUND_LISTED;
     }
 
     op->seen.listed |= LINES_REFUND_LISTS
-                       | (invoice.len ? 0 : LINES_LISTED_FIRST);
+                       | (invoice.len ? 0 : LINES_LISTED_FIRST)
+                       | (op->seen.latest.len ? 0 : LINES_LISTED_LATEST);
 
     /* what was paid in the second in which a line ended was paid for it */
 
@@ -180,8 +183,6 @@ refund_list(void *data)
 static ngx_int_t
 refund_listed(lines_op_t *op, lines_billing_result_t *result)
 {
-    int64_t  tries;
-
     /* the rest of a long list, later */
 
     if (result->after.len) {
@@ -199,17 +200,44 @@ refund_listed(lines_op_t *op, lines_billing_result_t *result)
     }
 
     op->seen.listed |= result->listed;
-    tries = lines_op_get_number(op, "tries") + 1;
 
-    /* what there is, and is not listed, billing may list later */
+    return refund_next(op, result->invoice);
+}
 
-    if (result->invoice == NULL
-        && (op->seen.listed & LINES_REFUND_LISTED) != LINES_REFUND_LISTED
-        && tries < LINES_OP_TRIES)
+
+/* what there is, and is not listed, billing will list later, however late */
+
+static ngx_int_t
+refund_unlisted(lines_op_t *op, lines_billing_result_t *result)
+{
+    if (result->outcome == LINES_STRIPE_MISSING) {
+        op->seen.listed |= op->seen.listed & LINES_LISTED_FIRST
+                           ? LINES_LISTED_LATEST : LINES_LISTED_FIRST;
+
+        return refund_next(op, NULL);
+    }
+
+    return result->outcome == LINES_STRIPE_OK
+           ? lines_op_again_from(op, "refund_after")
+           : lines_op_outcome(op, result, "invoices_refused");
+}
+
+
+static ngx_int_t
+refund_next(lines_op_t *op, lines_stripe_invoice_t *invoice)
+{
+    if (invoice == NULL
+        && (op->seen.listed & LINES_REFUND_LISTED) != LINES_REFUND_LISTED)
     {
-        return lines_op_rest(op, op->conf->retry,
-                             { "refund_after", ngx_null_string },
-                             { "tries", lines_op_number(op, tries) });
+        return lines_op_bill(op, refund_unlisted,
+                             .kind = LINES_BILLING_INVOICE,
+                             .id = op->seen.listed & LINES_LISTED_FIRST
+                                   ? op->seen.latest
+                                   : lines_op_get(op, "invoice"));
+    }
+
+    if (invoice == NULL && op->seen.report) {
+        return refund_report(op);
     }
 
     op->seen.money = LINES_MONEY_UNSEEN;
@@ -222,9 +250,9 @@ refund_listed(lines_op_t *op, lines_billing_result_t *result)
         op->seen.tried = 0;
     }
 
-    if (result->invoice) {
-        op->seen.subscription.invoice = *result->invoice;
-        op->seen.invoice = lines_op_invoice(result->invoice);
+    if (invoice) {
+        op->seen.subscription.invoice = *invoice;
+        op->seen.invoice = lines_op_invoice(invoice);
     }
 
     return NGX_OK;
@@ -274,7 +302,7 @@ refund_walk(lines_op_t *op)
 
         /* a bank's word is not listed yet, nor perhaps what it took */
 
-        if (seen->ledger.disputed == 0
+        if (!seen->ledger.taken
             && (lines_money_unlisted(&seen->ledger)
                 || !lines_charge_waited(op)))
         {
@@ -346,7 +374,8 @@ refund_counted(lines_op_t *op, lines_billing_result_t *result)
 /*
  * The exact body and key first.  A credit note gives back all of it; one cannot
  * be made of an invoice that is not paid, nor choose among several payments, of
- * which a bank may have one: then these are refunded, one after another.
+ * which a bank may have one: then these are refunded, one after another.  So is
+ * what was charged where a note was refused: to a balance, say, that is gone.
  */
 
 ngx_int_t
@@ -354,7 +383,7 @@ lines_refund_credit(lines_op_t *op)
 {
     int64_t                  n, amount, charged, balance, outside;
     ngx_int_t                rc;
-    ngx_str_t                body, key;
+    ngx_str_t                body, key, stuck;
     lines_money_t           *ledger = &op->seen.ledger;
     lines_stripe_invoice_t  *invoice = &op->seen.subscription.invoice;
     lines_stripe_metadata_t  metadata = {
@@ -365,10 +394,12 @@ lines_refund_credit(lines_op_t *op)
     };
 
     amount = lines_money_due(ledger);
+    stuck = lines_op_get(op, "stuck");
 
     if (ledger->payment.len
         && (ledger->parts > 1
-            || ledger->disputed
+            || ledger->taken
+            || lines_is(&stuck, "refund_refused")
             || !lines_is(&invoice->status, "paid")))
     {
         rc = lines_stripe_refund_body(op->pool, &ledger->payment,
@@ -465,20 +496,48 @@ refund_given(lines_op_t *op, lines_billing_result_t *result)
 }
 
 
-/* what was refused is not sent again under its key; what failed, never */
+/*
+ * What was refused is not sent again under its key; what failed, never.  People
+ * are to look at that alone: what is due of other invoices goes back meanwhile.
+ */
 
 ngx_int_t
 lines_refund_report(lines_op_t *op)
 {
-    lines_op_list_stuck(op, op->reason);
+    lines_op_seen_t  *seen = &op->seen;
+
+    if (seen->report == NULL) {
+        seen->report = op->reason;
+        seen->reported = seen->subscription.invoice.id;
+        seen->unreturned = lines_money_due(&seen->ledger);
+    }
+
+    return op->at == LINES_AT_UNCHARGE
+           || op->at == LINES_AT_REFUND
+           || op->at == LINES_AT_ORPHAN
+           || op->at == LINES_AT_RELEASE
+           ? lines_refund_pass(op) : refund_report(op);
+}
+
+
+/* once nothing else is left; the next run counts all from the newest on */
+
+static ngx_int_t
+refund_report(lines_op_t *op)
+{
+    lines_op_seen_t  *seen = &op->seen;
+
+    seen->subscription.invoice.id = seen->reported;
+
+    lines_op_list_stuck(op, seen->report);
 
     return lines_op_rest(op, op->conf->every,
-                         { "stuck", lines_op_text(op->reason) },
-                         { "stuck_invoice", op->seen.subscription.invoice.id },
-                         { "stuck_due",
-                           lines_op_number(op, lines_money_due(
-                                                   &op->seen.ledger)) },
-                         { "refund_body", ngx_null_string });
+                         { "stuck", lines_op_text(seen->report) },
+                         { "stuck_invoice", seen->reported },
+                         { "stuck_due", lines_op_number(op, seen->unreturned) },
+                         { "refund_body", ngx_null_string },
+                         { "refund_after", ngx_null_string },
+                         { "again", ngx_null_string });
 }
 
 
@@ -487,7 +546,16 @@ lines_refund_report(lines_op_t *op)
 ngx_int_t
 lines_refund_pass(lines_op_t *op)
 {
+    ngx_str_t   again;
     ngx_uint_t  said;
+
+    again = lines_op_get(op, "again");
+
+    /* whoever goes on from here is not done with what was to be reported */
+
+    if (op->seen.report) {
+        ngx_str_set(&again, "1");
+    }
 
     /* what a person said of this one is not to be asked again */
 
@@ -504,7 +572,10 @@ lines_refund_pass(lines_op_t *op)
         return NGX_ERROR;
     }
 
-    if (lines_op_get(op, "refund_body").len == 0 && !said) {
+    if (lines_op_get(op, "refund_body").len == 0
+        && !said
+        && op->seen.report == NULL)
+    {
         return NGX_OK;
     }
 
@@ -516,7 +587,8 @@ lines_refund_pass(lines_op_t *op)
                          { "refund_invoice", ngx_null_string },
                          { "refund_after", lines_op_get(op, "refund_after") },
                          { "absent_at", ngx_null_string },
-                         { "tries", ngx_null_string });
+                         { "tries", ngx_null_string },
+                         { "again", again });
 }
 
 

@@ -189,7 +189,7 @@ lines_op_view(lines_op_t *op, lines_view_t *view)
 
         .off = seen->off || lines_is(&status, "uncollectible"),
         .tried = seen->tried,
-        .disputed = seen->money && seen->ledger.disputed,
+        .disputed = seen->money && seen->ledger.taken,
         .moved = (payer.len && !lines_same(&payer, &customer))
                  || lines_op_get(op, "moved").len
     };

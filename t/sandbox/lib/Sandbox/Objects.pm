@@ -382,7 +382,7 @@ sub new_dispute (%args) {
         balance_transactions       => [],
         charge                     => $payment->{charge},
         created                    => $args{now},
-        currency                   => $payment->{currency},
+        currency                   => $args{currency} // $payment->{currency},
         enhanced_eligibility_types => [],
         evidence                   => {enhanced_evidence => {}, map { ($_ => undef) } @EVIDENCE},
         evidence_details           => {

@@ -154,6 +154,9 @@ sub create_credit_note ($self, $params) {
             . 'invoice ($%.2f).', $amount / 100, $left / 100), param => 'amount')
         if $after > $left;
 
+    # the balance of a customer who was deleted is gone
+    $self->billing->customer($invoice->{customer}) if $credit;
+
     my @payments = $self->billing->payments($invoice);
 
     if ($refund) {
@@ -264,12 +267,13 @@ sub open_dispute ($self, $args) {
     _check_amount($args->{amount} // $left, $left, 'amount');
 
     my $dispute = $store->put(dispute => new_dispute(
-        id      => $store->id('dp'),
-        now     => $store->now,
-        payment => $payment,
-        amount  => $args->{amount} // $left,
-        reason  => $args->{reason},
-        status  => $status,
+        id       => $store->id('dp'),
+        now      => $store->now,
+        payment  => $payment,
+        amount   => $args->{amount} // $left,
+        currency => $args->{currency},
+        reason   => $args->{reason},
+        status   => $status,
     ));
 
     $dispute->{is_charge_refundable} = $DISPUTES{$status}{refundable} ? true : false;
