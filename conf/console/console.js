@@ -222,7 +222,7 @@ function paged(view, section, path, show) {
  * or shown where it is an element.
  */
 function confirm({ title, words, fields = [], does, act }) {
-    const dialog = $('ask');
+    const dialog = h('dialog', { 'aria-labelledby': 'ask-title' });
     const wrong = h('div', { role: 'alert' });
     const yes = h('button', { type: 'submit', class: 'strong' }, does);
     const no = button('Cancel', () => dialog.close());
@@ -260,11 +260,12 @@ function confirm({ title, words, fields = [], does, act }) {
         [words].flat().map(line => h('p', {}, line)),
         fields, wrong, h('div', { class: 'buttons' }, no, yes));
 
-    dialog.replaceChildren(form);
+    dialog.append(form);
     dialog.onclose = () => {
-        dialog.replaceChildren();
+        dialog.remove();
         (before && before.isConnected ? before : $('main')).focus();
     };
+    document.body.append(dialog);
     dialog.showModal();
     (form.querySelector('input, select, textarea') || no).focus();
 }
@@ -1065,7 +1066,7 @@ function signedOut(words) {
     state.last = null;
     state.view++;
     clearTimeout(state.timer);
-    if ($('ask').open) { $('ask').close(); }
+    document.querySelectorAll('dialog[open]').forEach(dialog => dialog.close());
     signIn(words);
 }
 
