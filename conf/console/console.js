@@ -148,7 +148,7 @@ function table(caption, columns, rows, none) {
 
     return h('div', { class: 'scroll', role: 'region', tabindex: '0', 'aria-label': caption },
         h('table', {}, h('caption', {}, caption),
-            h('thead', {}, h('tr', {}, columns.map(([title, , kind]) => h('th', { scope: 'col', class: kind }, title)))),
+            h('thead', {}, h('tr', {}, columns.map(([title, , kind]) => h('th', { scope: 'col', class: kind === 'number' ? kind : null }, title)))),
             h('tbody', {}, rows.map(row => h('tr', {}, columns.map(([, cell, kind]) => h('td', { class: kind }, cell(row))))))));
 }
 
@@ -309,7 +309,7 @@ function plot(label, series, stacked) {
             chart = new Chart(canvas, {
                 type: 'line',
                 data: { labels: [], datasets: series.map(([name]) => ({
-                    label: name, data: [], borderWidth: 2, pointRadius: 0, pointHitRadius: 8, tension: 0, fill: Boolean(stacked)
+                    label: name, data: [], borderWidth: 2, pointRadius: context => context.chart.data.labels.length < 4 ? 3 : 0, pointHitRadius: 8, tension: 0, fill: Boolean(stacked)
                 })) },
                 options: {
                     animation: false, responsive: true, maintainAspectRatio: false,
@@ -580,21 +580,32 @@ function overview(main) {
 
 /* Operations */
 
+/* of src/operation/README.md, "Kinds and steps" */
 const STEPS = {
-    request: ['send', 'await', 'tell', 'end'],
-    purchase: ['card', 'lease', 'charge', 'assign', 'tell', 'end']
+    request: ['send', 'await', 'tell'],
+    purchase: ['card', 'lease', 'charge', 'assign', 'tell', 'end'],
+    refund: ['cancel'],
+    release: ['cancel'],
+    orphan: ['cancel'],
+    plan: ['read'],
+    lapse: ['read']
 };
 
 const STEP_WORDS = {
-    send: 'asks billing for the subscription that pays for the line',
-    await: 'waits for the customer to pay, or for news of it',
-    tell: 'tells the provisioner',
-    end: 'writes down what came of it',
-    card: 'looks for the card that is to be charged',
-    lease: 'takes a number out of the inventory',
-    charge: 'asks billing for the money',
-    assign: 'gives the number to the line',
-    done: 'has ended'
+    send: 'it asks billing for the subscription that pays for the line',
+    await: 'it waits for the customer to pay, or for news of it',
+    tell: 'it tells the provisioner',
+    card: 'it looks for the card that is to be charged',
+    lease: 'it takes a number out of the inventory',
+    charge: 'it asks billing for the money',
+    assign: 'it gives the number to the line',
+    end: 'it writes down what came of it',
+    'undo:charge': 'it is undone: what was charged goes back',
+    'undo:lease': 'it is undone: the number goes back',
+    undone: 'it is undone, and writes that down',
+    cancel: 'it cancels the subscription at billing, and gives back what is due',
+    read: 'it reads at billing what is true by now',
+    done: 'it has ended'
 };
 
 const EVENT_WORDS = {
@@ -715,7 +726,7 @@ function operation(main, view, opId) {
             op.stuck && may() ? h('div', { class: 'buttons' }, button('Retry', () => retry(op, again)), button('Resolve', () => resolve(op, again))) : null,
             h('h3', {}, 'Where it is'),
             steps.includes(op.step) ? h('ol', { class: 'steps' }, steps.map(step => h('li', { 'aria-current': step === op.step ? 'step' : null }, step))) : null,
-            h('p', {}, `${text(op.step)}${STEP_WORDS[op.step] ? `: it ${STEP_WORDS[op.step]}` : ''}.`),
+            h('p', {}, `${text(op.step)}${STEP_WORDS[op.step] ? `: ${STEP_WORDS[op.step]}` : ''}.`),
             h('h3', {}, 'What happened, step by step'),
             events.length ? h('ol', { class: 'story' }, [...events].reverse().map(eventItem))
                 : empty('The tenant’s journal has nothing of it: it tells of what became of lines, not of each try.')
@@ -888,7 +899,7 @@ function tenantKeys(view, base, kind, tenantId) {
         }
 
         return [
-            table('API keys', columns, keys, 'There is no key.'),
+            table('Keys that work, and the day of the last use of each', columns, keys, 'There is no key.'),
             may() ? h('p', {}, button('Issue a key', () => confirm({
                 title: `Issue a key for ${tenantId}?`,
                 words: 'Whoever has the key may do what its role lets him, in this tenant’s name, until it ends or is revoked. It is shown once, here.',
@@ -1090,11 +1101,12 @@ function show() {
     }
 
     VIEWS[view](main, state.view, rest);
+    scrollTo(0, 0);
 }
 
 addEventListener('hashchange', () => {
     show();
-    if (state.me && document.activeElement === document.body) { $('main').focus(); }
+    if (state.me && document.activeElement === document.body) { $('main').focus({ preventScroll: true }); }
 });
 
 document.addEventListener('visibilitychange', () => { if (!document.hidden && state.me) { watch(); } });
