@@ -5,7 +5,6 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(sha256_hex);
 use Mojo::File qw(path);
-use Mojo::UserAgent::CookieJar;
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Tls;
@@ -37,9 +36,6 @@ END
         location /limited/ { lines_console admin=/ops/ dir=$dir chart=$chart; limit_except GET { deny all; } }
         location /if/ { lines_console admin=/ops/ dir=$dir chart=$chart; if (\$arg_plain) { gzip off; } }
 END2
-
-# what is sent is what is said here
-$nginx->ua->cookie_jar(Mojo::UserAgent::CookieJar->new(ignore => sub { 1 }));
 
 my %own = ('X-Lines-Console' => 1);
 
