@@ -30,7 +30,7 @@ my $nginx = $t->nginx(redis => $redis, workers => 2, http => <<"END", server => 
         location /ops/ { $api }
     }
 END
-        location /ops/ { $api }
+        location /ops/ { $api add_header X-Worker \$pid always; }
         location /other/ { $api lines_cors origin=https://evil.example credentials; }
         location /console/ { lines_console admin=/ops/ dir=$dir chart=$chart; }
         location /limited/ { lines_console admin=/ops/ dir=$dir chart=$chart; limit_except GET { deny all; } }
@@ -349,7 +349,12 @@ subtest 'another file at a reload' => sub {
 };
 
 subtest 'Redis is away' => sub {
-    my (undef, $id) = login($ada);
+    my (undef, $id)    = login($ada);
+    my (undef, $ended) = login($ada);
+    my (undef, $other) = login($bob);
+    my %workers;
+    wait_for(sub { $workers{ask(GET => 'node', cookie($_))->header('X-Worker')}{$_} = 1 for $id, $ended; 2 == grep { keys %$_ == 2 } values %workers }, 30, 'both workers to have seen both');
+    ask(DELETE => 'session', cookie($ended));
     $redis->pause;
     wait_for(sub { ask(GET => 'session', cookie($id))->status == 503 }, 30, '503');
     my $answer = ask(GET => 'session', cookie($id));
@@ -358,8 +363,13 @@ subtest 'Redis is away' => sub {
     is ask(GET => 'session', cookie($id, Origin => 'https://evil.example'))->status, 403, "another site's is refused without asking";
     is ask(GET => 'session', {Cookie => 'lines_session=x', %own})->status, 401, 'so is what is no id';
     wait_for(sub { ask(GET => 'node', {Authorization => "Bearer $ada"})->json('/health/redis/status') eq 'unreachable' }, 30, 'what the node knows, by a token');
+    is ask(GET => 'node', cookie($id))->json('/health/redis/status'), 'unreachable', '... and a session that was good there just before';
+    is ask(GET => 'node', cookie($other))->status, 503, '... another does not';
+    is ask(GET => 'node', {Cookie => "lines_session=$id"})->status, 403, '... nor without its header';
+    is ask(GET => 'node', cookie('e' x 64))->status, 503, '... nor one that nobody opened';
     $redis->cont;
     wait_for(sub { ask(GET => 'session', cookie($id))->status == 200 }, 30, 'and it is good again');
+    is ask(GET => 'node', cookie($ended))->status, 401, 'one that was ended is not';
     pass 'when Redis is back';
 };
 

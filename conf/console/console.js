@@ -289,7 +289,7 @@ function plot(label, series, stacked) {
     const paint = chart => {
         chart.data.datasets.forEach((set, i) => {
             set.borderColor = color(`--plot-${i % 6 + 1}`);
-            set.backgroundColor = stacked ? set.borderColor : 'transparent';
+            set.backgroundColor = stacked ? `${set.borderColor}66` : 'transparent';
         });
         for (const axis of Object.values(chart.options.scales)) {
             axis.ticks.color = color('--quiet');
@@ -414,11 +414,13 @@ async function look() {
         const now = counted(await get('node'));
         const before = state.last && state.last.at < now.at ? state.last : null;
 
+        state.stale = null;
         state.last = now;
         state.samples.push(rates(now, before));
         state.samples.splice(0, Math.max(0, state.samples.length - KEPT));
         healthBanner(now.node.health);
     } catch (error) {
+        state.stale = error;
         if (state.me) {
             $('banner').textContent = error.message;
         }
@@ -512,19 +514,25 @@ function overview(main) {
         const sample = state.samples[state.samples.length - 1];
 
         if (!sample) {
-            stand.textContent = 'Loading …';
+            stand.textContent = state.stale ? 'Nothing could be read yet.' : 'Loading …';
             return;
         }
 
         const { node } = sample, { health } = node;
 
-        stand.textContent = `as of ${new Date(node.at).toISOString().slice(11, 19)} UTC, each ${POLL / 1000} s`;
+        stand.textContent = `as of ${new Date(node.at).toISOString().slice(11, 19)} UTC` + (state.stale ? ': what is below is old, the last look failed' : `, each ${POLL / 1000} s`);
+        stand.className = state.stale ? 'note bad' : 'note';
         traffic.show(state.samples);
         latency.show(state.samples);
         lines.show(state.samples);
 
         for (const kind of ['good', 'client', 'limited', 'server']) { set(f[kind], share(sample[kind])); }
         for (const kind of ['p50', 'p95', 'p99']) { set(f[kind], ms(sample[kind])); }
+
+        if (state.stale) {
+            for (const one of [f.redis, f.breaker, f.billing, f.database]) { set(one, 'not known'); }
+            return;
+        }
 
         set(f.redis, health.redis.status, health.redis.status === 'ok' ? 'good' : 'bad');
         set(f.breaker, health.redis.breaker.replace('_', ' '), health.redis.breaker === 'closed' ? '' : 'warn');

@@ -7,7 +7,6 @@
 
 
 #define LINES_OPERATORS_FILE  16384
-#define LINES_OPERATOR_NAME   64
 #define LINES_OPERATOR_TOKEN  32      /* 128 bits as hex */
 
 

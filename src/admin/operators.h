@@ -12,6 +12,9 @@
 #include "http/digest.h"
 
 
+#define LINES_OPERATOR_NAME  64
+
+
 typedef struct {
     ngx_str_t    name;
     ngx_uint_t   reads;    /* flag: it may not do more */

@@ -32,11 +32,31 @@
 #define LINES_SESSION_HEX      (2 * LINES_SHA256_LEN)
 
 
+/* that a worker has seen to be good, for a while */
+#define LINES_SESSION_SEEN     16
+#define LINES_SESSION_TRUST    (5 * 60 * 1000)
+
+
 typedef struct {
     u_char     id[LINES_SESSION_ID];
     u_char     hash[LINES_SESSION_HEX];     /* of that, hex */
     int64_t    until;                       /* ms since the epoch */
 } session_t;
+
+
+/*
+ * What a node knows without Redis its operator wants to see just when Redis is
+ * away: "GET node" counts then with a session that was good here just before.
+ */
+
+static struct {
+    u_char      hash[LINES_SESSION_HEX];
+    u_char      proof[LINES_SESSION_HEX];
+    u_char      name[LINES_OPERATOR_NAME];
+    size_t      len;
+    int64_t     until;
+    ngx_msec_t  at;
+} sessions_seen[LINES_SESSION_SEEN];
 
 
 static ngx_uint_t
@@ -174,10 +194,101 @@ session_own_page(ngx_http_request_t *r)
 }
 
 
+/* in the place that it has, or else of the one that was seen before all others */
+
+static void
+session_saw(session_t *session, lines_operator_t *op,
+    u_char proof[LINES_SESSION_HEX])
+{
+    ngx_uint_t  i, n;
+
+    for (i = 0, n = 0; i < LINES_SESSION_SEEN; i++) {
+
+        if (ngx_memcmp(sessions_seen[i].hash, session->hash, LINES_SESSION_HEX)
+            == 0)
+        {
+            n = i;
+            break;
+        }
+
+        if ((ngx_msec_int_t) (sessions_seen[i].at - sessions_seen[n].at) < 0) {
+            n = i;
+        }
+    }
+
+    ngx_memcpy(sessions_seen[n].hash, session->hash, LINES_SESSION_HEX);
+    ngx_memcpy(sessions_seen[n].proof, proof, LINES_SESSION_HEX);
+    ngx_memcpy(sessions_seen[n].name, op->name.data, op->name.len);
+    sessions_seen[n].len = op->name.len;
+    sessions_seen[n].until = session->until;
+    sessions_seen[n].at = ngx_current_msec;
+}
+
+
+/* whose it is, as far as this worker knows; NULL: nobody's */
+
+static lines_operator_t *
+session_seen(ngx_http_request_t *r, session_t *session)
+{
+    u_char             proof[LINES_SESSION_HEX];
+    ngx_str_t          name;
+    ngx_uint_t         i;
+    lines_operator_t  *op;
+
+    for (i = 0; i < LINES_SESSION_SEEN; i++) {
+
+        if (sessions_seen[i].len == 0
+            || ngx_memcmp(sessions_seen[i].hash, session->hash,
+                          LINES_SESSION_HEX)
+               != 0)
+        {
+            continue;
+        }
+
+        name.len = sessions_seen[i].len;
+        name.data = sessions_seen[i].name;
+        op = lines_operator_by_name(r, &name);
+
+        return op
+               && ngx_current_msec - sessions_seen[i].at < LINES_SESSION_TRUST
+               && sessions_seen[i].until / 1000 > (int64_t) ngx_time()
+               && session_proof(session, op, proof) == NGX_OK
+               && lines_equal(proof, sessions_seen[i].proof, LINES_SESSION_HEX)
+               ? op : NULL;
+    }
+
+    return NULL;
+}
+
+
+/* Redis was not to be asked */
+
+static ngx_int_t
+session_untold(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_operator_t  *op;
+
+    op = lines_is(&ctx->route->path, "node") ? session_seen(r, ctx->data)
+                                             : NULL;
+
+    if (op == NULL) {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    ctx->data = NULL;
+
+    return operator_may(r, ctx, op);
+}
+
+
 lines_answered(session_known, session_t *session, session_read)
 {
     u_char             proof[LINES_SESSION_HEX];
     lines_operator_t  *op;
+
+    if (reply == NULL) {
+        return session_untold(r, ctx);
+    }
 
     op = reply->operator.len ? lines_operator_by_name(r, &reply->operator)
                              : NULL;
@@ -192,6 +303,7 @@ lines_answered(session_known, session_t *session, session_read)
     }
 
     session->until = reply->ends;
+    session_saw(session, op, proof);
 
     /* what other steps find there is their own */
 
@@ -206,6 +318,7 @@ lines_answered(session_known, session_t *session, session_read)
 ngx_int_t
 lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    ngx_int_t          rc;
     session_t         *session;
     lines_operator_t  *op;
 
@@ -241,8 +354,10 @@ lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     ctx->data = session;
 
-    return lines_session_read(&ctx->caller, session_known, ctx,
-                              .hash = session_hash(session));
+    rc = lines_try_session_read(&ctx->caller, session_known, ctx,
+                                .hash = session_hash(session));
+
+    return rc == NGX_DECLINED ? session_untold(r, ctx) : rc;
 }
 
 
