@@ -308,8 +308,8 @@ function plot(label, series, stacked) {
 
             chart = new Chart(canvas, {
                 type: 'line',
-                data: { labels: [], datasets: series.map(([name]) => ({
-                    label: name, data: [], borderWidth: 2, pointRadius: context => context.chart.data.labels.length < 4 ? 3 : 0, pointHitRadius: 8, tension: 0, fill: Boolean(stacked)
+                data: { labels: [], datasets: series.map(([name], i) => ({
+                    label: name, data: [], borderWidth: 2, pointRadius: context => context.chart.data.labels.length < 4 ? 3 : 0, pointHitRadius: 8, tension: 0, fill: stacked ? (i ? '-1' : 'origin') : false
                 })) },
                 options: {
                     animation: false, responsive: true, maintainAspectRatio: false,
@@ -885,7 +885,7 @@ function tenant(main, view, [kind, tenantId]) {
         });
 
         events.querySelector('h2').textContent = 'Events, the latest first';
-        more.replaceChildren(lines, h('div', { class: 'grid' }, keys, limits), events);
+        more.replaceChildren(lines, keys, limits, events);
     }
 }
 
