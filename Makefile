@@ -203,7 +203,7 @@ LONG    = $(patsubst %,t/%.t,01-source-tree 72-compose-run 95-package 87-sim-eng
           00-build 34-decide-logic 63-leases 38-lab 14-answers 37-crash-matrix 17-long-lists \
           39-paid-prism 35-paid-request 49-confirm-crashes 92-allocations 16-events 54-clerk-keys \
           59-fuzz-short 89-audit-money 00-generator 09-openapi 17-webhooks-attacked \
-          65-limits-left)
+          65-limits-left 19-console-browser)
 ORDERED = $(filter $(wildcard $(TESTS)),$(LONG)) $(filter-out $(LONG),$(wildcard $(TESTS)))
 
 PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \

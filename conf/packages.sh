@@ -9,7 +9,7 @@
 set -eu
 
 build="gcc libc6-dev make nginx nginx-dev libhiredis-dev libjansson-dev libssl-dev"
-run="redis-server libmojolicious-perl libio-socket-ssl-perl openssl ca-certificates curl"
+run="redis-server libmojolicious-perl libio-socket-ssl-perl openssl ca-certificates curl libjs-chart.js"
 tests="ccache clang libclang-rt-dev liblua5.1-0-dev valgrind libredis-perl libcrypt-jwt-perl nghttp2-client prometheus libyaml-pp-perl libnginx-mod-http-auth-pam libnginx-mod-http-lua original-awk busybox dpkg-dev lintian"
 deb="dpkg-dev debhelper"
 bench="lua-resty-core lua-resty-lrucache lua-nginx-redis lua-nginx-string"

@@ -123,6 +123,9 @@ static ngx_command_t  commands[] = {
     { ngx_string("lines_docs"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       lines_docs, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+    { ngx_string("lines_console"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE123,
+      lines_console, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
     { ngx_string("lines_billing_webhook"), NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_webhook, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
@@ -415,6 +418,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     lines_docs_merge(cf, prev, conf);
+    lines_console_merge(cf, prev, conf);
 
     if (lines_merge_api(cf, prev, conf) != NGX_CONF_OK
         || lines_access_merge(cf, prev, conf) != NGX_CONF_OK

@@ -60,6 +60,15 @@ subtest 'up' => sub {
     my ($code, $output) = demo('up');
     is $code, 0, 'is ready when it returns' or return diag $output;
     like $output, qr/curl -X POST/, 'and says what to try';
+    if (-e '/usr/share/javascript/chart.js/chart.min.js') {
+        like $output, qr{\A\s*The operator's console[^\n]*sign in with (\S+):\n\n    http://127\.0\.0\.1:$port/_lines/console/\n}, "... the operator's console first";
+        is $client->get('/_lines/console/')->status, 200, '... which is there';
+        my ($token) = $output =~ /sign in with (\S+):/;
+        is $client->post('/_lines/admin/session', '', {Authorization => "Bearer $token"})->status, 201, '... and can be opened with that';
+    }
+    else {
+        like $output, qr/\A\s*No console: Debian's package libjs-chart\.js is not installed/, '... why there is no console';
+    }
     like $output, qr/"make docs", then this again/, '... how to have the page of the API';
     is $client->get('/docs')->status, 404, '... which was not made';
 

@@ -103,7 +103,7 @@ for my $which (sort keys %doc) {
             for my $param (map { follow($which, $_) } @{$item->{parameters} // []}, @{$item->{$method}{parameters} // []}) {
                 next unless $param->{required};
                 my $schema = follow($which, $param->{schema});
-                $params{$param->{in}}{$param->{name}} = $schema->{const} // ($schema->{examples} // ['x'])->[0];
+                $params{$param->{in}}{$param->{name}} = $schema->{const} // ($schema->{enum} // $schema->{examples} // ['x'])->[0];
             }
             push @options, 'params: ' . encode_json(\%params) if %params;
             push @options, 'body: ' . encode_json(example($item->{$method}{requestBody}{content}{'application/json'})) if $item->{$method}{requestBody};

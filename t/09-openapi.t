@@ -411,7 +411,7 @@ subtest 'tenants and keys' => sub {
 };
 
 subtest 'a token that may only read' => sub {
-    for my $name (grep { m{^(?!GET)\w+ /_lines/admin/} } sort keys %{operations()}) {
+    for my $name (grep { m{^(?!GET)\w+ /_lines/admin/(?!session$)} } sort keys %{operations()}) {
         my @params = ('x') x (() = $name =~ /\{/g);
         call($name, 403, 'not for it', as => $nginx->bearer($t->read_token), params => \@params, json => {});
     }
@@ -834,6 +834,40 @@ subtest 'webhook and operations' => sub {
     call('GET /_lines/admin/operations', 400, 'a page of none', %operator, query => 'state=stuck&limit=0');
     call('GET /_lines/admin/operations', 401, 'nobody', query => 'state=stuck');
 
+    call('GET /_lines/admin/operations', 200, 'those that run', %operator, query => 'state=running');
+    $redis->cli('SET', 'lines:{ix:' . 'e' x 24 . '}', 'w:one');
+    call('GET /_lines/admin/operations/{id}', 200, 'its story', %operator, params => ['e' x 24]);
+    call('GET /_lines/admin/operations/{id}', 404, 'none', %operator, params => ['f' x 24]);
+    call('GET /_lines/admin/operations/{id}', 400, 'no id', %operator, params => ['x']);
+    call('GET /_lines/admin/operations/{id}', 401, 'nobody', params => ['e' x 24]);
+
+    for my $what (qw(lines events)) {
+        for my $path (map {"GET /_lines/admin/$_/{id}/$what"} qw(workspaces accounts)) {
+            my $page = call($path, 200, 'a page', %operator, params => ['one'], query => 'limit=1');
+            ok scalar(@{$page->json("/$what")}), '... of some' or diag $page->to_string;
+            call($path, 400, 'a page of none', %operator, params => ['one'], query => 'limit=0');
+            call($path, 404, 'of nobody', %operator, params => ['nobody']);
+            call($path, 401, 'to nobody', params => ['one']);
+        }
+    }
+
+    call('GET /_lines/admin/node', 200, 'the node', %operator);
+    call('GET /_lines/admin/node', 401, 'to nobody');
+
+    my $session = '/_lines/admin/session';
+    my $begun   = call("POST $session", 201, 'a session', %operator);
+    my ($cookie) = ($begun->header('Set-Cookie') // '') =~ /^(lines_session=\w+)/;
+    my @cookie = (as => {Cookie => $cookie});
+    my @own    = (headers => {'X-Lines-Console' => 1});
+    call("POST $session", 401, 'of nobody');
+    call("GET $session", 200, 'told of', @cookie, @own);
+    call("GET $session", 200, 'of a token', %operator);
+    call("GET $session", 401, 'of nobody');
+    call("$_ $session", 403, 'from elsewhere', @cookie) for qw(GET DELETE);
+    call("DELETE $session", 404, 'of a token', %operator);
+    call("DELETE $session", 401, 'of nobody');
+    call("DELETE $session", 200, 'ended', @cookie, @own);
+
     my $retry = 'POST /_lines/admin/operations/{id}/retry';
     my $paid  = $nginx->post_json('/api/line-requests', \%email, $workspace{one})->json('/line/_id');
     call($retry, 200, 'tried again', %operator, params => [$paid]);
@@ -892,12 +926,14 @@ subtest 'what no document has a place for' => sub {
 
 subtest 'Redis is away' => sub {
     my @ids = ('f' x 24, 'api');
+    my ($cookie) = $nginx->request(POST => '/_lines/admin/session', $operator{as}, '')->header('Set-Cookie') =~ /^(lines_session=\w+)/;
     $redis->pause;
     wait_for(sub { $nginx->get('/_lines/ready')->status == 503 }, 30, 'readiness to end');
 
-    for my $name (sort grep {/ \/(?:api|accounts|_lines)\/(?!metrics|admin\/limits$)/} keys %{operations()}) {
+    for my $name (sort grep {/ \/(?:api|accounts|_lines)\/(?!metrics|admin\/(?:limits|node)$)/} keys %{operations()}) {
         my $as = $name =~ /admin/ ? $operator{as} : $name =~ /accounts/ ? $account{one}
           : $name =~ /check/ ? $nginx->bearer($clerk->token(org => 'one')) : $workspace{one};
+        $as = {Cookie => $cookie, 'X-Lines-Console' => 1} if $name =~ /^(?:GET|DELETE).*session$/;
         my $example = body_example($name);
         my $query   = $name =~ /check/ ? 'id=' . 'f' x 24 : $name =~ /admin\/lines$/ ? 'status=provisioning' : $name =~ /operations$/ ? 'state=stuck' : '';
         my @params  = $name =~ /\{(?:phone_)?number\}/ ? '+14155551001' : $name =~ /ticket/ ? 1 : @ids;

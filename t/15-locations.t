@@ -224,6 +224,7 @@ my %argument = (
     lines_deprecated_endpoints => 'on',
     lines_tenant_limits => 'tickets=1',
     lines_concurrency   => 'tenant=10',
+    lines_console       => "dir=@{[$t->root]}/conf/console chart=@{[$t->file('chart.js', 'x')]}",
     lines_docs          => $t->file('api.html', q(<head><meta http-equiv="Content-Security-Policy" content="default-src 'none'"></head>)),
 );
 
@@ -232,7 +233,7 @@ subtest 'every directive, in every block' => sub {
         my ($name, $type) = ($1, $2);
         my $here = $type =~ /NGX_HTTP_LOC_CONF/;
         my $text = join(' ', $name, $argument{$name} // ()) . ';';
-        my $slash = $name =~ /_api$|^lines_admin$/;
+        my $slash = $name =~ /_api$|^lines_(?:admin|console)$/;
 
         my @blocks = (
             ['a location',        "location /x/ { $text }",                                       $here],

@@ -62,6 +62,7 @@ subtest 'what the image says of itself' => sub {
     ok !-e "$fs/usr/bin/gcc", 'no compiler';
     ok !-e "$fs/lines",       'no sources';
     ok -f "$fs/usr/share/lines/openapi.yaml", 'the API, beside its page where that was made';
+    ok -f "$fs/usr/share/$_", "the console: $_" for (map {"lines/console/$_"} qw(index.html console.css console.js)), 'javascript/chart.js/chart.min.js';
     is_deeply [glob "$fs/usr/lib/*/libhiredis*"], [], 'no library that the module has inside';
     is_deeply [glob "$fs/etc/lines/* $fs/etc/nginx/conf.d/*"], [], 'neither secrets nor a configuration';
 };

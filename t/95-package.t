@@ -46,7 +46,7 @@ subtest 'what it says' => sub {
     is $field{Package}, $name, 'its name';
     like $field{Version}, qr/^\Q$version\E\+[a-z]+[\d.]*$/, "the module's version, and the release that it is for";
     is_deeply [grep {/^nginx-abi/} split /, /, $field{Depends}], [$abi], 'it wants the nginx that it was built for';
-    is_deeply [grep { !/^(?:nginx-abi-\S+|libc6|libjansson4|libssl3\S*)(?: |$)/ } split /, /, $field{Depends}], [], 'jansson and OpenSSL, and nothing else';
+    is_deeply [grep { !/^(?:nginx-abi-\S+|libc6|libjansson4|libssl3\S*|libjs-chart\.js)(?: |$)/ } split /, /, $field{Depends}], [], 'jansson, OpenSSL and what draws plots, and nothing else';
 };
 
 subtest 'what is in it' => sub {
@@ -54,7 +54,7 @@ subtest 'what is in it' => sub {
     my @conf = map { substr $_, length "$root/conf/" } glob "$root/conf/*.md $root/conf/*.conf $root/conf/*.yaml $root/conf/api/*.md $root/conf/api/*.yaml $root/conf/*/*.yml $root/conf/grafana/*.json";
     my @want = (
         'usr/lib/nginx/modules/ngx_http_lines_module.so', 'usr/share/nginx/modules-available/mod-http-lines.conf',
-        'usr/share/lines/api.html', 'usr/share/man/man7/ngx_http_lines_module.7.gz', "$doc/README.md", "$doc/copyright", "$doc/changelog.gz",
+        'usr/share/lines/api.html', (map {"usr/share/lines/console/$_"} qw(index.html console.css console.js)), 'usr/share/man/man7/ngx_http_lines_module.7.gz', "$doc/README.md", "$doc/copyright", "$doc/changelog.gz",
         (map {"$doc/conf/$_"} @conf), map {"$doc/examples/$_.conf"} qw(lines log-json redis redis-limits)
     );
 

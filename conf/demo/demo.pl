@@ -31,6 +31,9 @@ my $root = path($FindBin::Bin)->dirname->dirname;
 my $port = $ENV{LINES_PORT} || 8080;
 my $url  = "http://127.0.0.1:$port";
 
+# Debian's package libjs-chart.js
+my $chart = '/usr/share/javascript/chart.js/chart.min.js';
+
 my %clerk = (
     issuer => 'https://clerk.lines.example',
     party  => 'https://app.lines.example',
@@ -397,6 +400,9 @@ sub start_players () {
 # the page was made of this checkout, or not at all
 sub docs () { length($opt{docs} // '') && -s $opt{docs} }
 
+# where its plots can be drawn
+sub console () { -e $chart }
+
 sub start_nginx () {
     my $conf = "$run/nginx/nginx.conf";
 
@@ -410,7 +416,8 @@ sub start_nginx () {
         PLAYERS_PORT => port_of('players'),
         CLERK_ISSUER => $clerk{issuer},
         CLERK_PARTY  => $clerk{party},
-        DOCS         => docs() ? "location = /docs { lines_docs $opt{docs}; }" : ''
+        DOCS         => docs() ? "location = /docs { lines_docs $opt{docs}; }" : '',
+        CONSOLE      => console() ? "location /_lines/console/ { lines_console dir=$root/conf/console; allow 127.0.0.1; deny all; }" : ''
     ));
 
     start('nginx', 'QUIT', $ENV{LINES_NGINX} || 'nginx', '-e', "$run/nginx/error.log", '-p', "$run/nginx/", '-c', $conf);
@@ -424,7 +431,11 @@ sub start_nginx () {
 sub summary () {
     my %env     = map { $_->[0] => $_->[1] } @env;
     my $players = port_of('players');
-    my $text    = <<"END";
+    my $text    = "\n" . (console()
+        ? "The operator's console, which shows what the lines below bring about; sign in with $env{LINES_ADMIN_TOKEN}:\n\n    $url/_lines/console/\n"
+        : "No console: Debian's package libjs-chart.js is not installed.\n");
+
+    $text .= <<"END";
 
 Lines runs at $url.  Of each plan there is a workspace; $run/env has
 their keys and all addresses (". $run/env" in a shell).

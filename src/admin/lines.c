@@ -108,6 +108,18 @@ lines_admin_list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+/* all of a tenant, as he sees them */
+
+ngx_int_t
+lines_admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_listing_create(r, ctx, &ctx->identity.tenant,
+                                ctx->identity.tenant.data[0] == 'a'
+                                ? "account" : "requests",
+                                "{\"lines\":[", LINES_LIST_DEFAULT);
+}
+
+
 /*
  * The scripts may begin an operation that gives money back: its index and its
  * due instant are written before, by Redis' clock, as everything that the

@@ -10,6 +10,7 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "http/answer.h"
+#include "http/id.h"
 #include "http/text.h"
 #include "operation/operation.h"
 
@@ -18,19 +19,31 @@
 #define LINES_STUCK_CURSOR  256
 #define LINES_NOTE_MAX      500
 
-
-typedef struct {
-    ngx_str_t      state;
-    ngx_str_t      from;
-    int64_t        limit;
-    ngx_str_t      cursor;
-    lines_list_t   members;    /* "TENANT ID" */
-    ngx_uint_t     next;
-    lines_json_t   json;
-} stuck_t;
+/* entries of a journal: that are shown, and that are looked at for them */
+#define LINES_STORY_MAX     100
+#define LINES_STORY_LOOK    5000
 
 
 typedef struct {
+    ngx_str_t               state;
+    ngx_str_t               from;
+    int64_t                 limit;
+    ngx_str_t               cursor;
+    ngx_str_t              *members;   /* "TENANT ID" */
+    ngx_uint_t              n;
+    lines_op_show_reply_t  *read;      /* of each, whichever was answered
+                                          first: they lie on several nodes of a
+                                          cluster */
+} op_list_t;
+
+
+typedef struct {
+    lines_op_show_reply_t  op;
+} story_t;
+
+
+typedef struct {
+    story_t    story;     /* the first: what became of it is shown as of others */
     ngx_str_t  as;
     ngx_str_t  note;
 } resolve_t;
@@ -56,13 +69,18 @@ is_cursor(ngx_str_t *value)
 
 
 const lines_body_input_t  lines_admin_stuck_input =
-    lines_body_input(stuck_t,
-        lines_in_word("state", stuck_t, state, "state must be stuck",
-                      .words = { "stuck" }, .flags = LINES_REQUIRED),
-        lines_in_number("limit", stuck_t, limit, 1, LINES_STUCK_MAX,
+    lines_body_input(op_list_t,
+        lines_in_word("state", op_list_t, state,
+                      "state must be stuck or running",
+                      .words = { "stuck", "running" },
+                      .flags = LINES_REQUIRED),
+        lines_in_number("limit", op_list_t, limit, 1, LINES_STUCK_MAX,
                         "limit must be from 1 to 100"),
-        lines_in_string("cursor", stuck_t, from, LINES_STUCK_CURSOR, is_cursor,
+        lines_in_string("cursor", op_list_t, from, LINES_STUCK_CURSOR,
+                        is_cursor,
                         "cursor is not one that was given out"));
+
+const lines_body_input_t  lines_admin_story_own = lines_own(story_t);
 
 const lines_body_input_t  lines_admin_resolve_input =
     lines_body_input(resolve_t,
@@ -74,17 +92,72 @@ const lines_body_input_t  lines_admin_resolve_input =
                       .flags = LINES_REQUIRED));
 
 
-lines_asks(lines_admin_list_stuck, stuck_t *stuck, stuck_page,
-           .from = stuck->from,
-           .most = stuck->limit ? stuck->limit : LINES_STUCK_MAX)
+lines_answered(stuck_listed, op_list_t *list, stuck_page)
 {
-    stuck->cursor = reply->cursor;
-    stuck->members = reply->members;
-    stuck->json.pool = r->pool;
-
-    lines_json_add(&stuck->json, "{'operations':[");
+    list->cursor = reply->cursor;
+    list->members = reply->members.elts;
+    list->n = reply->members.n;
 
     return NGX_OK;
+}
+
+
+/* of each list of what is due the next ones, up to so many of all */
+
+lines_answered(running_listed, op_list_t *list, due_page)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < reply->members.n && (int64_t) list->n < list->limit; i++) {
+        list->members[list->n++] = reply->members.elts[i];
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+list_running(ngx_http_request_t *r, lines_ctx_t *ctx, op_list_t *list)
+{
+    int64_t     shard;
+    ngx_int_t   rc;
+
+    list->members = ngx_palloc(r->pool, LINES_STUCK_MAX * sizeof(ngx_str_t));
+    if (list->members == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    for (shard = 0; shard < LINES_DUE_SHARDS; shard++) {
+        rc = lines_due_page(&ctx->caller, running_listed, ctx,
+                            .shard = shard,
+                            .last = list->limit / LINES_DUE_SHARDS);
+
+        if (rc != NGX_AGAIN) {
+            break;
+        }
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+lines_admin_list_operations(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    op_list_t  *list = ctx->data;
+
+    if (list->limit == 0) {
+        list->limit = LINES_STUCK_MAX;
+    }
+
+    if (lines_is(&list->state, "running")) {
+        return list_running(r, ctx, list);
+    }
+
+    return lines_stuck_page(&ctx->caller, stuck_listed, ctx,
+                            .from = list->from, .most = list->limit);
 }
 
 
@@ -105,32 +178,8 @@ show_operation(lines_json_t *json, ngx_str_t *tenant, ngx_str_t *id,
 }
 
 
-lines_answered(stuck_read, stuck_t *stuck, op_show)
-{
-    ngx_str_t  tenant, id;
-
-    id = stuck->members.elts[stuck->next++];
-
-    /* the list is a hint; the record knows */
-
-    if (reply->stuck.len == 0) {
-        (void) lines_forget_stuck_drop(&ctx->caller, .member = id,
-                              .age = lines_get_main_conf(r)->operation->lease);
-
-        return NGX_OK;
-    }
-
-    tenant = lines_word(&id);
-
-    lines_json_add(&stuck->json, ",");
-    show_operation(&stuck->json, &tenant, &id, reply);
-
-    return NGX_OK;
-}
-
-
 static ngx_int_t
-read_record(lines_ctx_t *ctx, lines_op_show_pt done, ngx_str_t *tenant,
+read_record(lines_ctx_t *ctx, lines_op_show_reply_t *read, ngx_str_t *tenant,
     ngx_str_t *id)
 {
     ngx_str_t  key;
@@ -139,25 +188,43 @@ read_record(lines_ctx_t *ctx, lines_op_show_pt done, ngx_str_t *tenant,
         return NGX_ERROR;
     }
 
-    return lines_op_show(&ctx->caller, done, ctx, .op_key = key);
+    return lines_keep_op_show(&ctx->caller, read, .op_key = key);
 }
 
 
 ngx_int_t
-lines_admin_read_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_admin_read_operations(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    stuck_t     *stuck = ctx->data;
     ngx_int_t    rc;
     ngx_str_t    tenant, id;
-    ngx_uint_t   i;
+    ngx_uint_t   i, n;
+    op_list_t   *list = ctx->data;
+
+    /* what is due may be a ticket */
+
+    for (i = 0, n = 0; i < list->n; i++) {
+        id = list->members[i];
+        (void) lines_word(&id);
+
+        if (lines_is_id(&id) || lines_is(&list->state, "stuck")) {
+            list->members[n++] = list->members[i];
+        }
+    }
+
+    list->n = n;
+    list->read = ngx_pcalloc(r->pool, n * sizeof(lines_op_show_reply_t) + 1);
+
+    if (list->read == NULL) {
+        return NGX_ERROR;
+    }
 
     rc = NGX_OK;
 
-    for (i = 0; i < stuck->members.n; i++) {
-        id = stuck->members.elts[i];
+    for (i = 0; i < n; i++) {
+        id = list->members[i];
         tenant = lines_word(&id);
 
-        rc = read_record(ctx, stuck_read, &tenant, &id);
+        rc = read_record(ctx, &list->read[i], &tenant, &id);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -168,14 +235,43 @@ lines_admin_read_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+/* the lists are hints; the record knows */
+
 ngx_int_t
-lines_admin_show_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_admin_show_operations(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    stuck_t  *stuck = ctx->data;
+    ngx_str_t               tenant, id;
+    ngx_uint_t              i, stuck;
+    op_list_t              *list = ctx->data;
+    lines_json_t            json = { .pool = r->pool };
+    lines_op_show_reply_t  *op;
 
-    lines_json_add(&stuck->json, "],'cursor':%J}", &stuck->cursor);
+    stuck = lines_is(&list->state, "stuck");
 
-    return lines_json_answer(ctx, NGX_HTTP_OK, &stuck->json);
+    lines_json_add(&json, "{'operations':[");
+
+    for (i = 0; i < list->n; i++) {
+        op = &list->read[i];
+        id = list->members[i];
+
+        if (stuck ? op->stuck.len != 0
+                  : op->stuck.len == 0 && op->step.len
+                    && !lines_is(&op->step, "done"))
+        {
+            tenant = lines_word(&id);
+
+            lines_json_add(&json, ",");
+            show_operation(&json, &tenant, &id, op);
+
+        } else if (stuck) {
+            (void) lines_forget_stuck_drop(&ctx->caller, .member = id,
+                              .age = lines_get_main_conf(r)->operation->lease);
+        }
+    }
+
+    lines_json_add(&json, "],'cursor':%J}", &list->cursor);
+
+    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
 }
 
 
@@ -242,19 +338,59 @@ lines_admin_retry(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-lines_answered(show_retried, void *none, op_show)
+ngx_int_t
+lines_admin_read_operation(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_json_t  json = { .pool = r->pool };
+    story_t  *story = ctx->data;
 
-    show_operation(&json, &ctx->identity.tenant, &ctx->params[0], reply);
-
-    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
+    return read_record(ctx, &story->op, &ctx->identity.tenant,
+                       &ctx->params[0]);
 }
 
 
 ngx_int_t
 lines_admin_show_operation(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return read_record(ctx, show_retried, &ctx->identity.tenant,
-                       &ctx->params[0]);
+    story_t       *story = ctx->data;
+    lines_json_t   json = { .pool = r->pool };
+
+    show_operation(&json, &ctx->identity.tenant, &ctx->params[0], &story->op);
+
+    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
+}
+
+
+/* and what its tenant's journal has of it, and of its line since it began */
+
+lines_answered(story_read, story_t *story, journal_page)
+{
+    lines_json_t  json = { .pool = r->pool };
+
+    lines_json_add(&json, "{'operation':");
+    show_operation(&json, &ctx->identity.tenant, &ctx->params[0], &story->op);
+    lines_json_add(&json, ",'events':[%A]}", &reply->entries);
+
+    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
+}
+
+
+ngx_int_t
+lines_admin_show_story(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    off_t      begun;
+    int64_t    since;
+    story_t   *story = ctx->data;
+
+    if (story->op.kind.len == 0) {
+        return lines_admin_unknown(ctx);
+    }
+
+    begun = ngx_atoof(story->op.begun.data, story->op.begun.len);
+    since = ngx_max(begun, 0);
+
+    return lines_journal_page(&ctx->caller, story_read, ctx,
+                              .tenant = ctx->identity.tenant, .since = &since,
+                              .operation = ctx->params[0],
+                              .line = story->op.line, .most = LINES_STORY_MAX,
+                              .look = LINES_STORY_LOOK);
 }

@@ -1,25 +1,13 @@
 
 #include "admin/operators.h"
-#include "api/json.h"
 #include "auth/bearer.h"
 #include "directive/params.h"
 #include "directive/secret.h"
-#include "http/answer.h"
-#include "http/digest.h"
-#include "http/router.h"
 #include "http/text.h"
 
 
 #define LINES_OPERATORS_FILE  16384
-#define LINES_OPERATOR_NAME   64
 #define LINES_OPERATOR_TOKEN  32      /* 128 bits as hex */
-
-
-typedef struct {
-    ngx_str_t    name;
-    ngx_uint_t   reads;    /* flag: it may not do more */
-    u_char       digest[LINES_SHA256_LEN];
-} operator_t;
 
 
 /* up to white space, of any kind: a file may have been written anywhere */
@@ -47,10 +35,10 @@ operator_word(ngx_str_t *line)
 static const char *
 operator_add(ngx_conf_t *cf, ngx_array_t *operators, ngx_str_t *line)
 {
-    u_char       digest[LINES_SHA256_LEN];
-    ngx_str_t    words[3];
-    ngx_uint_t   i, n;
-    operator_t  *op;
+    u_char             digest[LINES_SHA256_LEN];
+    ngx_str_t          words[3];
+    ngx_uint_t         i, n;
+    lines_operator_t  *op;
 
     static ngx_str_t  alone[] = { ngx_string("operator"), ngx_string("all") };
 
@@ -148,7 +136,7 @@ lines_operators_read(ngx_conf_t *cf, ngx_str_t *file, void *field)
 
     name = *file;
 
-    *operators = ngx_array_create(cf->pool, 1, sizeof(operator_t));
+    *operators = ngx_array_create(cf->pool, 1, sizeof(lines_operator_t));
     if (*operators == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -193,54 +181,51 @@ lines_operators_read(ngx_conf_t *cf, ngx_str_t *file, void *field)
 }
 
 
-ngx_int_t
-lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_operator_t *
+lines_operator_by_token(ngx_http_request_t *r)
 {
-    u_char        digest[LINES_SHA256_LEN];
-    ngx_str_t     token;
-    ngx_uint_t    i;
-    operator_t   *op;
-    ngx_array_t  *operators;
+    u_char             digest[LINES_SHA256_LEN];
+    ngx_str_t          token;
+    ngx_uint_t         i;
+    ngx_array_t       *operators;
+    lines_operator_t  *op;
 
     operators = lines_get_loc_conf(r)->own;
-    op = NULL;
+    op = operators->elts;
 
-    if (r->headers_in.authorization
-        && lines_bearer_header(&r->headers_in.authorization->value, &token)
-           == NGX_OK
-        && lines_sha256(&token, digest) == NGX_OK)
+    if (r->headers_in.authorization == NULL
+        || lines_bearer_header(&r->headers_in.authorization->value, &token)
+           != NGX_OK
+        || lines_sha256(&token, digest) != NGX_OK)
     {
-        op = operators->elts;
+        return NULL;
+    }
 
-        for (i = 0; i < operators->nelts; i++) {
-
-            if (lines_equal(op[i].digest, digest, LINES_SHA256_LEN)) {
-                break;
-            }
+    for (i = 0; i < operators->nelts; i++) {
+        if (lines_equal(op[i].digest, digest, LINES_SHA256_LEN)) {
+            return &op[i];
         }
-
-        op = i < operators->nelts ? &op[i] : NULL;
     }
 
-    if (op == NULL) {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "lines: the operator's token is missing or wrong");
+    return NULL;
+}
 
-        return lines_unauthorized(r, ctx, "Bearer");
+
+lines_operator_t *
+lines_operator_by_name(ngx_http_request_t *r, ngx_str_t *name)
+{
+    ngx_uint_t         i;
+    ngx_array_t       *operators;
+    lines_operator_t  *op;
+
+    operators = lines_get_loc_conf(r)->own;
+    op = operators->elts;
+
+    for (i = 0; i < operators->nelts; i++) {
+        if (lines_same(&op[i].name, name)) {
+            return &op[i];
+        }
     }
 
-    ctx->operator = op->name;
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines operator: \"%V\" may %s", &op->name,
-                   op->reads ? "read" : "all");
-
-    /* of a row: it serves HEAD as well */
-
-    if (op->reads && ctx->route->method != NGX_HTTP_GET) {
-        return lines_refuse(ctx, NGX_HTTP_FORBIDDEN,
-                            "This token may only read");
-    }
-
-    return NGX_OK;
+    return NULL;
 }

@@ -9,6 +9,17 @@
 
 
 #include "http/context.h"
+#include "http/digest.h"
+
+
+#define LINES_OPERATOR_NAME  64
+
+
+typedef struct {
+    ngx_str_t    name;
+    ngx_uint_t   reads;    /* flag: it may not do more */
+    u_char       digest[LINES_SHA256_LEN];    /* of the token */
+} lines_operator_t;
 
 
 /*
@@ -18,11 +29,11 @@
  */
 char *lines_operators_read(ngx_conf_t *cf, ngx_str_t *file, void *field);
 
-/*
- * The first step: 401 unless one of the tokens was sent, 403 where it may only
- * read and the request does more.  ctx->operator is set.
- */
-lines_step_t  lines_admin_authorize;
+/* of the location: whose token is in Authorization, or whose name that is; NULL:
+   nobody's */
+lines_operator_t *lines_operator_by_token(ngx_http_request_t *r);
+lines_operator_t *lines_operator_by_name(ngx_http_request_t *r,
+    ngx_str_t *name);
 
 
 #endif /* _LINES_ADMIN_OPERATORS_H_INCLUDED_ */

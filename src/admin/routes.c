@@ -7,6 +7,7 @@
 #include "admin/admin.h"
 #include "admin/operators.h"
 #include "admin/routes.h"
+#include "admin/session.h"
 #include "api/listing.h"
 #include "auth/dialect.h"
 #include "directive/params.h"
@@ -71,6 +72,14 @@
         lines_read_input, lines_admin_find_key, lines_admin_look_for_key,     \
         lines_admin_delete_page, lines_admin_show_revoked)
 
+#define LIST_LINES                                                            \
+    row("list_tenant_lines", lines_admin_id, NULL, lines_admin_tenant_exists, \
+        lines_admin_list_lines, lines_listing_run)
+
+#define LIST_EVENTS                                                           \
+    row("list_events", lines_admin_id, &lines_admin_events_input,             \
+        lines_read_input, lines_admin_tenant_exists, lines_admin_show_events)
+
 #define PUT_LIMIT(about)                                                      \
     take("put_limit", about, &lines_admin_rate_input, lines_admin_id,         \
          lines_admin_find_limit, lines_read_input, lines_admin_name_rate,     \
@@ -109,16 +118,21 @@ static lines_route_t  admin_routes[] = {
 
     { NGX_HTTP_GET, ngx_string("operations"),
       row("list_operations", NULL, &lines_admin_stuck_input, lines_read_input,
-          lines_admin_list_stuck, lines_admin_read_stuck,
-          lines_admin_show_stuck) },
+          lines_admin_list_operations, lines_admin_read_operations,
+          lines_admin_show_operations) },
+    { NGX_HTTP_GET, ngx_string("operations/:id"),
+      row("show_operation", NULL, &lines_admin_story_own, lines_read_input,
+          lines_admin_owner, lines_admin_read_operation,
+          lines_admin_show_story) },
     { NGX_HTTP_POST, ngx_string("operations/:id/retry"),
-      row("retry_operation", NULL, NULL, lines_admin_owner,
-          lines_admin_clear_stuck, lines_admin_due_now, lines_admin_retry,
+      row("retry_operation", NULL, &lines_admin_story_own, lines_read_input,
+          lines_admin_owner, lines_admin_clear_stuck, lines_admin_due_now,
+          lines_admin_retry, lines_admin_read_operation,
           lines_admin_show_operation) },
     { NGX_HTTP_POST, ngx_string("operations/:id/resolve"),
       take("resolve_operation", NULL, &lines_admin_resolve_input,
            lines_read_input, lines_admin_owner, lines_admin_resolve,
-           lines_admin_due_now, lines_admin_retry,
+           lines_admin_due_now, lines_admin_retry, lines_admin_read_operation,
            lines_admin_show_operation) },
 
     { NGX_HTTP_GET, ngx_string("database"),
@@ -134,6 +148,11 @@ static lines_route_t  admin_routes[] = {
     { NGX_HTTP_GET, ngx_string("audit-log"),
       row("show_audit_log", NULL, &lines_admin_log_input, lines_read_input,
           lines_admin_show_log) },
+
+    { NGX_HTTP_GET, ngx_string("workspaces/:id/lines"), LIST_LINES },
+    { NGX_HTTP_GET, ngx_string("accounts/:id/lines"), LIST_LINES },
+    { NGX_HTTP_GET, ngx_string("workspaces/:id/events"), LIST_EVENTS },
+    { NGX_HTTP_GET, ngx_string("accounts/:id/events"), LIST_EVENTS },
 
     { NGX_HTTP_GET, ngx_string("lines"),
       row("list_lines", NULL, NULL, lines_admin_list_work,
@@ -180,6 +199,15 @@ static lines_route_t  admin_routes[] = {
     { NGX_HTTP_GET, ngx_string("plans/:plan/limits/:limit"), GET_LIMIT(NULL) },
     { NGX_HTTP_DELETE, ngx_string("plans/:plan/limits/:limit"),
       DELETE_LIMIT(NULL) },
+    { NGX_HTTP_POST, ngx_string("session"),
+      row("begin_session", NULL, NULL, lines_admin_begin_session) },
+    { NGX_HTTP_GET, ngx_string("session"),
+      row("show_session", NULL, NULL, lines_admin_show_session) },
+    { NGX_HTTP_DELETE, ngx_string("session"),
+      row("end_session", NULL, NULL, lines_admin_end_session) },
+    { NGX_HTTP_GET, ngx_string("node"),
+      row("show_node", NULL, NULL, lines_admin_show_node) },
+
     { NGX_HTTP_GET, ngx_string("limits"),
       row("list_limits", NULL, NULL, lines_admin_list_limits) },
 

@@ -36,6 +36,7 @@ typedef struct lines_cors_s          lines_cors_t;
 typedef struct lines_tenant_limits_s lines_tenant_limits_t;
 typedef struct lines_concurrency_s   lines_concurrency_t;
 typedef struct lines_docs_s          lines_docs_t;
+typedef struct lines_console_s       lines_console_t;
 typedef struct lines_hooks_conf_s    lines_hooks_conf_t;
 
 
@@ -129,6 +130,7 @@ typedef struct {
     lines_tenant_limits_t  *tenant_limits;  /* the same */
     lines_concurrency_t   *concurrency;   /* the same */
     lines_docs_t          *docs;          /* the page that is served here */
+    lines_console_t       *console;       /* the same, of the operator's */
 } lines_loc_conf_t;
 
 

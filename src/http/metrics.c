@@ -287,6 +287,22 @@ lines_metrics_waiting(ngx_uint_t waits, ngx_uint_t streams)
 }
 
 
+ngx_atomic_uint_t
+lines_metrics_sum(lines_metrics_area_t *area, size_t offset)
+{
+    ngx_uint_t         i;
+    ngx_atomic_uint_t  sum;
+
+    sum = 0;
+
+    for (i = 0; i < LINES_METRICS_SLOTS; i++) {
+        sum += *(ngx_atomic_t *) ((u_char *) &area->slots[i] + offset);
+    }
+
+    return sum;
+}
+
+
 static ngx_int_t
 metrics_log_handler(ngx_http_request_t *r)
 {

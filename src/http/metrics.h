@@ -213,6 +213,10 @@ ngx_uint_t lines_metrics_name(lines_metrics_registry_e registry, ngx_str_t *a,
     ngx_str_t *b);
 
 
+/* a counter of lines_metrics_slot_t, by its offset there: of all workers */
+ngx_atomic_uint_t lines_metrics_sum(lines_metrics_area_t *area, size_t offset);
+
+
 #define lines_metrics_add(counter, n)                    \
     (void) ngx_atomic_fetch_add(&lines_metrics->counter, \
                                 (ngx_atomic_int_t) (n))

@@ -68,3 +68,43 @@ lines_origin_own(ngx_http_request_t *r, ngx_str_t *origin)
     return 0;
 #endif
 }
+
+
+ngx_uint_t
+lines_origin_host(ngx_http_request_t *r, ngx_str_t *origin)
+{
+    ngx_str_t   host;
+    ngx_uint_t  i;
+
+    static ngx_str_t  schemes[] = {
+        ngx_string("https://"), ngx_string("http://")
+    };
+
+#if (NGX_HTTP_SSL)
+
+    if (r->connection->ssl) {
+        return lines_origin_own(r, origin);
+    }
+
+#endif
+
+    if (r->headers_in.host == NULL) {
+        return 0;
+    }
+
+    host = r->headers_in.host->value;
+
+    for (i = 0; i < 2; i++) {
+
+        if (host.len
+            && origin->len == schemes[i].len + host.len
+            && ngx_memcmp(origin->data, schemes[i].data, schemes[i].len) == 0
+            && ngx_memcmp(origin->data + schemes[i].len, host.data, host.len)
+               == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}

@@ -31,5 +31,11 @@ ngx_uint_t lines_origin_among(ngx_str_t *origin, ngx_str_t *origins,
 
 ngx_uint_t lines_origin_own(ngx_http_request_t *r, ngx_str_t *origin);
 
+/*
+ * Flag: it is of the request's host; without TLS here, of either scheme.  That
+ * is no proof by itself, but to refuse others by.
+ */
+ngx_uint_t lines_origin_host(ngx_http_request_t *r, ngx_str_t *origin);
+
 
 #endif /* _LINES_HTTP_ORIGIN_H_INCLUDED_ */

@@ -17,21 +17,9 @@
 #include "operation/survey.h"
 
 
-#define LINES_METRICS_SURVEY  30000
 #define LINES_METRICS_LABELS  256
 #define LINES_METRICS_BUFFER  16384
 #define LINES_METRICS_LINE    2048
-
-
-/* states of lines, which are new before */
-
-#define metrics_state(state)  METRICS_STATE_##state,
-
-enum {
-    METRICS_STATE_new,
-    LINES_EACH_COUNTED(metrics_state)
-    METRICS_STATES_ALL
-};
 
 
 /* values that no slot has: what a sample shows is as large as a counter */
@@ -55,7 +43,7 @@ typedef struct {
     ngx_atomic_uint_t       survey_age;
     ngx_atomic_uint_t       audit_age;
     lines_metrics_survey_t  survey;
-    ngx_atomic_int_t        lines[METRICS_STATES_ALL];
+    ngx_atomic_int_t        lines[LINES_STATES];
     ngx_atomic_uint_t       zone_free;
 } metrics_values_t;
 
@@ -136,7 +124,6 @@ typedef struct {
     .nwords = sizeof((ngx_str_t []) { __VA_ARGS__ }) / sizeof(ngx_str_t)
 
 #define metrics_move(from, to)   ngx_string(#from " " #to),
-#define metrics_ends(from, to)   { METRICS_STATE_##from, METRICS_STATE_##to },
 #define metrics_counted(state)   ngx_string(#state),
 
 
@@ -330,7 +317,7 @@ static const metrics_row_t  metrics_table[] = {
     { "lines_lines", "gauge",
       "Lines by state.", METRICS_SURVEY,
       by("state=\"%V\"", LINES_EACH_COUNTED(metrics_counted)),
-      in_values(lines[METRICS_STATE_new + 1]) },
+      in_values(lines[LINES_STATE_new + 1]) },
     { "lines_numbers", "gauge",
       "Numbers of the inventory by state.", METRICS_SURVEY,
       by("state=\"%V\"", ngx_string("free"), ngx_string("leased"),
@@ -356,13 +343,6 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
     metrics_values_t        *values;
     lines_jwks_status_t      jwks;
     lines_metrics_worker_t  *worker;
-
-    static const struct {
-        ngx_uint_t  from;
-        ngx_uint_t  to;
-    } moves[] = {
-        LINES_EACH_MOVE(metrics_ends)
-    };
 
     values = &out->values;
     out->area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
@@ -419,17 +399,7 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
         values->audit_age = ngx_max(age, 0);
     }
 
-    /* lines in a state are those that went there less those that left */
-
-    for (i = 0; i < LINES_MOVES; i++) {
-        n = values->survey.values[LINES_SURVEY_RAW + i];
-        values->lines[moves[i].from] -= n;
-        values->lines[moves[i].to] += n;
-    }
-
-    for (i = 0; i < METRICS_STATES_ALL; i++) {
-        values->lines[i] = ngx_max(values->lines[i], 0);
-    }
+    lines_survey_states(&values->survey, values->lines);
 
     values->zone_free = lines_zone_pool(lmcf)->pfree * ngx_pagesize;
 }
@@ -477,22 +447,8 @@ metrics_print(metrics_out_t *out, const char *fmt, ...)
 static ngx_atomic_uint_t
 metrics_value(metrics_out_t *out, ngx_uint_t slots, size_t offset)
 {
-    u_char             *slot;
-    ngx_uint_t          i;
-    ngx_atomic_uint_t   sum;
-
-    if (!slots) {
-        return *(ngx_atomic_uint_t *) ((u_char *) &out->values + offset);
-    }
-
-    sum = 0;
-
-    for (i = 0; i < LINES_METRICS_SLOTS; i++) {
-        slot = (u_char *) &out->area->slots[i];
-        sum += *(ngx_atomic_t *) (slot + offset);
-    }
-
-    return sum;
+    return slots ? lines_metrics_sum(out->area, offset)
+                 : *(ngx_atomic_uint_t *) ((u_char *) &out->values + offset);
 }
 
 
@@ -771,7 +727,7 @@ lines_metrics_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         lmcf->survey = survey;
 
     } else if (lmcf->survey == 0) {
-        lmcf->survey = LINES_METRICS_SURVEY;
+        lmcf->survey = LINES_SURVEY_PAUSE;
     }
 
     return lines_set_api(cf, conf, &metrics_api);

@@ -10,6 +10,10 @@
 #define LINES_VERSION  "1.0.0"
 
 
+/* ms between two passes of the survey, where none of those who look says */
+#define LINES_SURVEY_PAUSE  30000
+
+
 /* lines_metrics [survey=30s]: Prometheus' text, or OpenMetrics where Accept
    names it */
 char *lines_metrics_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -26,6 +30,15 @@ char *lines_docs(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* "if" and "limit_except" answer as their location does */
 void lines_docs_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
+    lines_loc_conf_t *conf);
+
+/*
+ * lines_console [admin=PATH] [dir=PATH] [chart=FILE]: the operator's console, its
+ * files read here.
+ */
+char *lines_console(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+void lines_console_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf);
 
 

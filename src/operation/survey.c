@@ -141,6 +141,38 @@ survey_handler(ngx_event_t *ev)
 }
 
 
+/* those that went there less those that left */
+
+void
+lines_survey_states(lines_metrics_survey_t *survey,
+    ngx_atomic_int_t states[LINES_STATES])
+{
+    ngx_uint_t        i;
+    ngx_atomic_int_t  n;
+
+#define survey_ends(from, to)  { LINES_STATE_##from, LINES_STATE_##to },
+
+    static const struct {
+        ngx_uint_t  from;
+        ngx_uint_t  to;
+    } moves[] = {
+        LINES_EACH_MOVE(survey_ends)
+    };
+
+    ngx_memzero(states, LINES_STATES * sizeof(ngx_atomic_int_t));
+
+    for (i = 0; i < LINES_MOVES; i++) {
+        n = survey->values[LINES_SURVEY_RAW + i];
+        states[moves[i].from] -= n;
+        states[moves[i].to] += n;
+    }
+
+    for (i = 0; i < LINES_STATES; i++) {
+        states[i] = ngx_max(states[i], 0);
+    }
+}
+
+
 void
 lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {

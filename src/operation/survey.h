@@ -15,8 +15,19 @@
 #define _LINES_OPERATION_SURVEY_H_INCLUDED_
 
 
-#include "http/conf.h"
+#include "http/metrics.h"
 #include "store/calls.h"
+
+
+/* states of lines, which are new before */
+
+#define lines_survey_state(state)  LINES_STATE_##state,
+
+enum {
+    LINES_STATE_new,
+    LINES_EACH_COUNTED(lines_survey_state)
+    LINES_STATES
+};
 
 
 /* moves of lines that are counted */
@@ -46,6 +57,10 @@ typedef enum {
     LINES_SURVEY_VALUES
 } lines_survey_e;
 
+
+/* lines in each state, as the survey found their moves */
+void lines_survey_states(lines_metrics_survey_t *survey,
+    ngx_atomic_int_t states[LINES_STATES]);
 
 void lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
 void lines_survey_exit_process(void);

@@ -66,6 +66,7 @@ sub new ($class, @args) {
             if   ($message->{id}) { $self->{results}{$message->{id}} = $message }
             else                  { push @{$self->events}, $message }
         });
+        $tx->max_websocket_size(32 << 20);
         $self->{socket} = $tx;
     });
     wait_for(sub { $self->{socket} }, 30, 'the debugger');

@@ -5,6 +5,7 @@ use IO::Select;
 use IO::Socket::INET;
 use Mojo::JSON qw(encode_json);
 use Mojo::UserAgent;
+use Mojo::UserAgent::CookieJar;
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Test::Lines::Answer;
 use Time::HiRes ();
@@ -32,7 +33,8 @@ Test::Lines::Client - an HTTP client for tests
 An answer is a L<Test::Lines::Answer>; a transport that failed is an answer
 with status 0, never an exception. A path may be a whole URL. Connections are
 not kept alive, unless C<keepalive> is set to a number of them. A header whose
-value is undef is left out, Host included; an array sends it repeatedly.
+value is undef is left out, Host included; an array sends it repeatedly. Cookies
+are sent where a test says so, and only there.
 
 =cut
 
@@ -48,6 +50,7 @@ has ua => sub ($self) {
       ->inactivity_timeout($self->timeout);
     $ua->max_response_size(0);
     $ua->transactor->compressed(0);
+    $ua->cookie_jar(Mojo::UserAgent::CookieJar->new(ignore => sub { 1 }));
     $ua->proxy->not([]);
 
     return $ua;
