@@ -354,7 +354,7 @@ lines_charge_wait(lines_op_t *op)
 
     if (waits >= LINES_CHARGES || tries >= LINES_OP_TRIES) {
         ngx_str_set(&stuck, "no_answer");
-        lines_op_list_stuck(op, "no_answer");
+        lines_op_list_stuck(op, lines_op_text("no_answer"));
     }
 
     return lines_op_rest(op, ngx_max(absent + (int64_t) op->conf->absent - now,

@@ -618,7 +618,7 @@ lines_op_again_from(lines_op_t *op, const char *place)
         return lines_op_rest(op, delay, { "tries", more }, { place, none });
     }
 
-    lines_op_list_stuck(op, "no_answer");
+    lines_op_list_stuck(op, lines_op_text("no_answer"));
 
     return lines_op_rest(op, delay, { "tries", more },
                          op_stuck_fields("no_answer"), { place, none });
@@ -632,7 +632,7 @@ lines_op_stuck(lines_op_t *op, const char *reason)
         return NGX_OK;
     }
 
-    lines_op_list_stuck(op, reason);
+    lines_op_list_stuck(op, lines_op_text(reason));
 
     /* once the cause is gone it goes on by itself */
 
@@ -656,7 +656,7 @@ lines_op_anew(lines_op_t *op, const char *place, const char *refused)
                              { "tries", ngx_null_string });
     }
 
-    lines_op_list_stuck(op, refused);
+    lines_op_list_stuck(op, lines_op_text(refused));
 
     return lines_op_rest(op, ngx_min(op->conf->every, LINES_STUCK),
                          { place, ngx_null_string },
@@ -714,16 +714,16 @@ lines_op_post_failed(lines_op_t *op, lines_billing_result_t *result)
 /* where the operator finds it: written before the record says so */
 
 void
-lines_op_list_stuck(lines_op_t *op, const char *reason)
+lines_op_list_stuck(lines_op_t *op, ngx_str_t reason)
 {
     ngx_str_t   known;
     ngx_uint_t  level;
 
     known = lines_op_get(op, "stuck");
-    level = lines_is(&known, reason) ? NGX_LOG_INFO : NGX_LOG_ALERT;
+    level = lines_same(&known, &reason) ? NGX_LOG_INFO : NGX_LOG_ALERT;
 
-    lines_op_log(op, level, "%V is stuck: %s, invoice \"%V\"", &op->point,
-                 reason, &op->seen.subscription.invoice.id);
+    lines_op_log(op, level, "%V is stuck: %V, invoice \"%V\"", &op->point,
+                 &reason, &op->seen.subscription.invoice.id);
 
     /* of one that has begun again, the end before may have taken it away */
 

@@ -154,7 +154,7 @@ ngx_int_t lines_op_post_failed(lines_op_t *op, lines_billing_result_t *result);
  * For who rests with that reason as "stuck" among its own fields: an alert,
  * where it is another than before, and the operator's list.
  */
-void lines_op_list_stuck(lines_op_t *op, const char *reason);
+void lines_op_list_stuck(lines_op_t *op, ngx_str_t reason);
 
 
 #endif /* _LINES_OPERATION_OPERATION_H_INCLUDED_ */

@@ -64,9 +64,6 @@ typedef struct {
     ngx_uint_t                   listed;     /* LINES_LISTED_... */
     lines_stripe_error_t         error;      /* of a call that is REFUSED */
     lines_money_t                ledger;     /* of subscription.invoice */
-    const char                  *report;     /* why people are to look at one */
-    ngx_str_t                    reported;   /* invoice, */
-    int64_t                      unreturned; /* and what is due of it */
     unsigned                     off:1;
     unsigned                     tried:1;
     unsigned                     others:1;   /* past its first invoice */
@@ -154,10 +151,11 @@ typedef struct {
     ngx_str_t    value;
 } lines_op_field_t;
 
-#define LINES_OP_FIELDS  10
+#define LINES_OP_FIELDS  12
 
 #define lines_op_fields(...)                                                  \
-    (lines_op_field_t[LINES_OP_FIELDS + 1]) { __VA_ARGS__ }
+    (lines_op_field_t[LINES_OP_FIELDS + 1]) { __VA_ARGS__ __VA_OPT__(,)       \
+                                              { NULL, ngx_null_string } }
 
 
 /* "lines operation ID: …", with an argument at least */

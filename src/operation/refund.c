@@ -35,7 +35,10 @@ static ngx_int_t refund_counted(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t refund_give(void *data);
 static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
-static ngx_int_t refund_report(lines_op_t *op);
+static ngx_int_t refund_report(lines_op_t *op, ngx_str_t reason,
+    ngx_str_t invoice, ngx_str_t due);
+static ngx_int_t refund_reported(lines_op_t *op);
+static ngx_int_t refund_pass(lines_op_t *op, ngx_uint_t write);
 
 
 /*
@@ -236,8 +239,8 @@ refund_next(lines_op_t *op, lines_stripe_invoice_t *invoice)
                                    : lines_op_get(op, "invoice"));
     }
 
-    if (invoice == NULL && op->seen.report) {
-        return refund_report(op);
+    if (invoice == NULL && lines_op_get(op, "report").len) {
+        return refund_reported(op);
     }
 
     op->seen.money = LINES_MONEY_UNSEEN;
@@ -498,46 +501,82 @@ refund_given(lines_op_t *op, lines_billing_result_t *result)
 
 /*
  * What was refused is not sent again under its key; what failed, never.  People
- * are to look at that alone: what is due of other invoices goes back meanwhile.
+ * are to look at that alone: what is due of other invoices goes back first.  The
+ * record knows of it meanwhile, should somebody else come to the list's end.
  */
 
 ngx_int_t
 lines_refund_report(lines_op_t *op)
 {
-    lines_op_seen_t  *seen = &op->seen;
+    ngx_str_t  reason, due, *invoice;
 
-    if (seen->report == NULL) {
-        seen->report = op->reason;
-        seen->reported = seen->subscription.invoice.id;
-        seen->unreturned = lines_money_due(&seen->ledger);
+    reason = lines_op_text(op->reason);
+    invoice = &op->seen.subscription.invoice.id;
+    due = lines_op_number(op, lines_money_due(&op->seen.ledger));
+
+    if (op->at != LINES_AT_UNCHARGE
+        && op->at != LINES_AT_REFUND
+        && op->at != LINES_AT_ORPHAN
+        && op->at != LINES_AT_RELEASE)
+    {
+        return refund_report(op, reason, *invoice, due);
     }
 
-    return op->at == LINES_AT_UNCHARGE
-           || op->at == LINES_AT_REFUND
-           || op->at == LINES_AT_ORPHAN
-           || op->at == LINES_AT_RELEASE
-           ? lines_refund_pass(op) : refund_report(op);
+    if (lines_op_get(op, "report").len == 0
+        && (lines_op_set(op, "report", &reason) != NGX_OK
+            || lines_op_set(op, "report_invoice", invoice) != NGX_OK
+            || lines_op_set(op, "report_due", &due) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    return refund_pass(op, 1);
 }
 
 
-/* once nothing else is left; the next run counts all from the newest on */
-
 static ngx_int_t
-refund_report(lines_op_t *op)
+refund_report(lines_op_t *op, ngx_str_t reason, ngx_str_t invoice,
+    ngx_str_t due)
 {
-    lines_op_seen_t  *seen = &op->seen;
+    op->seen.subscription.invoice.id = invoice;
 
-    seen->subscription.invoice.id = seen->reported;
-
-    lines_op_list_stuck(op, seen->report);
+    lines_op_list_stuck(op, reason);
 
     return lines_op_rest(op, op->conf->every,
-                         { "stuck", lines_op_text(seen->report) },
-                         { "stuck_invoice", seen->reported },
-                         { "stuck_due", lines_op_number(op, seen->unreturned) },
+                         { "stuck", reason },
+                         { "stuck_invoice", invoice },
+                         { "stuck_due", due },
                          { "refund_body", ngx_null_string },
                          { "refund_after", ngx_null_string },
-                         { "again", ngx_null_string });
+                         { "report", ngx_null_string },
+                         { "report_invoice", ngx_null_string },
+                         { "report_due", ngx_null_string });
+}
+
+
+/*
+ * Nothing else is left; the next run counts all from the newest on.  So does
+ * this one where there was news meanwhile of what it had passed.
+ */
+
+static ngx_int_t
+refund_reported(lines_op_t *op)
+{
+    if (lines_op_get(op, "again").len == 0) {
+        return refund_report(op, lines_op_get(op, "report"),
+                             lines_op_get(op, "report_invoice"),
+                             lines_op_get(op, "report_due"));
+    }
+
+    op->seen.invoice = LINES_INVOICE_UNSEEN;
+    op->seen.listed = 0;
+
+    return lines_op_move(op, (char *) op->step.data,
+                         { "again", ngx_null_string },
+                         { "refund_after", ngx_null_string },
+                         { "report", ngx_null_string },
+                         { "report_invoice", ngx_null_string },
+                         { "report_due", ngx_null_string });
 }
 
 
@@ -546,16 +585,14 @@ refund_report(lines_op_t *op)
 ngx_int_t
 lines_refund_pass(lines_op_t *op)
 {
-    ngx_str_t   again;
+    return refund_pass(op, 0);
+}
+
+
+static ngx_int_t
+refund_pass(lines_op_t *op, ngx_uint_t write)
+{
     ngx_uint_t  said;
-
-    again = lines_op_get(op, "again");
-
-    /* whoever goes on from here is not done with what was to be reported */
-
-    if (op->seen.report) {
-        ngx_str_set(&again, "1");
-    }
 
     /* what a person said of this one is not to be asked again */
 
@@ -572,10 +609,7 @@ lines_refund_pass(lines_op_t *op)
         return NGX_ERROR;
     }
 
-    if (lines_op_get(op, "refund_body").len == 0
-        && !said
-        && op->seen.report == NULL)
-    {
+    if (lines_op_get(op, "refund_body").len == 0 && !said && !write) {
         return NGX_OK;
     }
 
@@ -586,9 +620,12 @@ lines_refund_pass(lines_op_t *op)
                          { "refund_amount", ngx_null_string },
                          { "refund_invoice", ngx_null_string },
                          { "refund_after", lines_op_get(op, "refund_after") },
+                         { "report", lines_op_get(op, "report") },
+                         { "report_invoice",
+                           lines_op_get(op, "report_invoice") },
+                         { "report_due", lines_op_get(op, "report_due") },
                          { "absent_at", ngx_null_string },
-                         { "tries", ngx_null_string },
-                         { "again", again });
+                         { "tries", ngx_null_string });
 }
 
 

@@ -115,7 +115,8 @@ local function op_give_back(op, ops, id, kind, since, now, ...)
         end
     else
         redis.call('HDEL', op, 'refund_body', 'refund_after', 'again',
-                   'absent_at', 'skew', 'ahead')
+                   'report', 'report_invoice', 'report_due', 'absent_at',
+                   'skew', 'ahead')
         op_begin(op, ops, id, kind, 'cancel', 0, now, 'since', int(since or 0),
                  ...)
     end
