@@ -302,6 +302,26 @@ subtest 'a page that is loaded while Redis is away goes on once it is back' => s
     shows(qr/Where Redis and billing.*ada, may|ada, may.*Where Redis and billing/s, 'the session was good all the time', 30);
 };
 
+subtest 'behind a balancer rates are of one node' => sub {
+    $redis->cli(DEL => $_) for $redis->cli(KEYS => 'lines:{admin}:session*');
+    my $script = $browser->ask('Page.addScriptToEvaluateOnNewDocument', source => 'const later = setTimeout; window.setTimeout = (f, ms, ...a) => later(f, ms === 5000 ? 200 : ms, ...a);');
+    again('#overview', <<'END');
+        if (!path.endsWith('/node')) { return own(path, options); }
+        const node = await (await own(path, options)).json();
+        if ((window.turn = (window.turn || 0) + 1) % 2) {
+            node.node += 'other';
+            node.requests[0].codes['200'] = (node.requests[0].codes['200'] || 0) + 1e6;
+            node.redis.commands += 1e6;
+        }
+        return new Response(JSON.stringify(node), { status: 200 });
+END
+    js('window.most = 0; new MutationObserver(() => { for (const dd of document.querySelectorAll("main .figures dd")) { const n = Number(dd.textContent.replace(/[,\s\/s]/g, "")); if (dd.previousSibling.textContent === "answered" && n > most) { most = n; } } }).observe(document.body, { childList: true, subtree: true, characterData: true }); 1');
+    there('window.turn > 12', 'looks at two nodes in turn');
+    cmp_ok js('window.most'), '<', 1000, 'no rate is made of counters of two';
+    shows(qr/leads to several nodes/, '... and it is said');
+    $browser->ask('Page.removeScriptToEvaluateOnNewDocument', identifier => $script->{identifier});
+};
+
 subtest 'an hour of looks' => sub {
     my $script = $browser->ask('Page.addScriptToEvaluateOnNewDocument', source => 'const later = setTimeout; window.looks = 0; window.setTimeout = (f, ms, ...a) => { if (ms === 5000) { window.looks++; ms = 1; } return later(f, ms, ...a); };');
     $redis->cli(DEL => $_) for $redis->cli(KEYS => 'lines:{admin}:session*');

@@ -12,11 +12,14 @@
 const POLL = 5000;           // ms between two looks at the node
 const KEPT = 720;            // samples that plots show at the most: an hour
 const PAGE = 50;
+const NODES = 16;            // whose counters are remembered
 
 const state = {
     admin: null,             // where the API is
     me: null,                // { operator, role, expires_at }
     samples: [],             // of GET node, while this page is open
+    nodes: new Map(),        // the last look at each: behind a balancer they take turns
+    several: false,
     timer: null,
     tabs: null,              // tells the others who signs in
     view: 0                  // counted up with each one that is shown
@@ -445,10 +448,17 @@ async function look() {
             return;
         }
 
-        const before = state.last && state.last.at < now.at ? state.last : null;
+        const same = state.nodes.get(now.node.node);
+        const before = same && same.at < now.at ? same : null;
+
+        /* one that was begun anew is another, and does not come back */
+        state.several = state.several || Boolean(same) && same !== state.last;
 
         state.stale = null;
         state.last = now;
+        state.nodes.delete(now.node.node);
+        state.nodes.set(now.node.node, now);
+        if (state.nodes.size > NODES) { state.nodes.delete(state.nodes.keys().next().value); }
         state.samples.push(rates(now, before));
         state.samples.splice(0, Math.max(0, state.samples.length - KEPT));
         healthBanner(now.node.health);
@@ -553,7 +563,8 @@ function overview(main) {
 
         const { node } = state.last, { health } = node;
 
-        stand.textContent = `as of ${new Date(node.at).toISOString().slice(11, 19)} UTC` + (state.stale ? ': what is below is old, the last look failed' : `, each ${POLL / 1000} s`);
+        stand.textContent = `as of ${new Date(node.at).toISOString().slice(11, 19)} UTC` + (state.stale ? ': what is below is old, the last look failed' : `, each ${POLL / 1000} s`)
+            + (state.several ? `, by ${node.node}: this address leads to several nodes in turn, and so do the plots` : '');
         stand.className = state.stale ? 'note bad' : 'note';
         traffic.show(state.samples);
         latency.show(state.samples);
@@ -1135,6 +1146,7 @@ function signedOut(words) {
     state.show = null;
     state.samples = [];
     state.last = null;
+    state.nodes.clear();
     state.view++;
     clearTimeout(state.timer);
     document.querySelectorAll('dialog[open]').forEach(dialog => dialog.close());
