@@ -5,6 +5,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(sha256_hex);
 use Mojo::JSON qw(encode_json to_json);
+use POSIX ();
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Browser;
@@ -86,6 +87,15 @@ subtest 'a clock that was set back ends no new session' => sub {
     is ask(GET => 'session', cookie($old[0]))->status, 401, 'what would last for longer than a session does is over';
     cmp_ok scalar(() = $redis->cli(KEYS => 'lines:{admin}:session:*')), '<=', 10, 'and there are not too many';
     ask(DELETE => 'session', cookie($_)) for $one, $two;
+};
+
+subtest 'a pipe in place of a file does not hold nginx up' => sub {
+    my $pipe = $t->dir . '/pipe';
+    POSIX::mkfifo($pipe, 0600) or die "mkfifo: $!";
+    my ($code, $output) = eval { local $SIG{ALRM} = sub { die "it waits\n" }; alarm 20; my @said = $t->test_config(server => "location /c/ { lines_console dir=$dir chart=$pipe; }"); alarm 0; @said };
+    alarm 0;
+    is $@, '', 'it is answered';
+    like $output, qr{"lines_console": "\Q$pipe\E" is no file}, '... by what it is';
 };
 
 
