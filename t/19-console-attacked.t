@@ -125,7 +125,12 @@ sub find_button ($name) {
 }
 
 sub press ($name) { there("!!@{[find_button($name)]}", $name); js("@{[find_button($name)]}.click()") }
-sub fill  ($selector, $value) { there("!!document.querySelector(@{[quoted($selector)]})", $selector); js("document.querySelector(@{[quoted($selector)]}).value = @{[quoted($value)]}") }
+# in the dialog that is open, where one is: one that closes is there a moment longer
+sub fill ($selector, $value) {
+    my $field = "(document.querySelector('dialog[open]') || document).querySelector(@{[quoted($selector)]})";
+    there("!!$field", $selector);
+    js("$field.value = @{[quoted($value)]}");
+}
 
 sub key ($type, $name, $code, %more) {
     $browser->ask('Input.dispatchKeyEvent', type => $type, key => $name, code => $name, windowsVirtualKeyCode => $code, ($name eq 'Enter' && $type eq 'keyDown' ? (text => "\r") : ()), %more);
