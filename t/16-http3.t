@@ -80,6 +80,11 @@ $answer = fetched('/app/x');
 is $answer->{status}, 429, '... until nothing is';
 like $answer->{retry}, qr/^\d+$/, '... and for how long';
 
+# a browser says where what changes something is from, and names its own site in :authority alone
+my $console = $browser->js("fetch('/_lines/admin/session', {method: 'POST', headers: {Authorization: 'Bearer @{[$t->admin_token]}'}})"
+      . ".then(() => fetch('/_lines/admin/session', {method: 'DELETE', headers: {'X-Lines-Console': '1'}})).then(r => r.text(), e => e.name)");
+is $console, '{"ended":true}', 'a session of the console is of its own site';
+
 my @versions = grep { !m{ /_lines/} } split /\n/, path($t->dir, 'versions.log')->slurp;
 cmp_ok scalar(@versions), '>', 50, 'all that was asked';
 is_deeply [grep { !m{^HTTP/3\.0 } } @versions], [], '... was asked by HTTP/3';

@@ -284,6 +284,7 @@ subtest 'what the console reads' => sub {
     my $node = ask(GET => 'node', $me);
     is $node->status, 200, 'the node' or diag $node->to_string;
     is $node->json('/health/redis/status'), 'ok', 'Redis';
+    like $node->json('/node'), qr/^\S+:\d+$/, 'which one';
     is $node->json('/billing'), undef, 'no billing';
     my ($mine) = grep { $_->{endpoint} eq 'admin_show_node' } @{ask(GET => 'node', $me)->json('/requests')};
     is $mine->{codes}{200}, 1, 'its own requests';

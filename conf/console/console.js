@@ -12,12 +12,16 @@
 const POLL = 5000;           // ms between two looks at the node
 const KEPT = 720;            // samples that plots show at the most: an hour
 const PAGE = 50;
+const NODES = 16;            // whose counters are remembered
 
 const state = {
     admin: null,             // where the API is
     me: null,                // { operator, role, expires_at }
     samples: [],             // of GET node, while this page is open
+    nodes: new Map(),        // the last look at each: behind a balancer they take turns
+    several: false,
     timer: null,
+    tabs: null,              // tells the others who signs in
     view: 0                  // counted up with each one that is shown
 };
 
@@ -114,7 +118,9 @@ async function call(method, path, body, headers) {
 
     if (answer.status === 503) {
         const wait = answer.headers.get('Retry-After');
-        throw new Refused(503, `${words}. Redis could not be asked, and nothing was done.` + (wait ? ` Try again in ${wait} s.` : ''));
+        throw new Refused(503, method === 'GET'
+            ? `${words}. Redis could not be asked, and nothing was done.` + (wait ? ` Try again in ${wait} s.` : '')
+            : `${words}. Whether it was done is not known: look before you repeat it.`);
     }
 
     throw new Refused(answer.status, words);
@@ -133,6 +139,7 @@ const empty = words => h('p', { class: 'empty' }, words);
 const failed = error => h('p', { class: 'error', role: 'alert' }, error.message || String(error));
 const button = (words, act, attributes) => h('button', { type: 'button', onclick: act, ...attributes }, words);
 const id = value => value ? h('span', { class: 'id' }, value) : '–';
+const theirs = value => h('bdi', {}, text(value));    // its characters turn round nothing beside it
 
 function tenantLink(tenant) {
     const match = /^([wa]):(.+)$/.exec(tenant || '');
@@ -167,15 +174,19 @@ function field(label, input, hint) {
 /* a part of a view that is loaded: its words while it is, and when it fails */
 function loaded(view, section, load) {
     const body = h('div', {}, empty('Loading …'));
+    let turn = 0;
     const fill = async () => {
+        const mine = ++turn;
+
         try {
             const content = await load(fill);
 
-            if (view === state.view) {
+            /* what was asked for later is newer, whichever comes first */
+            if (view === state.view && mine === turn) {
                 body.replaceChildren(...[content].flat(Infinity).filter(Boolean));
             }
         } catch (error) {
-            if (view === state.view) {
+            if (view === state.view && mine === turn) {
                 body.replaceChildren(failed(error), button('Try again', fill));
             }
         }
@@ -222,11 +233,17 @@ function paged(view, section, path, show) {
  * or shown where it is an element.
  */
 function confirm({ title, words, fields = [], does, act }) {
-    const dialog = h('dialog', { 'aria-labelledby': 'ask-title' });
+    const dialog = h('dialog', {
+        'aria-labelledby': 'ask-title',
+
+        /* the key that opened this may be held down still: it confirms nothing */
+        onkeydown: event => { if (event.repeat && event.key === 'Enter' && event.target.tagName !== 'TEXTAREA') { event.preventDefault(); } }
+    });
     const wrong = h('div', { role: 'alert' });
     const yes = h('button', { type: 'submit', class: 'strong' }, does);
     const no = button('Cancel', () => dialog.close());
     const before = document.activeElement;
+    let busy = false;
 
     const form = h('form', {
         novalidate: true,
@@ -235,23 +252,29 @@ function confirm({ title, words, fields = [], does, act }) {
             const values = Object.fromEntries(new FormData(form));
 
             wrong.replaceChildren();
-            yes.disabled = no.disabled = true;
+            busy = yes.disabled = no.disabled = true;
             yes.textContent = 'Under way …';
 
             try {
                 const done = await act(values);
 
+                busy = false;
+
                 if (done instanceof Node) {
-                    dialog.replaceChildren(h('h2', { id: 'ask-title' }, 'Done'), done,
-                        h('div', { class: 'buttons' }, button('Close', () => dialog.close(), { class: 'strong' })));
-                    dialog.querySelector('button').focus();
+                    const since = performance.now();
+                    const title = h('h2', { id: 'ask-title', tabindex: '-1' }, 'Done');
+
+                    /* a second click, or press, that was of the button before is no word to close it */
+                    dialog.replaceChildren(title, done, h('div', { class: 'buttons' },
+                        button('Close', () => { if (performance.now() - since > 500) { dialog.close(); } }, { class: 'strong' })));
+                    title.focus();
                 } else {
                     dialog.close();
                     say(done);
                 }
             } catch (error) {
                 wrong.replaceChildren(failed(error));
-                yes.disabled = no.disabled = false;
+                busy = yes.disabled = no.disabled = false;
                 yes.textContent = does;
             }
         }
@@ -262,6 +285,12 @@ function confirm({ title, words, fields = [], does, act }) {
 
     dialog.append(form);
     dialog.onclose = () => {
+        /* what comes of it is told here, and a key just this once: Escape takes nothing back */
+        if (busy && state.me) {
+            dialog.showModal();
+            return;
+        }
+
         dialog.remove();
         (before && before.isConnected ? before : $('main')).focus();
     };
@@ -385,7 +414,7 @@ function quantile(now, before, share, bounds) {
 function rates(now, before) {
     const seconds = before ? (now.at - before.at) / 1000 : 0;
     const rate = (a, b) => seconds > 0 ? Math.max(0, (a - b) / seconds) : null;
-    const sample = { at: now.at, node: now.node };
+    const sample = { at: now.at, lines: now.node.fleet ? now.node.fleet.lines : null };
 
     for (const kind of Object.keys(now.classes)) {
         sample[kind] = before ? rate(now.classes[kind], before.classes[kind]) : null;
@@ -410,12 +439,26 @@ function rates(now, before) {
 }
 
 async function look() {
+    const { me } = state;
+
     try {
         const now = counted(await get('node'));
-        const before = state.last && state.last.at < now.at ? state.last : null;
+
+        if (state.me !== me) {
+            return;
+        }
+
+        const same = state.nodes.get(now.node.node);
+        const before = same && same.at < now.at ? same : null;
+
+        /* one that was begun anew is another, and does not come back */
+        state.several = state.several || Boolean(same) && same !== state.last;
 
         state.stale = null;
         state.last = now;
+        state.nodes.delete(now.node.node);
+        state.nodes.set(now.node.node, now);
+        if (state.nodes.size > NODES) { state.nodes.delete(state.nodes.keys().next().value); }
         state.samples.push(rates(now, before));
         state.samples.splice(0, Math.max(0, state.samples.length - KEPT));
         healthBanner(now.node.health);
@@ -482,7 +525,7 @@ function overview(main) {
     const latency = plot('Latency of this node\'s answers in milliseconds, while this page is open; the latest figures are below',
         [['median', s => s.p50], ['95 %', s => s.p95], ['99 %', s => s.p99]]);
     const lines = plot('Lines by state, of the fleet, while this page is open; the latest figures are below',
-        STATES.map(name => [name, s => s.node.fleet ? s.node.fleet.lines[name] : null]), true);
+        STATES.map(name => [name, s => s.lines ? s.lines[name] : null]), true);
 
     const f = Object.fromEntries(Object.entries({
         good: 'answered', client: 'refused (4xx)', limited: 'limited (429)', server: 'failed (5xx)', p50: 'median', p95: '95 %', p99: '99 %',
@@ -518,9 +561,10 @@ function overview(main) {
             return;
         }
 
-        const { node } = sample, { health } = node;
+        const { node } = state.last, { health } = node;
 
-        stand.textContent = `as of ${new Date(node.at).toISOString().slice(11, 19)} UTC` + (state.stale ? ': what is below is old, the last look failed' : `, each ${POLL / 1000} s`);
+        stand.textContent = `as of ${new Date(node.at).toISOString().slice(11, 19)} UTC` + (state.stale ? ': what is below is old, the last look failed' : `, each ${POLL / 1000} s`)
+            + (state.several ? `, by ${node.node}: this address leads to several nodes in turn, and so do the plots` : '');
         stand.className = state.stale ? 'note bad' : 'note';
         traffic.show(state.samples);
         latency.show(state.samples);
@@ -639,9 +683,9 @@ const EVENT_WORDS = {
 
 function eventItem(event) {
     const { id: _, at, type, ...rest } = event;
-    const more = Object.entries(rest).map(([name, value]) => `${name}: ${value}`).join(', ');
+    const more = Object.entries(rest).map(([name, value], i) => [i ? ', ' : ' ', `${name}: `, theirs(value)]);
 
-    return h('li', {}, instant(at), ' ', h('strong', {}, EVENT_WORDS[type] || type), h('br'), h('code', {}, type), more ? ` ${more}` : '');
+    return h('li', {}, instant(at), ' ', h('strong', {}, EVENT_WORDS[type] || type), h('br'), h('code', {}, type), more);
 }
 
 const CAN_SAY = {
@@ -673,6 +717,13 @@ const resolve = (op, again) => confirm({
     does: 'Say so',
     act: async values => {
         if (!values.note.trim()) { throw new Error('Write why: a note is required.'); }
+
+        /* it goes by what stands above: the API's word is of whatever is the matter when it comes */
+        const { operation: is } = await get(`operations/${part(op.id)}`);
+        if (is.step !== op.step || is.stuck !== op.stuck || is.due.invoice !== op.due.invoice || is.due.amount !== op.due.amount) {
+            throw new Error(`It is another matter by now: in “${text(is.step)}”${is.stuck ? `, ${is.stuck}` : ', and not stuck'}. Nothing was said: close this, and look again.`);
+        }
+
         const now = await call('POST', `operations/${part(op.id)}/resolve`, { as: values.as, note: values.note });
         setTimeout(again, 700);
         return `It goes on by that: ${text(now.step)}.`;
@@ -729,7 +780,7 @@ function operation(main, view, opId) {
                 ['stuck', op.stuck ? h('span', { class: 'bad' }, op.stuck) : 'no'], ['begun', instant(op.begun)], ['tries of this step', text(op.tries)],
                 ['attempts to charge', text(op.attempt)], ['line', id(op.line)], ['subscription', id(op.subscription)], ['invoice', id(op.invoice)],
                 ['due back', op.due.invoice ? `${text(op.due.amount)} of ${op.due.invoice}` : '–'],
-                ['a person said', op.resolved.as ? [`${op.resolved.as}, by ${text(op.resolved.by)}: “${text(op.resolved.note)}”, `, instant(op.resolved.at)] : '–']
+                ['a person said', op.resolved.as ? [`${op.resolved.as}, by ${text(op.resolved.by)}: “`, theirs(op.resolved.note), '”, ', instant(op.resolved.at)] : '–']
             ]),
             op.stuck && may() ? h('div', { class: 'buttons' }, button('Retry', () => retry(op, again)), button('Resolve', () => resolve(op, again))) : null,
             h('h3', {}, 'Where it is'),
@@ -748,11 +799,21 @@ function operation(main, view, opId) {
 /* Audit */
 
 function audit(main, view) {
+    let timer = null;
+
     const section = loaded(view, card('Where Redis and billing, or two records, disagree'), async again => {
         const now = await get('audit');
 
+        /* one look follows, however many were asked for, and while it is seen */
+        const next = () => {
+            clearTimeout(timer);
+            timer = setTimeout(() => {
+                if (view === state.view) { if (document.hidden) { next(); } else { again(); } }
+            }, 2000);
+        };
+
         if (now.running) {
-            setTimeout(() => { if (view === state.view) { again(); } }, 2000);
+            next();
         }
 
         return [
@@ -900,7 +961,8 @@ function tenantKeys(view, base, kind, tenantId) {
         if (may()) {
             columns.push(['actions', key => button('Revoke', () => confirm({
                 title: 'Revoke this key?',
-                words: `The key ${key.name ? `“${key.name}” ` : ''}(${(key.key_id || key.id).slice(0, 16)}…) of ${tenantId} stops working on every node within a second. It cannot be made good again.`,
+                words: [['The key ', key.name ? ['“', theirs(key.name), '” '] : '',
+                    `(${(key.key_id || key.id).slice(0, 16)}…) of ${tenantId} stops working on every node within a second. It cannot be made good again.`]],
                 does: 'Revoke the key',
                 act: async () => { await call('DELETE', `${base}/keys/${part(key.id)}`); again(); return 'The key is revoked.'; }
             }), { 'aria-label': `Revoke ${key.name || (key.key_id || key.id).slice(0, 16)}` })]);
@@ -1052,6 +1114,7 @@ function signIn(words) {
                 if (!/^[\x21-\x7e]+$/.test(value)) { throw new Refused(401, ''); }
                 state.me = await call('POST', 'session', undefined, { Authorization: `Bearer ${value}` });
                 signedIn();
+                state.tabs.postMessage('');
             } catch (error) {
                 wrong.replaceChildren(failed(error.status === 401 ? new Error('This token is none of the node’s. Look into the token_file of lines_admin.') : error));
                 yes.disabled = false;
@@ -1083,6 +1146,7 @@ function signedOut(words) {
     state.show = null;
     state.samples = [];
     state.last = null;
+    state.nodes.clear();
     state.view++;
     clearTimeout(state.timer);
     document.querySelectorAll('dialog[open]').forEach(dialog => dialog.close());
@@ -1095,7 +1159,7 @@ function show() {
     }
 
     const [name, ...rest] = location.hash.replace(/^#/, '').split('/').map(word => { try { return decodeURIComponent(word); } catch { return word; } });
-    const view = VIEWS[name] ? name : 'overview';
+    const view = Object.hasOwn(VIEWS, name) ? name : 'overview';
     const main = $('main');
 
     state.view++;
@@ -1132,12 +1196,41 @@ $('skip').addEventListener('click', event => { event.preventDefault(); $('main')
         return;
     }
 
-    try {
-        state.me = await get('session');
-        signedIn();
-    } catch (error) {
-        signIn(error.status === 401 ? '' : error.message);
-    }
+    /* the cookie is all tabs': who signs in in one is who acts in the others */
+    state.tabs = new BroadcastChannel(`lines-console ${state.admin}`);
+    state.tabs.onmessage = async () => {
+        try {
+            const me = await get('session');
+
+            document.querySelectorAll('dialog[open] form').forEach(form => form.closest('dialog').close());
+            state.me = me;
+            signedIn();
+        } catch { /* the next look says why */ }
+    };
+
+    let asked = false;
+
+    /* a session that cannot be asked for may be good: it counts as soon as it can */
+    const begin = async () => {
+        try {
+            const me = await get('session');
+
+            if (!state.me) {
+                state.me = me;
+                signedIn();
+            }
+        } catch (error) {
+            if (!state.me && !asked) {
+                signIn(error.status === 401 ? '' : error.message);
+            }
+            if (!state.me && error.status !== 401) {
+                asked = true;
+                setTimeout(() => { if (!state.me) { begin(); } }, POLL);
+            }
+        }
+    };
+
+    begin();
 })();
 
 })();

@@ -198,6 +198,7 @@ ngx_int_t
 lines_admin_show_node(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     node_t              node;
+    ngx_str_t           name;
     ngx_uint_t          i;
     ngx_time_t         *tp;
     lines_json_t        json = { .pool = r->pool };
@@ -209,7 +210,16 @@ lines_admin_show_node(ngx_http_request_t *r, lines_ctx_t *ctx)
     node.json = &json;
     node.area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
 
-    lines_json_add(&json, "{'at':%L,'health':{",
+    /* behind a balancer the next look may be at another, whose counts are its */
+
+    if (lines_redis_format(r->pool, &name, "%V:%P",
+                           (ngx_str_t *) &ngx_cycle->hostname, ngx_parent)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    lines_json_add(&json, "{'node':%J,'at':%L,'health':{", &name,
                    (int64_t) tp->sec * 1000 + (int64_t) tp->msec);
     (void) lines_health_add(&json, lmcf);
     lines_json_add(&json, "},'bounds':[");

@@ -31,17 +31,23 @@
 #define LINES_SESSION_ID       32
 #define LINES_SESSION_HEX      (2 * LINES_SHA256_LEN)
 
+/* cookies of the name that are looked at */
+#define LINES_SESSION_COOKIES  8
+
 
 /* that a worker has seen to be good, for a while */
 #define LINES_SESSION_SEEN     16
 #define LINES_SESSION_TRUST    (5 * 60 * 1000)
 
 
-typedef struct {
-    u_char     id[LINES_SESSION_ID];
-    u_char     hash[LINES_SESSION_HEX];     /* of that, hex */
-    int64_t    until;                       /* ms since the epoch */
-} session_t;
+typedef struct session_s  session_t;
+
+struct session_s {
+    u_char      id[LINES_SESSION_ID];
+    u_char      hash[LINES_SESSION_HEX];    /* of that, hex */
+    int64_t     until;                      /* ms since the epoch */
+    session_t  *next;                       /* of another cookie */
+};
 
 
 /*
@@ -132,31 +138,54 @@ operator_may(ngx_http_request_t *r, lines_ctx_t *ctx, lines_operator_t *op)
 }
 
 
-/* the first cookie of the name; NULL: there is none, or it is no session's */
+/*
+ * Of the cookies of the name those that may be a session's; NULL: none.  Pages
+ * of another port or of a sibling's name can set some as well, which come first
+ * and which no sign-in replaces: the first that is a session counts.
+ */
 
 static session_t *
-session_cookie(ngx_http_request_t *r)
+session_cookies(ngx_http_request_t *r)
 {
-    ngx_str_t         value;
-    session_t        *session;
+    ngx_str_t         rest, value;
+    ngx_uint_t        n;
+    session_t        *sessions, *session, **last;
     ngx_table_elt_t  *h;
 
     static ngx_str_t  name = ngx_string(LINES_SESSION_COOKIE);
 
-    for (h = lines_find_header(r, "cookie");
-         h && lines_bearer_cookie(&h->value, &name, &value) != NGX_OK;
-         h = lines_next_header(r, "cookie", h)) { /* void */ }
+    n = 0;
+    sessions = NULL;
+    last = &sessions;
 
-    if (h == NULL) {
-        return NULL;
+    for (h = lines_find_header(r, "cookie");
+         h;
+         h = lines_next_header(r, "cookie", h))
+    {
+        rest = h->value;
+
+        while (lines_bearer_cookie(&rest, &name, &value) == NGX_OK
+               && n++ < LINES_SESSION_COOKIES)
+        {
+            rest.len -= value.data + value.len - rest.data;
+            rest.data = value.data + value.len;
+
+            session = ngx_pcalloc(r->pool, sizeof(session_t));
+            if (session == NULL) {
+                return NULL;
+            }
+
+            if (lines_hex_decode(session->id, LINES_SESSION_ID, &value)
+                == NGX_OK
+                && session_digest(session) == NGX_OK)
+            {
+                *last = session;
+                last = &session->next;
+            }
+        }
     }
 
-    session = ngx_pcalloc(r->pool, sizeof(session_t));
-
-    return session
-           && lines_hex_decode(session->id, LINES_SESSION_ID, &value) == NGX_OK
-           && session_digest(session) == NGX_OK
-           ? session : NULL;
+    return sessions;
 }
 
 
@@ -225,6 +254,23 @@ session_saw(session_t *session, lines_operator_t *op,
 }
 
 
+/* that it is over was heard here: it was not good just before */
+
+static void
+session_forget(session_t *session)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < LINES_SESSION_SEEN; i++) {
+        if (ngx_memcmp(sessions_seen[i].hash, session->hash, LINES_SESSION_HEX)
+            == 0)
+        {
+            ngx_memzero(&sessions_seen[i], sizeof(sessions_seen[i]));
+        }
+    }
+}
+
+
 /* whose it is, as far as this worker knows; NULL: nobody's */
 
 static lines_operator_t *
@@ -266,10 +312,18 @@ session_seen(ngx_http_request_t *r, session_t *session)
 static ngx_int_t
 session_untold(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    session_t         *session;
     lines_operator_t  *op;
 
-    op = lines_is(&ctx->route->path, "node") ? session_seen(r, ctx->data)
-                                             : NULL;
+    op = NULL;
+
+    if (lines_is(&ctx->route->path, "node")) {
+        for (session = ctx->data; session && op == NULL;
+             session = session->next)
+        {
+            op = session_seen(r, session);
+        }
+    }
 
     if (op == NULL) {
         return lines_unavailable(r, ctx, 1);
@@ -279,6 +333,9 @@ session_untold(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     return operator_may(r, ctx, op);
 }
+
+
+static ngx_int_t session_ask(lines_ctx_t *ctx, session_t *session);
 
 
 lines_answered(session_known, session_t *session, session_read)
@@ -298,8 +355,12 @@ lines_answered(session_known, session_t *session, session_read)
         || session_proof(session, op, proof) != NGX_OK
         || !lines_equal(proof, reply->proof.data, LINES_SESSION_HEX))
     {
-        return unauthorized(r, ctx, "the operator's session is over, or was "
-                                    "none");
+        session_forget(session);
+
+        return session->next
+               ? session_ask(ctx, session->next)
+               : unauthorized(r, ctx, "the operator's session is over, or was "
+                                      "none");
     }
 
     session->until = reply->ends;
@@ -315,10 +376,23 @@ lines_answered(session_known, session_t *session, session_read)
 }
 
 
+static ngx_int_t
+session_ask(lines_ctx_t *ctx, session_t *session)
+{
+    ngx_int_t  rc;
+
+    ctx->data = session;
+
+    rc = lines_try_session_read(&ctx->caller, session_known, ctx,
+                                .hash = session_hash(session));
+
+    return rc == NGX_DECLINED ? session_untold(ctx->request, ctx) : rc;
+}
+
+
 ngx_int_t
 lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t          rc;
     session_t         *session;
     lines_operator_t  *op;
 
@@ -335,7 +409,7 @@ lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (r->headers_in.authorization == NULL
         && !(is_session_route(ctx) && ctx->route->method == NGX_HTTP_POST))
     {
-        session = session_cookie(r);
+        session = session_cookies(r);
     }
 
     if (session == NULL) {
@@ -352,12 +426,7 @@ lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
                             "the header X-Lines-Console: 1");
     }
 
-    ctx->data = session;
-
-    rc = lines_try_session_read(&ctx->caller, session_known, ctx,
-                                .hash = session_hash(session));
-
-    return rc == NGX_DECLINED ? session_untold(r, ctx) : rc;
+    return session_ask(ctx, session);
 }
 
 
@@ -480,6 +549,8 @@ lines_admin_show_session(ngx_http_request_t *r, lines_ctx_t *ctx)
 lines_answered(session_ended, session_t *session, session_end)
 {
     ngx_str_t  none = ngx_string("");
+
+    session_forget(session);
 
     return session_set_cookie(r, &none, 0) == NGX_OK
            ? lines_json_ok(ctx, "{'ended':true}")

@@ -36,6 +36,26 @@ lines_origin_among(ngx_str_t *origin, ngx_str_t *origins, ngx_uint_t n)
 }
 
 
+/* as the client named it; in HTTP/3 there is no header of it, but :authority */
+
+static ngx_str_t
+origin_authority(ngx_http_request_t *r)
+{
+    ngx_str_t  host = ngx_null_string;
+
+    if (r->headers_in.host) {
+        return r->headers_in.host->value;
+    }
+
+    if (r->http_version >= NGX_HTTP_VERSION_20 && r->host_start) {
+        host.data = r->host_start;
+        host.len = r->host_end - r->host_start;
+    }
+
+    return host;
+}
+
+
 ngx_uint_t
 lines_origin_own(ngx_http_request_t *r, ngx_str_t *origin)
 {
@@ -46,11 +66,11 @@ lines_origin_own(ngx_http_request_t *r, ngx_str_t *origin)
     static ngx_str_t  scheme = ngx_string("https://");
     static ngx_str_t  port = ngx_string(":443");
 
-    if (r->connection->ssl == NULL || r->headers_in.host == NULL) {
+    if (r->connection->ssl == NULL) {
         return 0;
     }
 
-    host = r->headers_in.host->value;
+    host = origin_authority(r);
 
     if (host.len > port.len
         && ngx_memcmp(host.data + host.len - port.len, port.data, port.len)
@@ -88,11 +108,7 @@ lines_origin_host(ngx_http_request_t *r, ngx_str_t *origin)
 
 #endif
 
-    if (r->headers_in.host == NULL) {
-        return 0;
-    }
-
-    host = r->headers_in.host->value;
+    host = origin_authority(r);
 
     for (i = 0; i < 2; i++) {
 

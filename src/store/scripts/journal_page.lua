@@ -23,13 +23,14 @@ if n > 0 and before and before <= journal_id(events_key, -1) then
 end
 
 
-local function named(text)
-    if not operation then
-        return true
-    end
+local of_operation = operation and '"operation":' .. js(operation)
+local of_line = line and '"line":' .. js(line)
 
-    return string.find(text, '"operation":' .. js(operation), 1, true)
-           or (line and string.find(text, '"line":' .. js(line), 1, true))
+
+local function named(text)
+    return not of_operation
+           or string.find(text, of_operation, 1, true)
+           or (of_line and string.find(text, of_line, 1, true))
 end
 
 

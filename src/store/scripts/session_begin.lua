@@ -14,16 +14,24 @@ local now = now_ms()
 local ends = now + time
 local hash = string.match(session_key, '[^:]+$')
 
--- what is further away than a session lasts is of a clock that was set back
+
+local function drop(hashes)
+    for _, old in ipairs(hashes) do
+        redis.call('DEL', (string.gsub(session_key, '[^:]+$', old)))
+        redis.call('ZREM', sessions_key, old)
+    end
+end
+
 redis.call('ZREMRANGEBYSCORE', sessions_key, '-inf', int(now))
+
+-- what ends further away than a session lasts is of a clock that was set back:
+-- it would outlast this one, and those that come after it
+drop(redis.call('ZRANGEBYSCORE', sessions_key, '(' .. int(ends), '+inf'))
 
 local over = redis.call('ZCARD', sessions_key) + 1 - most
 
 if over > 0 then
-    for _, old in ipairs(redis.call('ZRANGE', sessions_key, 0, over - 1)) do
-        redis.call('DEL', (string.gsub(session_key, '[^:]+$', old)))
-        redis.call('ZREM', sessions_key, old)
-    end
+    drop(redis.call('ZRANGE', sessions_key, 0, over - 1))
 end
 
 redis.call('HSET', session_key, 'operator',
