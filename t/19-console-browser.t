@@ -40,10 +40,10 @@ subtest 'a world to look at' => sub {
     $s->bought_line(name => 'shop');
     is $nginx->admin(POST => 'workspaces/acme/keys', {name => '<i>key</i>'})->status, 201, 'a key whose name is, too';
 
-    # a refund that billing refuses is stuck
+    # a refund that billing refuses, as a note and of the payment itself, is stuck
     $nginx->allow(qr/is stuck|gets no answer/);
     my $failed = $s->paid_line(name => 'stuck');
-    $sandbox->fault(path => '/v1/credit_notes', method => 'POST', kind => '400', times => 1000);
+    $sandbox->fault(path => "/v1/$_", method => 'POST', kind => '400', times => 1000) for qw(credit_notes refunds);
     $s->report($failed, 'failed');
     wait_for(sub { grep { ($_->{stuck} // '') eq 'refund_refused' } @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations')} }, 60, 'it to be stuck');
 
