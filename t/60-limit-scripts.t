@@ -192,7 +192,7 @@ sub gone ($r, $interval = $hour) { return int($r->{full} / $interval + 0.5) }
     is gone(settle('i', 1, 0, map { ("i$_" => [3, 0, $hour, 10]) } 1 .. 4)), 3, '... once';
 
     $redis->cli('SET', 'nodes', 'x');
-    is_deeply [@{$redis->cli('EVAL', $source{limit_join}, 1, 'nodes', 'a', 10_000)}[0, 1]], [0, 1], 'nor for a node to have no share';
+    is_deeply [$redis->cli('EVAL', $source{limit_join}, 1, 'nodes', 'a', 10_000)], [0, 1], 'nor for a node to have no share';
     $redis->cli('DEL', 'nodes');
 }
 
@@ -263,13 +263,11 @@ if (!$ENV{LINES_SIM_BESIDE}) {
 
 # who is there
 {
-    my sub joined ($node, $keep = 10_000) { return $redis->cli('EVAL', $source{limit_join}, 1, 'nodes', $node, $keep) }
-    my sub join_ (@node) { return [@{joined(@node)}[0, 1]] }
+    my sub join_ ($node, $keep = 10_000) { return [$redis->cli('EVAL', $source{limit_join}, 1, 'nodes', $node, $keep)] }
 
     is_deeply join_('a'), [0, 1], 'the first';
     is_deeply join_('b'), [0, 2], 'another';
     is_deeply join_('a'), [1, 2], 'known';
-    cmp_ok abs(joined('a')->[2] / 1000 - time), '<', 60, '... and told what time it is';
     $redis->cli('ZADD', 'nodes', (time + 3600) * 1000, 'future');
     is_deeply join_('a'), [1, 2], 'one of a clock that was set back does not stay';
     wait_for(sub { join_('c', 1)->[1] == 1 }, 5, 'the others to be gone');

@@ -158,4 +158,29 @@ SKIP: {
     is $nginx->admin(PUT => 'accounts/acc/limits/each', {rate => '1r/s'})->json->{burst}, 1, 'accounts, and a burst left out';
 }
 
+# nodes that share a bucket, of which one hears of the store of limits late, and is behind by that: which rate is the latest is not
+# for the nodes' clocks to say
+{
+    my $counts = $t->redis(name => 'counts');
+    my $way    = $t->way(to => [$counts->port]);
+    $way->rules({do => 'delay', ms => 700, answers => 1});
+
+    my ($late, $prompt) = map {
+        $t->nginx(%common, limits => "redis://127.0.0.1:$_", limits_options => 'timeout=10s connect_timeout=10s')
+    } $way->ports->[0], $counts->port;
+    my $policy = sub ($node) { policy($node, '/each/x', 'three') };
+    $_->wait_redis && $policy->($_) for $late, $prompt;
+
+    for my $round (1 .. 2) {
+        $nginx->admin(PUT => 'workspaces/three/limits/each', {rate => '10r/h', burst => 20});
+        wait_for(sub { $policy->($prompt) eq '"each";q=20;w=7200' }, 10, 'a rate of its own');
+        $nginx->admin(DELETE => 'workspaces/three/limits/each');
+
+        # each of these takes as long as that store
+        my @told = map { $policy->($late) } 1 .. 3;
+        is $told[-1], '"each";q=3;w=10800', 'the rate that was taken away just then counts no more' or diag "@told";
+        within($prompt, '/each/x', 'three', '"each";q=3;w=10800', '... on the other one either');
+    }
+}
+
 $t->done;

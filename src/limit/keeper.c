@@ -18,7 +18,6 @@
 #define LINES_KEEPER_TICK      20
 #define LINES_KEEPER_INTERVAL  250    /* of others: it has died */
 #define LINES_KEEPER_JOINS     1000
-#define LINES_KEEPER_LATE      5000   /* a reply may be */
 #define LINES_KEEPER_CALLS     (2 * LINES_SHARDS)
 #define LINES_KEEPER_END       1000   /* a worker's: its master kills it half a
                                          second later */
@@ -527,32 +526,6 @@ lines_keeper_settle(ngx_uint_t number, ngx_uint_t all)
 }
 
 
-/* what came soonest tells best; less than a reply may be late by, and it is
-   another clock, or was set back */
-
-static void
-keeper_clock(lines_lease_area_t *area, int64_t now)
-{
-    int64_t  clock;
-
-    clock = now - (int64_t) ngx_current_msec;
-
-    if (clock > area->clock || clock < area->clock - LINES_KEEPER_LATE) {
-        area->clock = clock;
-    }
-}
-
-
-int64_t
-lines_keeper_now(void)
-{
-    return keeper.area->clock
-           ? keeper.area->clock + (int64_t) ngx_current_msec
-           : (int64_t) ngx_cached_time->sec * 1000
-             + (int64_t) ngx_cached_time->msec;
-}
-
-
 static ngx_int_t
 keeper_joined(void *data, lines_limit_join_reply_t *reply)
 {
@@ -564,7 +537,6 @@ keeper_joined(void *data, lines_limit_join_reply_t *reply)
         ngx_shmtx_lock(&keeper.shpool->mutex);
         lines_ledger_joined(ledger, keeper.joining, ngx_current_msec,
                             reply->known != 0, (ngx_uint_t) reply->nodes);
-        keeper_clock(keeper.area, reply->now);
         ngx_shmtx_unlock(&keeper.shpool->mutex);
     }
 

@@ -29,9 +29,6 @@ typedef struct {
     ngx_pid_t             keeper;       /* the worker that settles; or 0 */
     ngx_msec_t            swept;        /* by it */
     ngx_msec_t            joined;       /* when that was asked for */
-    int64_t               clock;        /* Unix time of the store of limits,
-                                           ms, less ngx_current_msec; 0: it is
-                                           not known yet */
     ngx_msec_t            missed;       /* until then rates may have become
                                            others, unheard */
     ngx_queue_t           tenants[LINES_LEASE_TENANTS];
@@ -91,10 +88,6 @@ ngx_int_t lines_keeper_parse(ngx_str_t *interval, ngx_str_t *burst,
     lines_rate_t *rate);
 
 lines_lease_area_t *lines_keeper_area(void);
-
-/* Unix time, ms, for versions of rates: by the clock of the store of limits,
-   which all nodes share, whatever becomes of the node's own */
-int64_t lines_keeper_now(void);
 
 /* With the zone unlocked: */
 

@@ -6,6 +6,7 @@
 
 #define LINES_RATES_FRESH   15000    /* ms for which a rate is good, */
 #define LINES_RATES_DECIDE  1000     /* where it decides something */
+#define LINES_RATES_LATE    5000     /* an answer may be */
 #define LINES_RATES_POLL    1000     /* plans are read */
 #define LINES_RATES_POLLS   3        /* after they were others */
 #define LINES_RATES_TICK    250
@@ -19,7 +20,6 @@
 typedef struct {
     ngx_uint_t            busy;
     lines_limit_t        *limit;
-    int64_t               version;
     ngx_str_t             key;
     u_char                data[LINES_LEASE_KEY_MAX];
 } lines_rates_look_t;
@@ -42,8 +42,9 @@ static struct {
     ngx_msec_t            asked;      /* for the plans' rates */
     ngx_uint_t            asking;     /* flag */
     ngx_uint_t            again;      /* flag: they were told to be others */
-    int64_t               version;    /* Unix time, ms: asked for then, */
-    int64_t               changed;    /* and when they were others last */
+    int64_t               changed;    /* when they were others last; as all
+                                         versions of rates, Unix time, ms, by
+                                         the clock of the store of tenants */
     ngx_uint_t            polls;      /* that count as such yet */
     uint32_t              hash;       /* of them all */
     ngx_pool_t           *plans;      /* or NULL */
@@ -80,9 +81,12 @@ rates_set(lines_lease_node_t *node, lines_limit_t *limit, lines_rate_t *rate,
 {
     node->own = (rate != NULL);
 
-    /* what came by a clock that was ahead is not the latest for long */
+    /*
+     * What another node was told later is the latest.  What is later by more
+     * than an answer may be late by came by a clock that was set back since.
+     */
 
-    if (node->bucket.version > lines_keeper_now()) {
+    if (node->bucket.version - version > LINES_RATES_LATE) {
         node->bucket.version = version;
     }
 
@@ -112,7 +116,6 @@ rates_looked(void *data, lines_rate_look_reply_t *reply)
         interval = lines_word(&rest);
         burst = lines_word(&rest);
 
-        node->stale = 0;
         node->its = (lines_keeper_parse(&interval, &burst, &rate) == NGX_OK);
 
         /* in the place of what is no rate the configuration's is */
@@ -122,7 +125,9 @@ rates_looked(void *data, lines_rate_look_reply_t *reply)
 
         rates_set(node, look->limit,
                   node->its ? &rate : rates_of_plan(look->limit, node->plan),
-                  look->version);
+                  reply->now);
+
+        node->stale = (node->bucket.version > reply->now);
     }
 
     lines_keeper_unlock();
@@ -166,7 +171,6 @@ lines_rates_look(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant)
     }
 
     look->limit = limit;
-    look->version = lines_keeper_now();
     look->key.len = key->len;
     look->key.data = look->data;
     ngx_memcpy(look->data, key->data, key->len);
@@ -428,7 +432,7 @@ rates_asked(void *data, lines_plan_rates_reply_t *reply)
 
     if (rates.polls) {
         rates.polls--;
-        rates.changed = rates.version;
+        rates.changed = reply->now;
     }
 
     if (rates.again) {
@@ -449,7 +453,6 @@ rates_ask(void)
         rates.asking = 1;
         rates.again = 0;
         rates.asked = ngx_current_msec;
-        rates.version = lines_keeper_now();
     }
 }
 

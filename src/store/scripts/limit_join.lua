@@ -7,8 +7,7 @@
 --@arg node
 --@arg keep:int -- ms that one counts which is not heard
 
---@row known:int nodes:int now:int
--- known: it was among them all the time; now: by the clock of this store
+--@row known:int nodes:int -- known: it was among them all the time
 
 local now = now_ms()
 
@@ -27,4 +26,4 @@ local known = redis.call('ZSCORE', limit_nodes_key, node)
 redis.call('ZADD', limit_nodes_key, int(now), node)
 redis.call('PEXPIRE', limit_nodes_key, keep)
 
-return { known and 1 or 0, redis.call('ZCARD', limit_nodes_key), now }
+return { known and 1 or 0, redis.call('ZCARD', limit_nodes_key) }
