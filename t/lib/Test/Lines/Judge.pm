@@ -2,7 +2,7 @@ package Test::Lines::Judge;
 use Mojo::Base -base, -signatures;
 
 use Compress::Zlib ();
-use List::Util qw(sum0);
+use List::Util qw(max min sum0);
 
 =head1 NAME
 
@@ -77,7 +77,7 @@ sub findings ($self, %options) {
 sub _found ($self, $kind, $text) { push @{$self->{found}}, [$kind, $text]; return }
 
 
-# All of it, by tenant: t, lines, line, op, ops, pending, win, ticket; and inv, due, ix, tenants, prov.
+# All of it, by tenant: t, lines, line, op, ops, pending, win, settled, ticket; and inv, due, ix, tenants, prov.
 
 sub _redis ($self) {
     my $client = $self->redis->client;
@@ -94,9 +94,9 @@ sub _redis ($self) {
             my ($tenant, $what, $id) = ($1, $2 eq 'rec' ? 'line' : $2, $3);
             $get->(hgetall => $key, sub ($reply) { $r{tenant}{$tenant}{$what}{$id} = {@$reply} if @$reply });
         }
-        elsif ($key =~ /^lines:\{([wa]:[^}]+)\}:(t|ops|pending|lines|win)$/) {
+        elsif ($key =~ /^lines:\{([wa]:[^}]+)\}:(t|ops|pending|lines|win|settled)$/) {
             my ($tenant, $what) = ($1, $2);
-            $what eq 't'         ? $get->(hgetall => $key, sub ($reply) { $r{tenant}{$tenant}{t} = {@$reply} })
+            $what =~ /^(?:t|settled)$/ ? $get->(hgetall => $key, sub ($reply) { $r{tenant}{$tenant}{$what} = {@$reply} })
               : $what eq 'ops'     ? $get->(smembers => $key, sub ($reply) { $r{tenant}{$tenant}{ops} = $reply })
               : $what eq 'pending' ? $get->(get => $key, sub ($reply) { $r{tenant}{$tenant}{pending} = $reply })
               :                      $get->(zrange => $key, sub ($reply) { $r{tenant}{$tenant}{$what} = $reply }, 0, -1);
@@ -169,6 +169,13 @@ sub _billing ($self) {
     for my $i (map { $invoice{$_->{id}} } @{$books->{invoice}}) {
         my $s = $subscription{$i->{parent}{subscription_details}{subscription} // ''} or next;
         $i->{net} = $i->{paid} - $i->{back} - $i->{disputed};
+
+        # what people gave back outside of billing
+        my $settled = $self->{r}{tenant}{$s->{tenant}}{settled} // {};
+        my $amount  = $settled->{$i->{id}} || 0;
+        my $until   = $settled->{$s->{id}} || 0;
+        my $outside = $amount eq 'all' || ($i->{status_transitions}{paid_at} // $i->{created}) <= $until ? $i->{net} : $amount;
+        $i->{net} -= min(max($i->{net}, 0), $outside);
         push @{$s->{invoices}}, $i;
         $s->{$_} += $i->{$_} for qw(paid back disputed net);
     }
