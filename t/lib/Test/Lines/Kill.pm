@@ -162,6 +162,7 @@ use Mojo::Base 'Test::Lines::Nginx', -signatures;
 
 our $once = 0;
 my $asked = 0;
+my $patience = 30;
 
 # since a kill fell into it
 sub _again ($answer) { $answer->status =~ /^(?:0|503)$/ || ($answer->status == 409 && $answer->header('Retry-After')) }
@@ -179,15 +180,15 @@ sub request ($self, $method, $path, $headers = {}, $body = undef) {
     my $answer = $self->SUPER::request(@call);
     return $answer if $once || !$armed || $self->_armed;
 
-    # they know no better than to go on for a while
-    eval { Test::Lines::wait_for(sub { !_again($answer) || !($answer = $self->SUPER::request(@call)) }, 12) } if _again($answer);
+    # they know no better than to go on for a while, which outlasts a lease
+    eval { Test::Lines::wait_for(sub { !_again($answer) || !($answer = $self->SUPER::request(@call)) }, $patience) } if _again($answer);
     return $answer;
 }
 
 sub request_p ($self, $method, $path, $headers = {}, $body = undef) {
     my $armed = $self->_armed;
     my @call  = ($method, $path, _keyed($method, $path, $headers), $body);
-    my $end   = $once ? 0 : time + 12;
+    my $end   = $once ? 0 : time + $patience;
 
     my $ask;
     $ask = sub {
