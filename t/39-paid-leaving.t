@@ -51,7 +51,7 @@ sub all_await (@all) {
         wait_for(sub {
             my ($line) = @{scalar $paid->redis->cli('ZRANGE', "lines:{w:$one->{id}}:lines", 0, -1)};
             return $line && ($paid->operation($one->{id}, $line)->{step} // '') eq 'await';
-        }, 20, "the line of $one->{id}");
+        }, 60, "the line of $one->{id}");
     }
     return scalar @all;
 }
