@@ -8,7 +8,7 @@ use Mojo::JSON qw(decode_json encode_json);
 use Mojo::UserAgent;
 use Test::More;
 use Test::Lines qw(wait_for);
-use Test::Lines::Scenario qw(promise);
+use Test::Lines::Scenario qw(promise calm);
 
 my $t       = Test::Lines->new;
 my $sandbox = $t->sandbox;
@@ -217,8 +217,9 @@ promise 'billing does not know the invoice of a purchase: that it needs no payme
     wait_for(sub { ($s->op('a:gone', $id)->{step} // '') eq 'assign' }, 40, 'it is charged');
     says(gone => $s->op('a:gone', $id)->{invoice});
     $s->soon(sub { $s->is_live($buy) || grep { $_ eq 'invoice_missing' } stuck('a:gone') }, 'it is looked at', 20);
-    ok !$s->is_live($buy), 'there is no line yet' or diag explain $s->op('a:gone', $id);
-    is_deeply [stuck('a:gone')], ['invoice_missing'], 'a person is asked';
+    # whoever goes on with it after a kill may be past that
+    ok !$s->is_live($buy), 'there is no line yet' or diag explain $s->op('a:gone', $id) if calm;
+    is_deeply [stuck('a:gone')], ['invoice_missing'], 'a person is asked' if calm;
     honest();
     $s->soon(sub { $s->is_live($buy) }, 'and once it is there it goes on', 20);
     $s->hears;
@@ -230,7 +231,9 @@ promise 'a page was asked for again and again, and a charge is looked for: nobod
         my $now = $s->now_of($line);
         $sandbox->void($now->{invoice});
         $s->rest($line->{tenant});
-        $s->action($line->{key}, $line->{line}, 'payment_link') if $_ < 3;
+        next if $_ == 3;
+        $s->action($line->{key}, $line->{line}, 'payment_link');
+        $s->soon(sub { $s->now_of($line)->{invoice} ne $now->{invoice} }, 'another page');
     }
     is $s->op($line->{tenant}, $line->{line})->{attempt}, 3, 'so many attempts';
     says(off => 500);

@@ -30,8 +30,11 @@ promise 'paid, and shown as incomplete for a while: nothing is given back' => su
 promise 'reported active, then ended, before the provisioner has heard of it: it ends' => sub {
     $told->set(status => 503);
     my $line = $s->paid_line;
-    # who sees it reported before it has ended is done with it
+    # who sees it reported before it has ended is done with it: nobody does, once a look was in vain
+    my $looks = sub { scalar grep { $_->{path} eq "/v1/subscriptions/$line->{subscription}" } $s->sandbox->requests('GET') };
     $s->sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => 'drop_before', times => 1000);
+    my $before = $looks->();
+    wait_for(sub { $looks->() > $before }, 20, 'a look');
     $s->report($line, 'active');
     $s->hand(cancel => $line->{subscription});
     $s->sandbox->clear_faults;
