@@ -136,7 +136,7 @@ sub attack ($nginx, $process, $say, $cut, $tenants, $touched, @some) {
         my $n    = $done->();
         $say->(how => $how, from => $from, after => \@list);
         $cut->();
-        ok eval { wait_for(sub { $done->() >= $n + ($how eq 'plain' ? 4 : @list) }, 60, $how); 1 }, "$what: nginx tries again and again" or diag $done->() - $n;
+        ok eval { wait_for(sub { $done->() >= $n + ($how eq 'plain' ? 4 : @list) }, 180, $how); 1 }, "$what: nginx tries again and again" or diag $done->() - $n;
         $say->(how => 'none');
 
         # a moment later all is as before, of all workers

@@ -200,12 +200,12 @@ attack 'a journal is not read for what cannot be told' => sub {
     $receiver->set(map { ("read$_" => {delay => 0.02}) } 1 .. 10);
     line($auth);
     my @least;
-    wait_for(sub { @least = sort { $a <=> $b } map { scalar requests("read$_") } 1 .. 10; $least[-1] >= 60 }, 90 * $slow, '60 for one of them');
+    wait_for(sub { @least = sort { $a <=> $b } map { scalar requests("read$_") } 1 .. 10; $least[-1] >= 40 }, 180 * $slow, '40 for one of them');
     my $told = 0;
     $told += $_ for @least;
     my $each = ($stat->() - $since) / $told;
     cmp_ok $each, '<', 4, sprintf 'it is read %.1f times for each event that is told', $each;
-    cmp_ok $least[0], '>', 15, "no webhook waits until another has all of its own: @least";
+    cmp_ok $least[0], '>', 10, "no webhook waits until another has all of its own: @least";
     $node->request(DELETE => "/api/webhooks/$_->{id}", $auth) for @hooks;
 };
 
