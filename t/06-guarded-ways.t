@@ -51,9 +51,7 @@ subtest 'X-Accel-Redirect' => sub {
 subtest 'other ways within nginx' => sub {
     my $up   = $t->upstream(json => {});
     my $pass = "proxy_pass @{[$up->url]};";
-    my $echo = '/usr/lib/nginx/modules/ngx_http_echo_module.so';
-    my ($code) = -e $echo ? $t->test_config(main => "load_module $echo;\n") : 1;
-    my $loads = $code == 0;
+    my $echo = $t->load_modules('ngx_http_echo_module');
     my $dead = 'http://127.0.0.1:' . $t->free_port;
 
     my %ways = (
@@ -64,12 +62,12 @@ subtest 'other ways within nginx' => sub {
         image  => "$pass empty_gif;",
         page   => "$pass return 200 '{}';",
         dead   => "proxy_pass $dead; error_page 502 /_lines/probe/;",
-        $loads ? (echo => 'echo_exec /_lines/probe/;') : (),
+        $echo ? (echo => 'echo_exec /_lines/probe/;') : (),
     );
 
     my $nginx = $t->nginx(
         module => 'failpoints',
-        main   => $loads ? "load_module $echo;\n" : '',
+        main   => $echo // '',
         http   => "lines_probe /_lines/probe/ plain=loopback;\nproxy_cache_path $dir/cache keys_zone=answers:1m;\n",
         server => join "\n", 'location = /debug { lines_billing_debug; }',
         map {"location /_lines/probe/$_ { $common $ways{$_} }"} sort keys %ways

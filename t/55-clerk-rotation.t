@@ -356,8 +356,8 @@ subtest 'another issuer while the old one is asked' => sub {
 };
 
 subtest 'a worker that starts after those of a newer configuration' => sub {
-    my @modules = grep {-e} map {"/usr/lib/nginx/modules/${_}_module.so"} qw(ndk_http ngx_http_lua);
-    plan skip_all => 'no Lua, which can hold up the start of a worker' if @modules < 2 || $ENV{LINES_PRELOAD} || $ENV{LINES_NGINX};
+    my $load = $t->load_modules('ndk_http_module', 'ngx_http_lua_module');
+    plan skip_all => 'no Lua, which can hold up the start of a worker' if !$load || $ENV{LINES_PRELOAD};
 
     my $clerk = Test::Lines::Clerk->new(t => $t);
     my $held  = $t->file('held', '');
@@ -365,7 +365,7 @@ subtest 'a worker that starts after those of a newer configuration' => sub {
     my $nginx = $t->nginx(
         redis   => $redis,
         workers => 2,
-        before  => join('', map {"load_module $_;\n"} @modules),
+        before  => $load,
         http    => $lua,
         server  => $clerk->location . $clerk->directive(authorized_party => $clerk->party, jwks_ttl => '1s')
           . 'location = /me { lines_auth clerk; empty_gif; }'

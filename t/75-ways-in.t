@@ -14,14 +14,6 @@ my $clerk = Test::Lines::Clerk->new(t => $t);
 my $app   = $t->upstream(handler => sub ($c, $s) { $c->render(text => 'page of ' . ($c->req->headers->header('X-Tenant') // '')) });
 my $url   = $app->url;
 
-my ($modules) = grep { -d $_ } '/usr/lib/nginx/modules', '/usr/lib64/nginx/modules';
-
-sub modules (@names) {
-    my @files = map {"$modules/$_.so"} @names;
-    return if grep { !-e $_ } @files;
-    return join '', map {"load_module $_;\n"} @files;
-}
-
 my $passwords = $t->file('passwords', "user:{PLAIN}secret\n");
 my $basic     = {Authorization => 'Basic ' . b64_encode('user:secret', '')};
 $t->file('www/busy.html', 'busy');
@@ -101,7 +93,7 @@ subtest 'one answer to each refusal' => sub {
 };
 
 subtest 'a filter refuses the refusal' => sub {
-    my $load = modules('ngx_http_image_filter_module') or plan skip_all => 'no image_filter';
+    my $load = $t->load_modules('ngx_http_image_filter_module') or plan skip_all => 'no image_filter';
     my $nginx = $t->nginx(redis => $redis, main => $load, server => <<'END');
 location /img/    { lines_auth workspace; image_filter resize 10 10; error_page 415 = /empty; empty_gif; }
 location = /empty { lines_auth workspace; empty_gif; }
@@ -134,7 +126,7 @@ subtest 'limits by a variable' => sub {
 };
 
 subtest 'credentials that another module changes' => sub {
-    my $load = modules('ndk_http_module', 'ngx_http_lua_module') or plan skip_all => 'no Lua';
+    my $load = $t->load_modules('ndk_http_module', 'ngx_http_lua_module') or plan skip_all => 'no Lua';
     my $set  = 'ngx.req.set_header("Authorization", "Bearer " .. ngx.var.arg_k)';
     my $nginx = $t->nginx(redis => $redis, main => $load, http => 'lua_load_resty_core off;', server => <<"END");
 proxy_set_header X-Tenant \$lines_tenant;
@@ -149,7 +141,7 @@ END
 };
 
 subtest 'subrequests of a module that makes them without a client\'s connection' => sub {
-    my $load = modules('ngx_nchan_module') or plan skip_all => 'no nchan';
+    my $load = $t->load_modules('ngx_nchan_module') or plan skip_all => 'no nchan';
     my $nginx = $t->nginx(redis => $redis, main => $load, server => <<"END");
 location = /pub { nchan_publisher; nchan_channel_id c; }
 location = /sub { nchan_subscriber; nchan_channel_id c; nchan_authorize_request /check; nchan_subscriber_first_message oldest; }

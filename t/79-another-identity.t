@@ -26,15 +26,13 @@ $t->file('www/one.html', '[<!--# include virtual="/part-w" -->]');
 mkdir $t->dir . '/store';
 chmod 0777, $t->dir . '/store';
 
-my $modules = '/usr/lib/nginx/modules';
-my $lua     = grep({ !-e "$modules/$_" } qw(ndk_http_module.so ngx_http_lua_module.so)) ? 0 : 1;
-my $js      = -e "$modules/ngx_http_js_module.so";
+my $lua = $t->load_modules('ndk_http_module', 'ngx_http_lua_module');
+my $js  = $t->load_modules('ngx_http_js_module');
 $t->file('who.js', "function who(r) { return 'js:' + (r.variables.lines_tenant || ''); } export default {who};");
 
 my $nginx = $t->nginx(
     redis => $redis,
-    main  => ($lua ? "load_module $modules/ndk_http_module.so; load_module $modules/ngx_http_lua_module.so;" : '')
-      . ($js ? "load_module $modules/ngx_http_js_module.so;" : ''),
+    main  => ($lua // '') . ($js // ''),
     http => <<"END" . ($lua ? 'lua_load_resty_core off; access_by_lua_no_postpone on;' : '') . ($js ? "js_path @{[$t->dir]}; js_import w from who.js; js_set \$who w.who;" : ''),
 proxy_cache_path @{[$t->dir]}/cache keys_zone=cache:1m;
 map \$lines_tenant \$mapped { default \$lines_tenant; '' nobody; }

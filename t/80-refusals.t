@@ -149,11 +149,10 @@ END
 };
 
 subtest 'satisfy any: auth_request that cannot tell' => sub {
-    my $modules = '/usr/lib/nginx/modules';
-    my $lua     = !grep { !-e "$modules/$_" } qw(ndk_http_module.so ngx_http_lua_module.so);
-    my $nginx   = $t->nginx(
+    my $lua   = $t->load_modules('ndk_http_module', 'ngx_http_lua_module');
+    my $nginx = $t->nginx(
         redis => $redis,
-        main  => $lua ? "load_module $modules/ndk_http_module.so; load_module $modules/ngx_http_lua_module.so;" : '',
+        main  => $lua // '',
         http  => $lua ? 'lua_load_resty_core off;' : '', server => <<"END"
 location /any/    { satisfy any; auth_request /check; @{[$lua ? 'access_by_lua_block { if ngx.var.http_x_ok then return ngx.exit(0) end return ngx.exit(403) }' : '']} empty_gif; }
 location /basic/  { satisfy any; auth_basic x; auth_basic_user_file $users; auth_request /check; empty_gif; }

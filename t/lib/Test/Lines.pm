@@ -256,6 +256,24 @@ sub test_config ($self, %options) {
     return $nginx->test_config($option);
 }
 
+=head2 load_modules
+
+    my $main = $t->load_modules('ndk_http_module', 'ngx_http_lua_module');
+
+What loads other modules, of Debian's packages; undef where they are not here, or
+are for another nginx than the one under test.
+
+=cut
+
+sub load_modules ($self, @names) {
+    my @files = map { my $name = $_; grep {-e} map {"$_/nginx/modules/$name.so"} '/usr/lib', '/usr/lib64' } @names;
+    return undef if @files < @names;
+
+    my $text = join '', map {"load_module $_;\n"} @files;
+    my ($code, $said) = $self->test_config(main => $text);
+    return $said =~ /version \d+ instead of|is not binary compatible/ ? undef : $text;
+}
+
 =head2 upstream
 
 A running L<Test::Lines::Upstream>.
