@@ -537,6 +537,7 @@ subtest 'lines' => sub {
     call("POST $status", 404, 'none', %none, json => {status => 'active'});
     call("POST $status", 401, 'nobody', params => [$line], json => {status => 'active'});
     call('POST /_lines/admin/lines/{id}/release', 409, 'not yet', %line);
+    call("$_ /_lines/admin/lines/{id}/refund", 409, 'not yet', %line) for qw(GET POST);
     call("POST $status", 200, 'active', %line, json => {status => 'active', phone => '+14155550123'});
     call("POST $status", 409, 'for ever', %line, json => {status => 'failed'});
 
@@ -562,7 +563,18 @@ subtest 'lines' => sub {
     call('GET /api/lines/by-user', 401, 'to nobody');
 
     call('DELETE /_lines/admin/workspaces/{id}', 409, 'not with a live line', %operator, params => ['one']);
+    my $refund = '/_lines/admin/lines/{id}/refund';
+    call("GET $refund", 200, 'what would go back', %line);
+    call("GET $refund", 400, 'no cursor', %line, query => 'cursor=%20');
+    call("GET $refund", 404, 'of none', %none);
+    call("GET $refund", 401, 'to nobody', params => [$line]);
+    bodies("POST $refund", %line);
+    call("POST $refund", 409, 'another amount', %line, json => {due => {usd => 1}});
+    call("POST $refund", 400, 'no amounts', %line, json => {due => 1});
+    call("POST $refund", 404, 'of none', %none);
+    call("POST $refund", 401, 'by nobody', params => [$line]);
     call('POST /_lines/admin/lines/{id}/release', 200, 'released', %line);
+    call("POST $refund", 200, 'refunded', %line);
     call('POST /_lines/admin/lines/{id}/release', 404, 'none', %none);
     call('POST /_lines/admin/lines/{id}/release', 400, 'no id', %operator, params => ['x']);
     call('POST /_lines/admin/lines/{id}/release', 401, 'by nobody', params => [$line]);
