@@ -240,7 +240,7 @@ promise 'what is not to be refunded, and what to do' => sub {
     my $key = $s->workspace('plan', plan => 'starter');
     my $own = {tenant => 'w:plan', key => $key, line => $s->request($key, channelType => 'phone')->json('/line/_id')};
     $s->report($own, 'active');
-    $refused->($own, qr/Nothing was paid .* release it/);
+    $refused->($own, qr/Nothing was paid .* release ends it/);
     is $s->first->admin($_ => 'lines/' . 'f' x 24 . '/refund')->status, 404, 'of none' for qw(GET POST);
     is $s->first->admin($_ => 'lines/x/refund')->status, 400, 'of no id' for qw(GET POST);
 

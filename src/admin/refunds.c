@@ -110,7 +110,8 @@ refuse(lines_ctx_t *ctx, lines_line_refund_reply_t *reply)
         return lines_admin_unknown(ctx);
 
     case LINES_LINE_REFUND_FREE:
-        words = "Nothing was paid for the line, which is %V: release it";
+        words = "Nothing was paid for the line, which is %V, as the plan "
+                "includes it: release ends it";
         break;
 
     default: /* LINES_LINE_REFUND_ILLEGAL */
