@@ -537,6 +537,7 @@ subtest 'lines' => sub {
     call("POST $status", 404, 'none', %none, json => {status => 'active'});
     call("POST $status", 401, 'nobody', params => [$line], json => {status => 'active'});
     call('POST /_lines/admin/lines/{id}/release', 409, 'not yet', %line);
+    call("$_ /_lines/admin/lines/{id}/refund", 409, 'not yet', %line) for qw(GET POST);
     call("POST $status", 200, 'active', %line, json => {status => 'active', phone => '+14155550123'});
     call("POST $status", 409, 'for ever', %line, json => {status => 'failed'});
 
@@ -563,6 +564,7 @@ subtest 'lines' => sub {
 
     call('DELETE /_lines/admin/workspaces/{id}', 409, 'not with a live line', %operator, params => ['one']);
     call('POST /_lines/admin/lines/{id}/release', 200, 'released', %line);
+    call("$_ /_lines/admin/lines/{id}/refund", 409, 'nothing was paid for it', %line) for qw(GET POST);
     call('POST /_lines/admin/lines/{id}/release', 404, 'none', %none);
     call('POST /_lines/admin/lines/{id}/release', 400, 'no id', %operator, params => ['x']);
     call('POST /_lines/admin/lines/{id}/release', 401, 'by nobody', params => [$line]);
@@ -662,6 +664,19 @@ subtest 'accounts' => sub {
     call($_, 429, 'not twice', %slow, params => [1], (/POST/ ? (json => {}) : ()))
       for $preview, $confirm, 'GET /accounts/lines', 'GET /accounts/limits', 'GET /accounts/events', 'POST /accounts/lines/add-line', 'GET /accounts/lines/line-request/{ticket}';
     call($line, 429, 'not twice', %slow, params => [$bought]);
+
+    my $refund = '/_lines/admin/lines/{id}/refund';
+    my %paid   = (%operator, params => [$shop->operation_id($first)]);
+    my $seen   = call("GET $refund", 200, 'what would go back', %paid)->json;
+    call("GET $refund", 400, 'no cursor', %paid, query => 'cursor=%20');
+    call("GET $refund", 404, 'of none', %operator, params => ['f' x 24]);
+    call("GET $refund", 401, 'to nobody', params => $paid{params});
+    bodies("POST $refund", %paid);
+    call("POST $refund", 409, 'another amount', %paid, json => {due => {usd => 1}});
+    call("POST $refund", 400, 'no amounts', %paid, json => {due => 1});
+    call("POST $refund", 404, 'of none', %operator, params => ['f' x 24]);
+    call("POST $refund", 401, 'by nobody', params => $paid{params});
+    call("POST $refund", 200, 'refunded', %paid, json => {due => $seen->{due}});
 };
 
 subtest 'tickets' => sub {

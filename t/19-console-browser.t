@@ -33,10 +33,12 @@ note 'without axe-core: ' . $said unless $axe;
 
 my $pictures = path($build, 'console')->make_path;
 
+my $acme;
+
 subtest 'a world to look at' => sub {
     $s->numbers(9);
-    my $line = $s->active_line(name => 'acme', request => {firstName => $markup, lastName => 'Lovelace', customerReference => $markup});
-    ok $line->{line}, 'a line whose name is markup';
+    $acme = $s->active_line(name => 'acme', request => {firstName => $markup, lastName => 'Lovelace', customerReference => $markup});
+    ok $acme->{line}, 'a line whose name is markup';
     $s->bought_line(name => 'shop');
     is $nginx->admin(POST => 'workspaces/acme/keys', {name => '<i>key</i>'})->status, 201, 'a key whose name is, too';
 
@@ -293,6 +295,32 @@ subtest 'tenant' => sub {
     confirmed('Release', qr/ends now, and does not come back/, 'Release the line', qr/The line is released/);
     shows(qr/canceled/, 'its line');
 
+    # what cannot be is said in the words of the API
+    $redis->cli(HSET => 'lines:{w:acme}:rec:' . $acme->{line}, status => 'failed');
+    press('Refund');
+    shows(qr/A line that is failed cannot be refunded/, 'what cannot be refunded is told so');
+    press('Cancel');
+    $redis->cli(HSET => 'lines:{w:acme}:rec:' . $acme->{line}, status => 'active');
+
+    # what was released kept its money until now; and billing refuses nothing any more
+    $sandbox->clear_faults;
+    press('Refund');
+    shows(qr/has ended. What was kept for it until now goes back, too/, '... it says what it does');
+    shows(qr/Goes back: 900 usd/, '... and how much');
+    shows(qr/in_\w+\s+paid\s+900 usd\s+0 usd\s+0 usd\s+900 usd/, '... of which invoice');
+    sound('dialog-refund', 360);
+    size(1440);
+
+    # somebody gives it back by hand meanwhile, or a part
+    $sandbox->hand(POST => '/v1/credit_notes', invoice => $acme->{invoice}, amount => 300, refund_amount => 300);
+    press('Refund the line');
+    shows(qr/Another amount would go back by now/, 'another amount by then is refused');
+    shows(qr/Goes back: 600 usd/, '... and shown anew');
+    press('Refund the line');
+    shows(qr/The line is refunded by operation/, 'refunded');
+    wait_for(sub { ($s->money($acme->{subscription}))[1] == 900 }, 30, 'all of it to go back');
+    pass '... all of it';
+
     in('#tenant/accounts/shop');
     shows(qr/Account shop/, 'an account');
     shows(qr/\+1415/, '... and its number');
@@ -376,7 +404,7 @@ subtest 'who may only read' => sub {
         my ($view, $there) = @$_;
         in("#$view");
         shows($there, $view);
-        unlike js('[...document.querySelectorAll("main button")].map(b => b.textContent).join("|")'), qr/Retry|Resolve|Run|Issue|Revoke|Set|Change|Remove|Release/, '... without buttons that change something';
+        unlike js('[...document.querySelectorAll("main button")].map(b => b.textContent).join("|")'), qr/Retry|Resolve|Run|Issue|Revoke|Set|Change|Remove|Release|Refund/, '... without buttons that change something';
     }
     sound('reader', 360);
 

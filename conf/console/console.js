@@ -119,7 +119,7 @@ async function call(method, path, body, headers) {
     if (answer.status === 503) {
         const wait = answer.headers.get('Retry-After');
         throw new Refused(503, method === 'GET'
-            ? `${words}. Redis could not be asked, and nothing was done.` + (wait ? ` Try again in ${wait} s.` : '')
+            ? `${words}. Redis or billing could not be asked, and nothing was done.` + (wait ? ` Try again in ${wait} s.` : '')
             : `${words}. Whether it was done is not known: look before you repeat it.`);
     }
 
@@ -230,9 +230,10 @@ function paged(view, section, path, show) {
 /*
  * Asks before something is done: says what, and does it once it is confirmed.
  * fields: elements with names; act: gets their values; what it returns is said,
- * or shown where it is an element.
+ * or shown where it is an element.  look: what is to be seen before that is
+ * loaded, as elements, and anew where it was refused.
  */
-function confirm({ title, words, fields = [], does, act }) {
+function confirm({ title, words, fields = [], does, act, look }) {
     const dialog = h('dialog', {
         'aria-labelledby': 'ask-title',
 
@@ -243,7 +244,20 @@ function confirm({ title, words, fields = [], does, act }) {
     const yes = h('button', { type: 'submit', class: 'strong' }, does);
     const no = button('Cancel', () => dialog.close());
     const before = document.activeElement;
+    const seen = look ? h('div', { 'aria-live': 'polite' }) : null;
     let busy = false;
+
+    const see = async () => {
+        yes.disabled = true;
+        seen.replaceChildren(empty('Loading …'));
+
+        try {
+            seen.replaceChildren(...await look());
+            yes.disabled = false;
+        } catch (error) {
+            seen.replaceChildren(failed(error), button('Try again', see));
+        }
+    };
 
     const form = h('form', {
         novalidate: true,
@@ -276,14 +290,23 @@ function confirm({ title, words, fields = [], does, act }) {
                 wrong.replaceChildren(failed(error));
                 busy = yes.disabled = no.disabled = false;
                 yes.textContent = does;
+
+                if (look) {
+                    await see();
+                }
             }
         }
     },
         h('h2', { id: 'ask-title' }, title),
         [words].flat().map(line => h('p', {}, line)),
-        fields, wrong, h('div', { class: 'buttons' }, no, yes));
+        seen, fields, wrong, h('div', { class: 'buttons' }, no, yes));
 
     dialog.append(form);
+
+    if (look) {
+        see();
+    }
+
     dialog.onclose = () => {
         /* what comes of it is told here, and a key just this once: Escape takes nothing back */
         if (busy && state.me) {
@@ -1038,12 +1061,51 @@ function tenantLimits(view, base, tenantId) {
     });
 }
 
+/* in the currency's smallest units, as billing counts: how many make one of it, no API says */
+const money = (amount, currency) => amount === null || amount === undefined ? 'unclear' : `${number(amount)} ${text(currency)}`;
+const sums = due => Object.entries(due).map(([currency, amount]) => money(amount, currency)).join(', ') || 'nothing';
+
+const STUCK_WORDS = {
+    refund_failed: 'a refund of it failed: the rest is for people, and the operation will wait for them',
+    money_unclear: 'its amounts do not fit together: they are for people to look at, and the operation will wait for them'
+};
+
+/* what goes back is shown first, and said with it: another amount by then is shown anew */
+function refund(row, kind, again) {
+    const path = `lines/${part(row.id)}/refund`;
+    let due = null;
+
+    confirm({
+        title: 'Refund this line?',
+        words: [row.status === 'active'
+            ? `Line ${row.id}${row.what ? ` (${row.what})` : ''} ends now, and does not come back. Its place in the plan is free, its billing is canceled, and what could still be paid of it is void.`
+            : `Line ${row.id}${row.what ? ` (${row.what})` : ''} has ended. What was kept for it until now goes back, too.`,
+            row.status === 'active' && kind === 'accounts' ? 'Its number rests a while, and then is free for others.' : '',
+            'All that it cost and is left goes back to whoever paid it, of each of its invoices; nothing goes back twice. This cannot be taken back.'].filter(Boolean),
+        look: async () => {
+            const preview = await get(path);
+
+            due = preview.due;
+            return [
+                table('Its invoices, the newest first, in the currency’s smallest units', [
+                    ['invoice', one => id(one.invoice), 'id'], ['status', one => text(one.status)],
+                    ['paid', one => money(one.paid, one.currency), 'number'], ['given back', one => money(one.given_back, one.currency), 'number'],
+                    ['disputed', one => money(one.disputed, one.currency), 'number'], ['due', one => one.stuck ? h('span', {}, money(one.due, one.currency), h('br'), STUCK_WORDS[one.stuck] || text(one.stuck)) : money(one.due, one.currency), 'number']
+                ], preview.invoices, 'None of its invoices was paid.'),
+                h('p', {}, h('strong', {}, `Goes back: ${sums(preview.due)}`), preview.cursor ? ', and what is due of older invoices, which are more than are shown.' : '.')];
+        },
+        does: 'Refund the line',
+        act: async () => { const { operation } = await call('POST', path, { due }); again(); return `The line is refunded by operation ${operation}.`; }
+    });
+}
+
 function tenantLines(view, base, kind) {
     const section = paged(view, card('Lines'), `${base}/lines?limit=${PAGE}`, {
         rows: data => data.lines.map(line => kind === 'accounts'
-            ? { id: line.id, what: line.phone_number, status: line.status, reason: line.reason, at: line.created_at, named: line.customer_reference, who: '' }
+            ? { id: line.id, what: line.phone_number, status: line.status, paid: true, reason: line.reason, at: line.created_at, named: line.customer_reference, who: '' }
             : {
                 id: line._id, what: line.phone || line.email || line.channelType, status: line.provisioningStatus, reason: line.reason,
+                paid: line.paymentStatus === 'paid',
                 at: line.createdAt, named: line.customerReference, who: [line.firstName, line.lastName].filter(Boolean).join(' ')
             }),
         table: rows => {
@@ -1053,13 +1115,15 @@ function tenantLines(view, base, kind) {
             ];
 
             if (may()) {
-                columns.push(['actions', row => row.status === 'active' ? button('Release', () => confirm({
-                    title: 'Release this line?',
-                    words: [`Line ${row.id}${row.what ? ` (${row.what})` : ''} ends now, and does not come back. Its place in the plan is free, its billing is canceled, what could still be paid of it is void, and what was paid since goes back.`,
-                        kind === 'accounts' ? 'Its number rests a while, and then is free for others.' : ''].filter(Boolean),
-                    does: 'Release the line',
-                    act: async () => { await call('POST', `lines/${part(row.id)}/release`); section.again(); return 'The line is released.'; }
-                }), { 'aria-label': `Release ${row.id}` }) : null]);
+                columns.push(['actions', row => h('div', { class: 'buttons' },
+                    row.status === 'active' ? button('Release', () => confirm({
+                        title: 'Release this line?',
+                        words: [`Line ${row.id}${row.what ? ` (${row.what})` : ''} ends now, and does not come back. Its place in the plan is free, its billing is canceled, what could still be paid of it is void, and what was paid since goes back.`,
+                            kind === 'accounts' ? 'Its number rests a while, and then is free for others.' : ''].filter(Boolean),
+                        does: 'Release the line',
+                        act: async () => { await call('POST', `lines/${part(row.id)}/release`); section.again(); return 'The line is released.'; }
+                    }), { 'aria-label': `Release ${row.id}` }) : null,
+                    row.paid && ['active', 'canceled'].includes(row.status) ? button('Refund', () => refund(row, kind, section.again), { 'aria-label': `Refund ${row.id}` }) : null)]);
             }
 
             return table('Lines, the newest first', columns, rows, 'It has no lines.');

@@ -39,5 +39,18 @@ ngx_int_t lines_admin_unknown(lines_ctx_t *ctx);
 ngx_int_t lines_admin_conflict(lines_ctx_t *ctx, const char *name,
     ngx_str_t *state, const char *text);
 
+/*
+ * Of the path's line: what its script may begin, to give money back, is written
+ * down to be looked at, and named.  ends, a flag: so is the number of an
+ * account's line.  NGX_AGAIN, as asked.
+ */
+ngx_int_t lines_admin_announce_refund(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *operation, ngx_uint_t ends);
+
+/* it has ended: what was begun, or may have its place now, goes on, and its
+   number is let go; each may be empty */
+ngx_int_t lines_admin_ended(lines_ctx_t *ctx, ngx_str_t *operation,
+    ngx_str_t *pending, ngx_str_t *number);
+
 
 #endif /* _LINES_ADMIN_ADMIN_H_INCLUDED_ */

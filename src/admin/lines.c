@@ -1,7 +1,7 @@
 
 /*
  * Lines: the provisioner's list of work, what it and the operator report of
- * one, and its release.
+ * one, and its release (its refund: refunds.c).
  */
 
 #include "admin/admin.h"
@@ -129,13 +129,43 @@ lines_admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
  */
 
 ngx_int_t
-lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_admin_announce_refund(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *operation, ngx_uint_t ends)
 {
-    report_t         *report = ctx->data;
     ngx_int_t         rc;
     lines_op_conf_t  *conf;
 
     conf = lines_get_main_conf(r)->operation;
+
+    if (lines_refund_id(r->pool, &ctx->params[0], operation) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = *operation,
+                      .tenant = ctx->identity.tenant);
+
+    if (rc == NGX_AGAIN) {
+        rc = lines_due_add(&ctx->caller, NULL, NULL,
+                           .shard = lines_due_shard(operation),
+                           .tenant = ctx->identity.tenant,
+                           .id = *operation, .delay = conf->due);
+    }
+
+    if (rc == NGX_AGAIN && ends && ctx->identity.tenant.data[0] == 'a') {
+        rc = lines_inv_watch(&ctx->caller, NULL, NULL,
+                             .tenant = ctx->identity.tenant,
+                             .operation = ctx->params[0],
+                             .delay = conf->lease);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    report_t  *report = ctx->data;
 
     if (lines_status(&report->status) == LINES_ACTIVE) {
         return NGX_OK;
@@ -145,33 +175,8 @@ lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         ngx_str_set(&report->reason, "provisioning_failed");
     }
 
-    if (lines_refund_id(r->pool, &ctx->params[0], &report->operation)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = report->operation,
-                      .tenant = ctx->identity.tenant);
-
-    if (rc == NGX_AGAIN) {
-        rc = lines_due_add(&ctx->caller, NULL, NULL,
-                           .shard = lines_due_shard(&report->operation),
-                           .tenant = ctx->identity.tenant,
-                           .id = report->operation, .delay = conf->due);
-    }
-
-    if (rc == NGX_AGAIN
-        && report->status.len == 0
-        && ctx->identity.tenant.data[0] == 'a')
-    {
-        rc = lines_inv_watch(&ctx->caller, NULL, NULL,
-                             .tenant = ctx->identity.tenant,
-                             .operation = ctx->params[0],
-                             .delay = conf->lease);
-    }
-
-    return rc;
+    return lines_admin_announce_refund(r, ctx, &report->operation,
+                                       report->status.len == 0);
 }
 
 
@@ -189,6 +194,22 @@ go_on(lines_ctx_t *ctx, ngx_str_t *operation, ngx_str_t *pending)
     }
 
     lines_op_signal(&ctx->caller, lmcf, &ctx->identity.tenant, pending);
+}
+
+
+/* its number, if any, rests a while, and then is free again */
+
+ngx_int_t
+lines_admin_ended(lines_ctx_t *ctx, ngx_str_t *operation, ngx_str_t *pending,
+    ngx_str_t *number)
+{
+    go_on(ctx, operation, pending);
+
+    return number->len == 0
+           ? NGX_OK
+           : lines_inv_release(&ctx->caller, NULL, NULL,
+                  .operation = ctx->params[0], .tenant = ctx->identity.tenant,
+                  .quarantine = lines_get_main_conf(ctx->request)->quarantine);
 }
 
 
@@ -231,8 +252,6 @@ lines_asks(lines_admin_set_usage, report_t *report, line_usage,
 }
 
 
-/* its number, if any, rests a while, and then is free again */
-
 lines_asks(lines_admin_release, report_t *report, line_release,
            .tenant = ctx->identity.tenant, .id = ctx->params[0],
            .operation = report->operation)
@@ -249,13 +268,8 @@ lines_asks(lines_admin_release, report_t *report, line_release,
 
     report->document = reply->document;
 
-    go_on(ctx, &reply->operation, &reply->pending);
-
-    return reply->number.len == 0
-           ? NGX_OK
-           : lines_inv_release(&ctx->caller, NULL, NULL,
-                  .operation = ctx->params[0], .tenant = ctx->identity.tenant,
-                  .quarantine = lines_get_main_conf(r)->quarantine);
+    return lines_admin_ended(ctx, &reply->operation, &reply->pending,
+                             &reply->number);
 }
 
 

@@ -30,6 +30,14 @@
     { lines_admin_authorize, NULL, about, lines_read_json, lines_admin_log }, \
     (lines_step_pt[]) { __VA_ARGS__, NULL }, input
 
+/* the same, if there is one */
+
+#define take_if(name, about, input, ...)                                      \
+    ngx_string("admin_" name),                                                \
+    { lines_admin_authorize, NULL, about, lines_read_optional_json,           \
+      lines_admin_log },                                                      \
+    (lines_step_pt[]) { __VA_ARGS__, NULL }, input
+
 /* of workspaces and accounts, and of plans */
 
 #define PUT_TENANT(of)                                                        \
@@ -49,13 +57,10 @@
         lines_admin_end_tenant, lines_admin_show_deleted)
 
 #define ADD_KEY                                                               \
-    ngx_string("admin_add_key"),                                              \
-    { lines_admin_authorize, NULL, lines_admin_id, lines_read_optional_json,  \
-      lines_admin_log },                                                      \
-    (lines_step_pt[]) { lines_read_input, lines_admin_check_key,              \
-                        lines_admin_tenant_exists, lines_admin_make_key,      \
-                        lines_admin_confirm_key, NULL },                      \
-    &lines_admin_key_input
+    take_if("add_key", lines_admin_id, &lines_admin_key_input,                \
+            lines_read_input, lines_admin_check_key,                          \
+            lines_admin_tenant_exists, lines_admin_make_key,                  \
+            lines_admin_confirm_key)
 
 #define PUT_KEY                                                               \
     take("put_key", lines_admin_id, &lines_admin_key_input,                   \
@@ -167,6 +172,16 @@ static lines_route_t  admin_routes[] = {
       row("line_release", NULL, &lines_admin_release_own, lines_read_input,
           lines_admin_owner, lines_admin_announce, lines_admin_release,
           lines_admin_show_released) },
+    { NGX_HTTP_GET, ngx_string("lines/:id/refund"),
+      row("show_refund", NULL, &lines_admin_refund_input, lines_read_input,
+          lines_admin_owner, lines_admin_read_refund, lines_admin_count_refund,
+          lines_admin_show_refund) },
+    { NGX_HTTP_POST, ngx_string("lines/:id/refund"),
+      take_if("line_refund", NULL, &lines_admin_refund_ask_input,
+              lines_read_input, lines_admin_owner, lines_admin_read_refund,
+              lines_admin_count_refund, lines_admin_compare_refund,
+              lines_admin_begin_refund, lines_admin_refund,
+              lines_admin_show_refunding) },
 
     { NGX_HTTP_POST, ngx_string("numbers"),
       take("add_numbers", NULL, &lines_admin_add_input, lines_read_input,

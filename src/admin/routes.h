@@ -20,7 +20,8 @@ extern const lines_body_input_t  lines_admin_workspace_input,
     lines_admin_resolve_input, lines_admin_stuck_input,
     lines_admin_add_input, lines_admin_numbers_input,
     lines_admin_rate_input, lines_admin_log_input, lines_admin_key_input,
-    lines_admin_events_input;
+    lines_admin_events_input, lines_admin_refund_input,
+    lines_admin_refund_ask_input;
 
 /* of steps that have something of their own, and read nothing into it */
 extern const lines_body_input_t  lines_admin_deletion_own,
@@ -29,7 +30,7 @@ extern const lines_body_input_t  lines_admin_deletion_own,
 
 
 /* admin/log.c, tenants.c, deletion.c, keys.c, operations.c, database.c, audit.c,
-   lines.c, events.c, numbers.c, tickets.c, limits.c, node.c */
+   lines.c, refunds.c, events.c, numbers.c, tickets.c, limits.c, node.c */
 
 /* one of first: what changes something is in the log before it is done */
 lines_step_t  lines_admin_log;
@@ -58,6 +59,9 @@ lines_step_t  lines_admin_database, lines_admin_ask_audit,
 lines_step_t  lines_admin_list_work, lines_admin_list_lines,
     lines_admin_show_events, lines_admin_announce, lines_admin_report,
     lines_admin_set_usage, lines_admin_release, lines_admin_show_released;
+lines_step_t  lines_admin_read_refund, lines_admin_count_refund,
+    lines_admin_show_refund, lines_admin_compare_refund,
+    lines_admin_begin_refund, lines_admin_refund, lines_admin_show_refunding;
 lines_step_t  lines_admin_add_numbers, lines_admin_list_numbers,
     lines_admin_delete_number;
 lines_step_t  lines_admin_name_ticket, lines_admin_read_ticket,

@@ -389,7 +389,7 @@ judge_document(line_t *l)
 static void
 judge_line(line_t *l)
 {
-    int          i, there, suspended;
+    int          i, there, suspended, back;
     char         key[96], who[160], member[96];
     int64_t      at;
     list_t       list;
@@ -461,9 +461,15 @@ judge_line(line_t *l)
                       s.status);
         }
 
-        /* part of what it awaits may be there */
+        /* part of what it awaits may be there; what ended as its money went
+           back is as one that failed */
 
-        if (s.paid - s.back - s.disputed != 0 && !l->ends && !l->awaiting) {
+        back = has(&l->h, "ended")
+               && is(field(&l->h, "reason"), "payment_refunded");
+
+        if (s.paid - s.back - s.disputed != 0 && (!l->ends || back)
+            && !l->awaiting)
+        {
             sim_found("kept", "%s is not to be paid for: %s, paid %lld, given "
                       "back %lld, disputed %lld", who, sub, (long long) s.paid,
                       (long long) s.back, (long long) s.disputed);

@@ -50,6 +50,7 @@ struct request_s {
     int64_t             not_after;
     ngx_str_t           looks;
     const char         *word;          /* a wish, a report */
+    ngx_uint_t          refunds;       /* flag: it is no release */
     int                 report;        /* its place in the list + 1 */
     int                 tenant_at;
 
@@ -845,6 +846,9 @@ static ngx_int_t report_put(request_t *q);
 static ngx_int_t reported(void *data, lines_line_report_reply_t *reply);
 static ngx_int_t release_put(request_t *q);
 static ngx_int_t released(void *data, lines_line_release_reply_t *reply);
+static ngx_int_t refund_put(request_t *q);
+static ngx_int_t refunded(void *data, lines_line_refund_reply_t *reply);
+static ngx_int_t let_go(request_t *q, ngx_str_t *operation, ngx_str_t *number);
 static ngx_int_t number_released(void *data, lines_inv_release_reply_t *reply);
 
 
@@ -853,7 +857,7 @@ report(request_t *q)
 {
     ngx_int_t  rc;
 
-    q->next = q->word ? report_put : release_put;
+    q->next = q->word ? report_put : q->refunds ? refund_put : release_put;
 
     if (lines_refund_id(q->pool, &q->id, &q->operation) != NGX_OK) {
         return NGX_ERROR;
@@ -938,11 +942,44 @@ released(void *data, lines_line_release_reply_t *reply)
         return NGX_DONE;
     }
 
-    if (reply->operation.len) {
-        (void) lines_op_spawn(&q->node->lmcf, &q->tenant, &reply->operation);
+    return let_go(q, &reply->operation, &reply->number);
+}
+
+
+/* admin/refunds.c, without a preview */
+
+static ngx_int_t
+refund_put(request_t *q)
+{
+    return lines_line_refund(&q->ctx.caller, refunded, q,
+                             .tenant = q->tenant, .id = q->id,
+                             .operation = q->operation);
+}
+
+
+static ngx_int_t
+refunded(void *data, lines_line_refund_reply_t *reply)
+{
+    request_t  *q = data;
+
+    if (reply->is != LINES_LINE_REFUND_REFUNDING
+        && reply->is != LINES_LINE_REFUND_SAME)
+    {
+        return NGX_DONE;
     }
 
-    if (reply->number.len == 0) {
+    return let_go(q, &reply->operation, &reply->number);
+}
+
+
+static ngx_int_t
+let_go(request_t *q, ngx_str_t *operation, ngx_str_t *number)
+{
+    if (operation->len) {
+        (void) lines_op_spawn(&q->node->lmcf, &q->tenant, operation);
+    }
+
+    if (number->len == 0) {
         return NGX_DONE;
     }
 
@@ -1618,6 +1655,7 @@ sim_people_act(void)
     char         id[40], key[128], value[32];
     name_t      *name;
     request_t   *q;
+    ngx_uint_t   refunds;
     sim_node_t  *node;
 
     static const char  *idems[] = { "k0", "k1", "k2", NULL };
@@ -1713,10 +1751,13 @@ sim_people_act(void)
             return;
         }
 
-        sim_trace("node %d: release of %s of %s", node->id, name->id,
-                  name->tenant);
+        refunds = (name->id[0] % 3 == 0);    /* of a name, always or never */
+
+        sim_trace("node %d: %s of %s of %s", node->id,
+                  refunds ? "refund" : "release", name->id, name->tenant);
 
         q = request(node, name->tenant, name->id, report);
+        q->refunds = refunds;
         break;
 
     case 14:

@@ -243,11 +243,12 @@ sub _line ($self, $tenant, $id, $h) {
 
     return $self->_runs($h, $s) if $runs;
 
-    # what it was paid is kept for an end alone; other subscriptions of the line are looked at with them
+    # what it was paid is kept for an end alone, but of one that ended as its money went back; other subscriptions of the line are looked at with them
     return unless $s;
 
     $self->_found(ends => "$who has a live subscription: $sub ($s->{status})") if $s->{live} && $state ne 'awaiting';
-    $self->_found(kept => "$who is not to be paid for: $sub, " . _money($s)) if $s->{net} && $state ne 'ended';
+    my $back = length($h->{ended} // '') && ($h->{reason} // '') eq 'payment_refunded';
+    $self->_found(kept => "$who is not to be paid for: $sub, " . _money($s)) if $s->{net} && ($state ne 'ended' || $back);
     $self->_found(pending => "$who has a subscription that is paid for: $sub ($s->{status})") if $state eq 'awaiting' && $GOOD{$s->{status}};
 }
 

@@ -186,10 +186,10 @@ sub bought_line ($self, %more) {
     return $line;
 }
 
-=head2 now_of, op, shown, report, release, remove
+=head2 now_of, op, shown, report, release, refund, remove
 
 A line's record, an operation's; what clients are told of it; what the operator
-reports of it, its release, and the deletion of its tenant.
+reports of it, its release, its refund, and the deletion of its tenant.
 
 =cut
 
@@ -202,6 +202,8 @@ sub shown ($self, $line) { $self->read($line->{key}, $line->{line})->json }
 sub report ($self, $line, $status) { $self->_admin(POST => "lines/$line->{line}/status", {status => $status}) }
 
 sub release ($self, $line) { $self->_admin(POST => "lines/$line->{line}/release", {}) }
+
+sub refund ($self, $line) { $self->_admin(POST => "lines/$line->{line}/refund", {}) }
 
 sub remove ($self, $line) {
     $self->_admin(DELETE => ($line->{account} ? 'accounts/' : 'workspaces/') . $line->{name});
