@@ -76,6 +76,7 @@ ngx_int_t lines_unauthorized(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 /* nginx' own errors in an API's location, too: filters, in postconfiguration */
 ngx_int_t lines_special_init(ngx_conf_t *cf);
+void lines_special_filter_init(void);
 
 
 #endif /* _LINES_HTTP_ANSWER_H_INCLUDED_ */
