@@ -1,6 +1,6 @@
-# What an attack on fleets has found: a reload that fails leaves the old configuration whole, also for workers that are started
-# by it later; peers of lines.conf may have a chain of certificates that is longer than one; the runbook's commands, as they
-# stand there, are for lines.conf.
+# What an attack on fleets has found: a reload that is refused leaves the old configuration whole, also for workers that are
+# started by it later; peers of lines.conf may have a chain of certificates that is longer than one; the package upgrades no
+# nginx that would not hear of it; the runbook's commands, as they stand there, are for lines.conf.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
