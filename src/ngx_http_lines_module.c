@@ -46,6 +46,7 @@ static char *account_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 static ngx_int_t preconfiguration(ngx_conf_t *cf);
 static ngx_int_t postconfiguration(ngx_conf_t *cf);
+static ngx_int_t configure(ngx_conf_t *cf);
 static void *create_main_conf(ngx_conf_t *cf);
 static char *init_main_conf(ngx_conf_t *cf, void *conf);
 static void *create_loc_conf(ngx_conf_t *cf);
@@ -53,6 +54,18 @@ static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
 static void told(void *data, ngx_str_t *message);
 static ngx_int_t init_process(ngx_cycle_t *cycle);
 static void exit_process(ngx_cycle_t *cycle);
+
+
+/* those of the configuration that is served, while another one is read */
+
+static struct {
+    ngx_http_output_header_filter_pt  header;
+    ngx_http_output_body_filter_pt    body;
+    ngx_http_request_body_filter_pt   request;
+#if (nginx_version >= 1029000)
+    ngx_http_output_header_filter_pt  hints;
+#endif
+} filters;
 
 
 static ngx_command_t  commands[] = {
@@ -252,6 +265,13 @@ preconfiguration(ngx_conf_t *cf)
     lines_zone_register(LINES_ZONE_CONCURRENCY, lines_concurrency_init_area);
     lines_zone_register(LINES_ZONE_FAILURES, lines_failures_init_area);
 
+    filters.header = ngx_http_top_header_filter;
+    filters.body = ngx_http_top_body_filter;
+    filters.request = ngx_http_top_request_body_filter;
+#if (nginx_version >= 1029000)
+    filters.hints = ngx_http_top_early_hints_filter;
+#endif
+
     if (lines_variables_init(cf) != NGX_OK
         || lines_identity_init(cf) != NGX_OK
         || lines_hooks_variables(cf) != NGX_OK
@@ -264,8 +284,36 @@ preconfiguration(ngx_conf_t *cf)
 }
 
 
+/*
+ * The filters are the master's, of no configuration.  Where a reload fails, the
+ * workers that take the place of others go on with the one before, and with the
+ * filters as they are by then: so these are the same whatever is configured, and
+ * what is refused here, between nginx' own, leaves none of them out.
+ */
+
 static ngx_int_t
 postconfiguration(ngx_conf_t *cf)
+{
+    if (configure(cf) != NGX_OK) {
+        ngx_http_top_header_filter = filters.header;
+        ngx_http_top_body_filter = filters.body;
+        ngx_http_top_request_body_filter = filters.request;
+#if (nginx_version >= 1029000)
+        ngx_http_top_early_hints_filter = filters.hints;
+#endif
+        return NGX_ERROR;
+    }
+
+    lines_special_filter_init();
+    lines_access_cache_init();
+    lines_limit_filter_init();
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+configure(ngx_conf_t *cf)
 {
     ngx_http_core_loc_conf_t  *clcf;
     lines_main_conf_t         *lmcf;
@@ -305,7 +353,6 @@ postconfiguration(ngx_conf_t *cf)
         || lines_cors_init(cf) != NGX_OK
         || lines_limit_init(cf, lmcf) != NGX_OK
         || lines_concurrency_init(cf) != NGX_OK
-        || lines_limit_filter_init(cf) != NGX_OK
         || lines_metrics_init(cf) != NGX_OK)
     {
         return NGX_ERROR;

@@ -94,8 +94,6 @@ lines_access_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    lines_access_cache_init();
-
     return NGX_OK;
 }
 

@@ -159,6 +159,10 @@ access_cached(ngx_http_request_t *r)
 
     ngx_http_cache_t     *c;
 
+    if (!lines_get_main_conf(r)->auth) {
+        return ngx_http_next_header_filter(r);
+    }
+
     own = lines_find_ctx(r);
     c = own && own->left == r->cache ? NULL : r->cache;
 

@@ -16,16 +16,27 @@
       lines_form_number((metadata)->attempt) }
 
 
+/* the document is ours, and what it says is shown by logs: line by line */
+
 static void
 stripe_string(json_t *json, const char *name, ngx_str_t *value)
 {
+    size_t   i;
     json_t  *member;
 
     member = json_object_get(json, name);
 
-    if (json_is_string(member)) {
-        value->data = (u_char *) json_string_value(member);
-        value->len = json_string_length(member);
+    if (!json_is_string(member)) {
+        return;
+    }
+
+    value->data = (u_char *) json_string_value(member);
+    value->len = json_string_length(member);
+
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] < 0x20 || value->data[i] == 0x7f) {
+            value->data[i] = ' ';
+        }
     }
 }
 

@@ -74,8 +74,10 @@ ngx_int_t lines_unavailable(ngx_http_request_t *r, lines_ctx_t *ctx,
 ngx_int_t lines_unauthorized(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *challenge);
 
-/* nginx' own errors in an API's location, too: filters, in postconfiguration */
+/* nginx' own errors in an API's location, too: in postconfiguration the phase,
+   and the filter, which is there whatever is configured */
 ngx_int_t lines_special_init(ngx_conf_t *cf);
+void lines_special_filter_init(void);
 
 
 #endif /* _LINES_HTTP_ANSWER_H_INCLUDED_ */

@@ -273,10 +273,15 @@ special_located(ngx_http_request_t *r)
 ngx_int_t
 lines_special_init(ngx_conf_t *cf)
 {
+    return lines_add_handler(cf, NGX_HTTP_REWRITE_PHASE, special_located, NULL);
+}
+
+
+void
+lines_special_filter_init(void)
+{
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = special_header_filter;
-
-    return lines_add_handler(cf, NGX_HTTP_REWRITE_PHASE, special_located, NULL);
 }
 
 
@@ -356,14 +361,8 @@ headers_filter(ngx_http_request_t *r)
 static ngx_int_t
 headers_init(ngx_conf_t *cf)
 {
-    lines_main_conf_t  *lmcf;
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
-
-    if (lmcf->used) {
-        headers_next = ngx_http_top_header_filter;
-        ngx_http_top_header_filter = headers_filter;
-    }
+    headers_next = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = headers_filter;
 
     return NGX_OK;
 }

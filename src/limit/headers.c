@@ -167,13 +167,11 @@ limit_header_filter(ngx_http_request_t *r)
 }
 
 
-ngx_int_t
-lines_limit_filter_init(ngx_conf_t *cf)
+void
+lines_limit_filter_init(void)
 {
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = limit_header_filter;
-
-    return NGX_OK;
 }
 
 

@@ -150,7 +150,7 @@ void lines_limit_zones(ngx_conf_t *cf);
 
 /* postconfiguration: the phases and the header filter */
 ngx_int_t lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf);
-ngx_int_t lines_limit_filter_init(ngx_conf_t *cf);
+void lines_limit_filter_init(void);
 
 /*
  * A step, after the one that authenticates: lines_concurrency, and the

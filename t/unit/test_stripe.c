@@ -442,6 +442,12 @@ test_errors(void)
 
         json_decref(json);
     }
+
+    json = json_loads("{\"error\":{\"message\":\"one\\n[alert] \\u007ftwo\"}}", 0,
+                      NULL);
+    (void) lines_stripe_classify(400, json, -1, &error);
+    is_str(&error.message, "one [alert]  two", "a log has it in one line");
+    json_decref(json);
 }
 
 

@@ -34,10 +34,20 @@ sub ca ($self, $name) {
 }
 
 sub certificate ($self, $ca, $name, $host, $days = 2) {
-    my ($key, $csr, $pem, $ca_pem, $ca_key) = map { $self->file($_) } "$name.key", "$name.csr", "$name.pem", "$ca.pem", "$ca.key";
-    my $ext = $self->t->file("$name.ext", 'subjectAltName=' . ($host =~ /^IP:/ ? '' : 'DNS:') . "$host\n");
+    return $self->_signed($ca, $name, $host, 'subjectAltName=' . ($host =~ /^IP:/ ? '' : 'DNS:') . $host, $days);
+}
 
-    $self->_openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$host -keyout '$key' -out '$csr'");
+# one between, which signs as well
+sub authority ($self, $ca, $name) {
+    $self->_signed($ca, $name, $name, 'basicConstraints=critical,CA:TRUE', 2);
+    return $self;
+}
+
+sub _signed ($self, $ca, $name, $subject, $extension, $days) {
+    my ($key, $csr, $pem, $ca_pem, $ca_key) = map { $self->file($_) } "$name.key", "$name.csr", "$name.pem", "$ca.pem", "$ca.key";
+    my $ext = $self->t->file("$name.ext", "$extension\n");
+
+    $self->_openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$subject -keyout '$key' -out '$csr'");
     $self->_openssl("x509 -req -days $days -in '$csr' -CA '$ca_pem' -CAkey '$ca_key' -CAcreateserial -extfile '$ext' -out '$pem'");
 
     return {cert => $pem, key => $key};
