@@ -195,16 +195,25 @@ audit:
 
 TESTS   = t/*.t
 
-# they wait more than they work: five at a time for each processor
-JOBS   := $(shell expr 5 '*' $$(nproc))
+# they wait more than they work: four at a time for each processor
+JOBS   := $(shell expr 4 '*' $$(nproc))
 
-# what takes longest comes first: nothing has to wait for it in the end
-LONG    = $(patsubst %,t/%.t,01-source-tree 72-compose-run 95-package 87-sim-engine \
-          00-build 34-decide-logic 63-leases 38-lab 14-answers 37-crash-matrix 17-long-lists \
+# What takes longest comes first: nothing has to wait for it in the end.  But what
+# builds, or tries everything, keeps a processor busy as long as it runs: one after
+# another, among those that wait.
+BUSY    = $(call some,01-source-tree 95-package 87-sim-engine 00-build 34-decide-logic \
+          59-fuzz-short 00-generator)
+LONG    = $(call some,72-compose-run 63-leases 38-lab 14-answers 37-crash-matrix 17-long-lists \
           39-paid-prism 35-paid-request 49-confirm-crashes 92-allocations 16-events 54-clerk-keys \
-          59-fuzz-short 89-audit-money 00-generator 09-openapi 17-webhooks-attacked \
-          65-limits-left 19-console-browser)
-ORDERED = $(filter $(wildcard $(TESTS)),$(LONG)) $(filter-out $(LONG),$(wildcard $(TESTS)))
+          89-audit-money 09-openapi 17-webhooks-attacked 65-limits-left 19-console-browser)
+OTHERS  = $(filter-out $(BUSY) $(LONG),$(wildcard $(TESTS)))
+
+some    = $(filter $(wildcard $(TESTS)),$(patsubst %,t/%.t,$1))
+busy    = $(wordlist $1,$2,$(BUSY))
+others  = $(wordlist $1,$2,$(OTHERS))
+ORDERED = $(call busy,1,1) $(LONG) $(call busy,2,2) $(call others,1,25) \
+          $(call busy,3,3) $(call others,26,50) $(call busy,4,4) $(call others,51,75) \
+          $(call busy,5,5) $(call others,76,100) $(call busy,6,99) $(call others,101,9999)
 
 PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \
     -print-file-name=libclang_rt.asan-$$(uname -m).so),$(shell $(CC) \
