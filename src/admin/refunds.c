@@ -38,6 +38,9 @@ typedef struct {
 
     ngx_str_t                status;
     ngx_str_t                subscription;
+    ngx_str_t                known[2];     /* invoices that are there: its first
+                                              and latest; may be empty */
+    ngx_uint_t               listed;       /* LINES_LISTED_... */
     ngx_str_t                operation;
     ngx_str_t                document;
 
@@ -53,8 +56,13 @@ typedef struct {
 } refund_t;
 
 
+static ngx_int_t refund_ask(refund_t *refund, lines_billing_ask_t *ask,
+    lines_billing_pt handler);
+static void refund_looked(void *data, lines_billing_result_t *result);
 static ngx_int_t refund_list(refund_t *refund);
 static void refund_listed(void *data, lines_billing_result_t *result);
+static ngx_int_t refund_ends(refund_t *refund);
+static void refund_unlisted(void *data, lines_billing_result_t *result);
 static ngx_int_t refund_walk(refund_t *refund);
 static void refund_counted(void *data, lines_billing_result_t *result);
 
@@ -150,6 +158,7 @@ lines_answered(refund_read, refund_t *refund, line_refund)
 
     refund->status = reply->status;
     refund->subscription = reply->subscription;
+    refund->known[0] = reply->invoice;
 
     /* what is said again is not counted */
 
@@ -189,6 +198,10 @@ lines_admin_count_refund(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_main_conf_t   *lmcf;
     ngx_pool_cleanup_t  *cln;
 
+    lines_billing_ask_t  ask = {
+        .kind = LINES_BILLING_SUBSCRIPTION, .id = refund->subscription
+    };
+
     lmcf = lines_get_main_conf(r);
 
     if (!refund->counts) {
@@ -219,7 +232,14 @@ lines_admin_count_refund(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     lines_json_add(&refund->invoices, "[");
 
-    return refund_list(refund);
+    /* of the rest of a list nobody knows what was before it */
+
+    if (refund->cursor.len) {
+        refund->listed = LINES_LISTED_FIRST|LINES_LISTED_LATEST;
+        return refund_list(refund);
+    }
+
+    return refund_ask(refund, &ask, refund_looked);
 }
 
 
@@ -235,6 +255,40 @@ refund_ask(refund_t *refund, lines_billing_ask_t *ask, lines_billing_pt handler)
 }
 
 
+/* billing does not say what it was asked for: what an answer says instead */
+
+static ngx_int_t
+refund_untold(refund_t *refund, lines_billing_result_t *result)
+{
+    lines_ctx_t  *ctx = refund->ctx;
+
+    return result->outcome == LINES_STRIPE_MISSING
+           ? lines_admin_conflict(ctx, "subscription", &refund->subscription,
+                                  "Billing does not know %V")
+           : lines_unavailable(ctx->request, ctx, 1);
+}
+
+
+static void
+refund_looked(void *data, lines_billing_result_t *result)
+{
+    refund_t *refund = data;
+
+    ngx_int_t     rc;
+    lines_ctx_t  *ctx = refund->ctx;
+
+    if (result->outcome == LINES_STRIPE_OK) {
+        refund->known[1] = result->subscription->invoice.id;
+        rc = refund_list(refund);
+
+    } else {
+        rc = refund_untold(refund, result);
+    }
+
+    lines_resume(ctx->request, ctx, rc);
+}
+
+
 /* the next one that was paid for, ever, or can be yet */
 
 static ngx_int_t
@@ -242,7 +296,8 @@ refund_list(refund_t *refund)
 {
     lines_billing_ask_t  ask = {
         .kind = LINES_BILLING_UNSETTLED, .id = refund->subscription,
-        .after = refund->cursor
+        .after = refund->cursor,
+        .known = { refund->known[0], refund->known[1] }
     };
 
     return refund_ask(refund, &ask, refund_listed);
@@ -269,14 +324,11 @@ refund_begin(refund_t *refund, lines_billing_result_t *result)
         return lines_refuse(ctx, 400, "cursor is not one that was given out");
     }
 
-    if (result->outcome == LINES_STRIPE_MISSING) {
-        return lines_admin_conflict(ctx, "subscription", &refund->subscription,
-                                    "Billing does not know %V");
+    if (result->outcome != LINES_STRIPE_OK) {
+        return refund_untold(refund, result);
     }
 
-    if (result->outcome != LINES_STRIPE_OK) {
-        return lines_unavailable(ctx->request, ctx, 1);
-    }
+    refund->listed |= result->listed;
 
     /* it was read in part */
 
@@ -286,8 +338,7 @@ refund_begin(refund_t *refund, lines_billing_result_t *result)
     }
 
     if (result->invoice == NULL) {
-        ngx_str_null(&refund->cursor);
-        return NGX_OK;
+        return refund_ends(refund);
     }
 
     if (refund->n == LINES_REFUND_INVOICES
@@ -308,6 +359,51 @@ refund_begin(refund_t *refund, lines_billing_result_t *result)
                              .tenant = ctx->identity.tenant,
                              .invoice = refund->invoice.id,
                              .subscription = refund->subscription);
+}
+
+
+/*
+ * All of the list was read.  What is not on it, but is there, its operation
+ * waits for: nobody is told that it is not due.
+ */
+
+static ngx_int_t
+refund_ends(refund_t *refund)
+{
+    ngx_uint_t           i;
+    lines_billing_ask_t  ask = { .kind = LINES_BILLING_INVOICE };
+
+    for (i = 0; i < 2; i++) {
+        if (refund->known[i].len
+            && !(refund->listed & LINES_LISTED_FIRST << i))
+        {
+            refund->listed |= LINES_LISTED_FIRST << i;
+            ask.id = refund->known[i];
+
+            return refund_ask(refund, &ask, refund_unlisted);
+        }
+    }
+
+    ngx_str_null(&refund->cursor);
+
+    return NGX_OK;
+}
+
+
+static void
+refund_unlisted(void *data, lines_billing_result_t *result)
+{
+    refund_t *refund = data;
+
+    lines_ctx_t  *ctx = refund->ctx;
+
+    lines_resume(ctx->request, ctx,
+                 result->outcome == LINES_STRIPE_MISSING
+                 || (result->outcome == LINES_STRIPE_OK
+                     && !lines_same(&result->invoice->subscription,
+                                    &refund->subscription))
+                 ? refund_ends(refund)
+                 : lines_unavailable(ctx->request, ctx, 1));
 }
 
 

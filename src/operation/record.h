@@ -45,6 +45,11 @@ struct lines_op_kind_s {
 extern const lines_op_kind_t  lines_op_kinds[];
 
 
+/* what may be on its way: it is of an invoice that has its turn first, or was
+   read, and billing does not know it */
+#define LINES_DOUBT_FIRST    1
+#define LINES_DOUBT_MISSING  2
+
 /*
  * What this run has seen with its own eyes: all of it is forgotten with the
  * next claim.  The subscription's strings live as long as the carrier.
@@ -67,6 +72,7 @@ typedef struct {
     unsigned                     off:1;
     unsigned                     tried:1;
     unsigned                     others:1;   /* past its first invoice */
+    unsigned                     doubt:2;    /* LINES_DOUBT_... */
     unsigned                     checked:1;  /* the database */
     unsigned                     stuck:1;    /* a person's word counts now */
 } lines_op_seen_t;

@@ -27,7 +27,10 @@ static ngx_int_t refund_list(void *data);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_unlisted(lines_op_t *op,
     lines_billing_result_t *result);
+static ngx_int_t refund_doubted(lines_op_t *op,
+    lines_billing_result_t *result);
 static ngx_int_t refund_next(lines_op_t *op, lines_stripe_invoice_t *invoice);
+static ngx_int_t refund_take(lines_op_t *op, lines_stripe_invoice_t *invoice);
 static ngx_int_t refund_settled(void *data, lines_settled_get_reply_t *reply);
 static ngx_int_t refund_walk(lines_op_t *op);
 static ngx_int_t refund_booked(void *data, lines_op_settle_reply_t *reply);
@@ -226,9 +229,46 @@ refund_unlisted(lines_op_t *op, lines_billing_result_t *result)
 }
 
 
+/*
+ * What became of what was written down is to be known before anything else is:
+ * where its invoice is not the next one by now, as newer ones go back, too, it
+ * has its turn first, and all of them then.
+ */
+
+static ngx_int_t
+refund_doubted(lines_op_t *op, lines_billing_result_t *result)
+{
+    if (result->outcome == LINES_STRIPE_OK) {
+        op->seen.doubt = LINES_DOUBT_FIRST;
+        return refund_take(op, result->invoice);
+    }
+
+    if (result->outcome == LINES_STRIPE_MISSING) {
+        op->seen.doubt = LINES_DOUBT_MISSING;
+        op->seen.invoice = LINES_INVOICE_UNSEEN;
+        return NGX_OK;
+    }
+
+    return lines_op_outcome(op, result, "invoices_refused");
+}
+
+
 static ngx_int_t
 refund_next(lines_op_t *op, lines_stripe_invoice_t *invoice)
 {
+    ngx_str_t  doubted;
+
+    doubted = lines_op_get(op, "refund_invoice");
+
+    if (lines_op_get(op, "refund_body").len
+        && doubted.len
+        && op->seen.doubt != LINES_DOUBT_MISSING
+        && (invoice == NULL || !lines_same(&doubted, &invoice->id)))
+    {
+        return lines_op_bill(op, refund_doubted, .kind = LINES_BILLING_INVOICE,
+                             .id = doubted);
+    }
+
     if (invoice == NULL
         && (op->seen.listed & LINES_REFUND_LISTED) != LINES_REFUND_LISTED)
     {
@@ -243,6 +283,13 @@ refund_next(lines_op_t *op, lines_stripe_invoice_t *invoice)
         return refund_reported(op);
     }
 
+    return refund_take(op, invoice);
+}
+
+
+static ngx_int_t
+refund_take(lines_op_t *op, lines_stripe_invoice_t *invoice)
+{
     op->seen.money = LINES_MONEY_UNSEEN;
     op->seen.invoice = LINES_INVOICE_MISSING;
 
@@ -592,19 +639,25 @@ lines_refund_pass(lines_op_t *op)
 static ngx_int_t
 refund_pass(lines_op_t *op, ngx_uint_t write)
 {
-    ngx_uint_t  said;
+    ngx_uint_t  said, doubted;
 
     /* what a person said of this one is not to be asked again */
 
     said = op->seen.stuck;
+    doubted = (op->seen.doubt == LINES_DOUBT_FIRST);
+
+    op->seen.doubt = 0;
 
     op->seen.call = LINES_CALL_DUE;
     op->seen.invoice = LINES_INVOICE_UNSEEN;
     op->seen.tried = 0;
     op->seen.stuck = 0;
 
-    if (lines_op_set(op, "refund_after", &op->seen.subscription.invoice.id)
-        != NGX_OK)
+    /* one that was not its turn: the list goes on where it was */
+
+    if (!doubted
+        && lines_op_set(op, "refund_after", &op->seen.subscription.invoice.id)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }

@@ -14,9 +14,9 @@
 --@key pending
 --@arg operation? -- its id
 
---@reply due|refunding|same document status subscription operation number pending
--- due: it can be; operation: begun, or ""; pending: what may have a place now,
--- or ""
+--@reply due|refunding|same document status subscription invoice operation number pending
+-- due: it can be; invoice: its first, or ""; operation: begun, or ""; pending:
+-- what may have a place now, or ""
 --@reply free|illegal status? -- nothing was paid for it; or it is not active
 --@reply unknown
 
@@ -36,8 +36,8 @@ if not filled(h.subscription) then
 end
 
 local function reply(word, begun)
-    return { word, h.json, (line_public(h)), h.subscription, begun,
-             h.number or '', redis.call('GET', pending_key) or '' }
+    return { word, h.json, (line_public(h)), h.subscription, h.invoice or '',
+             begun, h.number or '', redis.call('GET', pending_key) or '' }
 end
 
 -- also of one that is said again: whoever did before may have died
