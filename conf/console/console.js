@@ -1067,7 +1067,7 @@ const sums = due => Object.entries(due).map(([currency, amount]) => money(amount
 
 const STUCK_WORDS = {
     refund_failed: 'a refund of it failed: the rest is for people, and the operation will wait for them',
-    money_unclear: 'its amounts do not fit together: they are for people to look at, and the operation will wait for them'
+    money_unclear: 'its amounts do not fit together, or billing does not list all of them yet: the operation will wait until they do, or people have looked'
 };
 
 /* what goes back is shown first, and said with it: another amount by then is shown anew */
