@@ -195,8 +195,8 @@ audit:
 
 TESTS   = t/*.t
 
-# they wait more than they work: four at a time for each processor
-JOBS   := $(shell expr 4 '*' $$(nproc))
+# they wait more than they work: three at a time for each processor
+JOBS   := $(shell expr 3 '*' $$(nproc))
 
 # What takes longest comes first: nothing has to wait for it in the end.  But what
 # builds, or tries everything, keeps a processor busy as long as it runs: one after
