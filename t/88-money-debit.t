@@ -3,32 +3,23 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Mojo::JSON qw(decode_json encode_json);
-use Mojo::UserAgent;
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(promise calm);
 
 my $t       = Test::Lines->new;
 my $sandbox = $t->sandbox;
-my $ua;
 
 # what is made is active, and its invoice open: as billing says it of a debit
 my $debits = $t->upstream(handler => sub ($c, $state) {
-    $ua //= Mojo::UserAgent->new(max_redirects => 0);
-    my $req     = $c->req;
-    my %headers = %{$req->headers->to_hash};
-    delete @headers{qw(Host Connection)};
-    my $res  = $ua->start($ua->build_tx($req->method => $sandbox->url . $req->url->path_query => \%headers => $req->body))->res;
+    my $req  = $c->req;
+    my $res  = $sandbox->pass($c, qr/date/);
     my $body = $res->body;
 
     if ($req->method eq 'POST' && $req->url->path eq '/v1/subscriptions' && $res->code == 200) {
         my $json = decode_json($body);
         @{$json->{latest_invoice}}{qw(status amount_paid)} = ('open', 0) if ref $json->{latest_invoice};
         $body = encode_json($json);
-    }
-
-    for my $name (grep { !/^(?:content-length|transfer-encoding|connection|date|server)$/i } @{$res->headers->names}) {
-        $c->res->headers->header($name => $res->headers->header($name));
     }
 
     $c->render(data => $body, status => $res->code);

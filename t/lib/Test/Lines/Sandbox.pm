@@ -4,6 +4,7 @@ use Mojo::Base 'Test::Lines::Process', -signatures;
 use Carp qw(croak);
 use Mojo::JSON qw(encode_json);
 use Mojo::Parameters;
+use Mojo::UserAgent;
 use Test::Lines ();
 use Test::Lines::Client;
 use Test::Lines::Port;
@@ -237,6 +238,33 @@ sub ledger ($self, $type = undef) {
 sub requests ($self, $method = undef, $path = undef) {
     return grep { (!defined $method || $_->{method} eq $method) && (!defined $path || $_->{path} eq $path) }
         @{$self->control('requests')->{requests}};
+}
+
+=head2 pass
+
+    my $billing = $t->upstream(handler => sub ($c, $state) {
+        my $res = $sandbox->pass($c, qr/date/);
+        $c->render(data => $res->body, status => $res->code // 502);
+    });
+
+For what stands before billing: passes a request on, and returns the answer, whose
+headers are those of the other one's by then, without those of that name (in lower case).
+
+=cut
+
+sub pass ($self, $c, $without = qr/-/) {
+    state $ua   = Mojo::UserAgent->new(max_redirects => 0);
+    my $req     = $c->req;
+    my %headers = %{$req->headers->to_hash};
+    delete @headers{qw(Host Connection)};
+
+    my $res = $ua->start($ua->build_tx($req->method => $self->url . $req->url->path_query => \%headers => $req->body))->res;
+
+    for my $name (grep { lc !~ /^(?:content-length|transfer-encoding|connection|server|$without)$/ } @{$res->headers->names}) {
+        $c->res->headers->header($name => $res->headers->header($name));
+    }
+
+    return $res;
 }
 
 sub fault ($self, %fault) { $self->control(faults => \%fault) }
