@@ -123,6 +123,33 @@ subtest 'two primaries of three' => sub {
     $_->stop for $replica, $redis;
 };
 
+subtest 'a primary of three, and lists of many tenants' => sub {
+    my $redis = $t->redis(kind => 'cluster');
+    my ($hung, $other, $third) = @{$redis->nodes};
+    my $nginx = $t->nginx(redis => $redis, redis_options => 'timeout=8s silence=30s', @plans);
+    wait_ready($nginx);
+    my @waits = map { $nginx->bearer($redis->key_on($nginx, $hung, 'bulk')) } 1 .. 12;
+    my %reads = (a => $nginx->bearer($redis->key_on($nginx, $other, 'bulk')), b => $nginx->bearer($redis->key_on($nginx, $third, 'bulk')));
+    is $nginx->get('/api/line-requests', $_)->status, 200, 'a list' for @waits[0, 1], values %reads;
+
+    # more of them than a worker has turns for; whose keys are remembered
+    $nginx->get('/api/line-requests', $_) for @waits;
+    $hung->pause;
+    my @lists = map { my $who = $_; map { $nginx->get_p('/api/line-requests', $who) } 1 .. 3 } @waits;
+    for_while(0.5);
+    my $began = time;
+    for my $n (1 .. 10) {
+        is $nginx->get('/api/line-requests', $reads{$_})->status, 200, "list $n of a tenant of another primary" for sort keys %reads;
+    }
+    cmp_ok time - $began, '<', 3 * $t->slow, '... and none of them waits for those that hang';
+    $hung->cont;
+    my @statuses = map { $_->[0]->status } Mojo::Promise->all(@lists)->then(sub { @lists = @_ })->wait && @lists;
+    is_deeply [grep { $_ != 200 } @statuses], [], 'it comes back: all others have theirs';
+    ok all_done($nginx), 'nothing of it is under way afterwards';
+    $nginx->quit;
+    $redis->stop;
+};
+
 subtest 'all Sentinels, and not the primary' => sub {
     my $redis     = $t->redis(kind => 'plain');
     my @sentinels = map { $t->redis(kind => 'plain', args => ['--sentinel'], conf => "sentinel monitor shop 127.0.0.1 @{[$redis->port]} 2\n") } 1 .. 3;

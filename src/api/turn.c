@@ -12,6 +12,7 @@ struct lines_turns_s {
     ngx_queue_t     waiting;    /* lines_turn_t */
     ngx_uint_t      users;      /* turns that point here */
     ngx_uint_t      running;
+    ngx_uint_t      primary;    /* whose turns these are, as well */
     size_t          held;
     unsigned        queued:1;
 };
@@ -28,6 +29,7 @@ static struct {
     ngx_queue_t        tenants;    /* who wait, and may have more */
     ngx_queue_t        heavy;      /* turns that wait for memory */
     ngx_uint_t         running;
+    ngx_uint_t         primaries[LINES_PRIMARIES];  /* ... of each */
     size_t             held;
     ngx_event_t        next;
 } keeper = {
@@ -189,11 +191,46 @@ lines_turn_take(lines_turn_t *turn)
     turn->waiting = 1;
     ngx_queue_insert_tail(&turn->turns->waiting, &turn->queue);
 
+    if (turn->turns->running == 0) {
+        turn->turns->primary = lines_redis_primary(turn->ctx->caller.redis,
+                                                   &turn->turns->node.str);
+    }
+
     ngx_add_timer(&turn->timer, LINES_TURN_WAIT);
 
     turn_settle(turn->turns);
 
     return NGX_AGAIN;
+}
+
+
+/* a primary that hangs leaves turns for tenants of the others, and so do
+   several: none has more than is left */
+
+static lines_turns_t *
+turn_whose(void)
+{
+    ngx_queue_t    *q;
+    lines_turns_t  *turns;
+
+    if (keeper.running == LINES_TURNS) {
+        return NULL;
+    }
+
+    for (q = ngx_queue_head(&keeper.tenants);
+         q != ngx_queue_sentinel(&keeper.tenants);
+         q = ngx_queue_next(q))
+    {
+        turns = ngx_queue_data(q, lines_turns_t, queue);
+
+        if (turns->primary == 0
+            || keeper.primaries[turns->primary] < LINES_TURNS - keeper.running)
+        {
+            return turns;
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -228,6 +265,7 @@ lines_turn_end(void *data)
 
     if (turn->running) {
         turn->turns->running--;
+        keeper.primaries[turn->turns->primary]--;
         keeper.running--;
 
         turn_count(turn->turns, -LINES_HELD_TURN);
@@ -292,11 +330,8 @@ turn_next(ngx_event_t *ev)
         }
     }
 
-    while (keeper.running < LINES_TURNS && !ngx_queue_empty(&keeper.tenants)) {
-        q = ngx_queue_head(&keeper.tenants);
-        turns = ngx_queue_data(q, lines_turns_t, queue);
-
-        ngx_queue_remove(q);
+    while ((turns = turn_whose())) {
+        ngx_queue_remove(&turns->queue);
         turns->queued = 0;
 
         q = ngx_queue_head(&turns->waiting);
@@ -310,6 +345,7 @@ turn_next(ngx_event_t *ev)
             step = turn->run;
             turn->running = 1;
             turns->running++;
+            keeper.primaries[turns->primary]++;
             keeper.running++;
 
             /* what it may bring is counted from now on, and what it brought

@@ -2,8 +2,9 @@
 /*
  * Turns: what may be long, such as a list of ten thousand lines, asks Redis
  * when it is its turn, one command at a time.  A worker gives out a few turns,
- * fewer to one tenant; who waits is served tenant by tenant, so that one with
- * much to read does not keep the others from theirs.
+ * fewer to one tenant, and of a cluster to those of one primary, which may hang;
+ * who waits is served tenant by tenant, so that one with much to read does not
+ * keep the others from theirs.
  *
  * What is held in memory meanwhile, and until it is sent, has a bound: a tenant
  * may hold a part of what the worker has left, so that one has much, several

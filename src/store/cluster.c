@@ -54,6 +54,7 @@ struct lines_cluster_s {
     ngx_event_t             timer;
 
     ngx_uint_t              nnodes;
+    ngx_uint_t              created;    /* nodes, so far */
     ngx_queue_t             later;
     ngx_event_t             retry;
 
@@ -538,6 +539,7 @@ cluster_find(lines_cluster_t *cluster, lines_cluster_address_t *address)
     }
 
     cluster->nnodes++;
+    node->number = 1 + cluster->created++ % (LINES_PRIMARIES - 1);
 
     ngx_log_error(NGX_LOG_NOTICE, cluster->log, 0,
                   "lines redis \"%V\": a primary of the cluster \"%V\"",

@@ -229,6 +229,27 @@ lines_redis_limits(lines_redis_t *redis)
 }
 
 
+ngx_uint_t
+lines_redis_primary(lines_redis_t *redis, ngx_str_t *tenant)
+{
+    lines_redis_node_t   *node;
+    lines_cluster_key_t   key;
+
+    if (redis->cluster == NULL) {
+        return 0;
+    }
+
+    /* all of them have it as their tag */
+
+    ngx_memzero(&key, sizeof(lines_cluster_key_t));
+    lines_cluster_key_add(&key, tenant);
+
+    node = lines_cluster_node(redis->cluster, lines_cluster_key_slot(&key));
+
+    return node && node->nslots < LINES_CLUSTER_SLOTS ? node->number : 0;
+}
+
+
 void
 lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
 {

@@ -179,6 +179,16 @@ void lines_redis_divide(lines_redis_t *redis, lines_redis_t *limits);
 lines_redis_t *lines_redis_limits(lines_redis_t *redis);
 
 /*
+ * A number below LINES_PRIMARIES, of the primary that has a tenant's keys: who
+ * shares what is scarce out among primaries takes them for one that have the
+ * same.  0: there is but one, or nobody is known to have them.
+ */
+
+#define LINES_PRIMARIES  64
+
+ngx_uint_t lines_redis_primary(lines_redis_t *redis, ngx_str_t *tenant);
+
+/*
  * In exit_process, after the subscribers: frees every connection, reconnects
  * no more.  Handlers of what is still in flight are not called.
  */

@@ -103,6 +103,7 @@ struct lines_redis_node_s {
     /* of a cluster */
     ngx_str_t                 name;
     lines_cluster_address_t   address;     /* no port: it is of none */
+    ngx_uint_t                number;      /* for lines_redis_primary() */
     ngx_uint_t                nslots;
     ngx_msec_t                asked_at;    /* ASK led to it last; 0: never */
     ngx_uint_t                marker;
