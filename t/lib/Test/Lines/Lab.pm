@@ -163,7 +163,12 @@ sub lines_made ($self) { scalar keys %{$self->_lines} }
 sub _made_since ($self, $from, $serves) {
     for my $one (sort { $a->{at} <=> $b->{at} } grep { $_->{at} >= $from } values %{$self->_lines}) {
         my $tenant = $one->{workspace} ? "w:$one->{workspace}" : "a:$one->{account}{id}";
-        return $one->{at} if $serves->($tenant) && ($self->redis->line($tenant, $one->{line})->{created} || 0) >= $from * 1000;
+        next if !$serves->($tenant);
+
+        # one may be on its way to another primary, or gone
+        my $line = eval { $self->redis->line($tenant, $one->{line}) };
+        $self->{unread} = $@ if !$line;
+        return $one->{at} if $line && ($line->{created} || 0) >= $from * 1000;
     }
 
     return;
@@ -252,7 +257,7 @@ sub through ($self, $kind) {
 
     my $serves = $redis->serves($new);
     my $wrote  = eval { wait_for(every(0.1, sub { $self->_made_since($there, $serves) }), 30, 'lines there') };
-    $self->_break("$kind: no line was made on the new primary for 30 s") if !$wrote;
+    $self->_break("$kind: no line was made on the new primary for 30 s" . ($self->{unread} ? ", the last that cannot be read: $self->{unread}" : '')) if !$wrote;
 
     my $row = {what => $kind, from => $fault->{old}->name, to => $new->name, began => $began, there => $there, ended => time, promoted => $there - $done, back => $took,
         wrote => $wrote && $wrote - $there, made => $self->lines_made - $made, behind => $fault->{again} ? 0 : $redis->behind($mark, $fault->{old})};
