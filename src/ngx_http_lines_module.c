@@ -16,6 +16,9 @@
 #include "auth/failures.h"
 #include "auth/identity.h"
 #include "auth/jwks.h"
+#include "background/audit.h"
+#include "background/survey.h"
+#include "background/sweeper.h"
 #include "billing/billing.h"
 #include "deliver/conf.h"
 #include "deliver/deliver.h"
@@ -34,7 +37,6 @@
 #include "operation/database.h"
 #include "operation/operation.h"
 #include "operation/provisioner.h"
-#include "operation/survey.h"
 #include "webhook/webhook.h"
 #include "workspace/routes.h"
 
@@ -261,7 +263,7 @@ preconfiguration(ngx_conf_t *cf)
     lines_zone_register(LINES_ZONE_LIMITS, lines_lease_init);
     lines_zone_register(LINES_ZONE_METRICS, lines_metrics_init_area);
     lines_zone_register(LINES_ZONE_DATABASE, lines_database_init_area);
-    lines_zone_register(LINES_ZONE_SWEEP, lines_op_init_area);
+    lines_zone_register(LINES_ZONE_SWEEP, lines_sweeper_init_area);
     lines_zone_register(LINES_ZONE_CONCURRENCY, lines_concurrency_init_area);
     lines_zone_register(LINES_ZONE_FAILURES, lines_failures_init_area);
 
@@ -552,8 +554,11 @@ init_process(ngx_cycle_t *cycle)
     lines_access_init_process(cycle, lmcf);
     lines_concurrency_init_process(lmcf);
     lines_deliver_init_process(cycle, lmcf);
+    lines_op_init_process(lmcf);
+    lines_sweeper_init_process(cycle, lmcf);
+    lines_audit_init_process(cycle, lmcf);
 
-    return lines_op_init_process(cycle, lmcf);
+    return NGX_OK;
 }
 
 
@@ -570,6 +575,8 @@ exit_process(ngx_cycle_t *cycle)
     }
 
     lines_deliver_exit_process(lmcf);
+    lines_audit_exit_process();
+    lines_sweeper_exit_process();
     lines_op_exit_process(lmcf);
     lines_database_exit_process(lmcf);
     lines_budget_exit_process();

@@ -13,7 +13,7 @@ plan skip_all => "the module is not built: no $built" unless -d $built;
 
 # from the ground up; what stands in one line is side by side
 my @floors = map { [split] } (
-    'directive', 'store', 'http', 'auth', 'limit', 'billing', 'operation', 'api', 'events deliver',
+    'directive', 'store', 'http', 'auth', 'limit', 'billing', 'operation', 'api background', 'events deliver',
     'workspace account admin webhook observe'
 );
 my %floor;

@@ -7,10 +7,10 @@
 
 #include "admin/routes.h"
 #include "api/health.h"
+#include "background/survey.h"
 #include "http/metrics.h"
 #include "http/text.h"
 #include "limit/limit.h"
-#include "operation/survey.h"
 
 
 #define counter(field)  offsetof(lines_metrics_slot_t, field)

@@ -165,7 +165,7 @@ typedef struct {
 } lines_metrics_registry_t;
 
 
-/* what the pass over Redis found last: see operation/survey.h */
+/* what the pass over Redis found last: see background/survey.h */
 
 #define LINES_METRICS_GAUGES  64
 

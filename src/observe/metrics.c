@@ -2,6 +2,8 @@
 #include "api/tenant_limits.h"
 #include "auth/dialect.h"
 #include "auth/jwks.h"
+#include "background/audit.h"
+#include "background/survey.h"
 #include "directive/params.h"
 #include "http/answer.h"
 #include "http/body.h"
@@ -12,9 +14,7 @@
 #include "limit/lease.h"
 #include "limit/limit.h"
 #include "observe/observe.h"
-#include "operation/audit.h"
 #include "operation/database.h"
-#include "operation/survey.h"
 
 
 #define LINES_METRICS_LABELS  256

@@ -50,6 +50,36 @@ static void op_end(lines_op_t *op, ngx_int_t rc);
 static void op_swept(lines_op_conf_t *ocf);
 
 
+void
+lines_op_init_process(lines_main_conf_t *lmcf)
+{
+    ngx_queue_init(&lmcf->operation->running);
+    lmcf->operation->sweeping = 0;
+}
+
+
+void
+lines_op_exit_process(lines_main_conf_t *lmcf)
+{
+    ngx_queue_t      *q;
+    lines_op_t       *op;
+    lines_op_conf_t  *ocf = lmcf->operation;
+
+    if (ocf == NULL || ocf->running.next == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ocf->running);
+         q != ngx_queue_sentinel(&ocf->running);
+         q = ngx_queue_next(q))
+    {
+        op = ngx_queue_data(q, lines_op_t, queue);
+
+        lines_caller_detach(&op->caller);
+    }
+}
+
+
 lines_op_t *
 lines_op_find(lines_op_conf_t *conf, ngx_str_t *tenant, ngx_str_t *id)
 {

@@ -56,21 +56,9 @@ void lines_op_signal(lines_caller_t *caller, lines_main_conf_t *lmcf,
     ngx_str_t *tenant, ngx_str_t *id);
 
 
-/*
- * Operations of a tenant that may be unfinished have hints: those that were
- * lost are written again, and listed.  With the caller's pool; nothing is said
- * of those that cannot be asked for now.
- */
-
-void lines_op_ensure_hints(lines_caller_t *caller, lines_main_conf_t *lmcf,
-    ngx_str_t *tenant, lines_list_t *ids);
-
-
-/* the area LINES_ZONE_SWEEP */
-void *lines_op_init_area(ngx_slab_pool_t *shpool);
-
-/* the sweeper of this worker; Redis has been created before */
-ngx_int_t lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
+/* before the first one begins; and what is left is in Redis: nobody here is to
+   hear of it any more */
+void lines_op_init_process(lines_main_conf_t *lmcf);
 void lines_op_exit_process(lines_main_conf_t *lmcf);
 
 

@@ -14,12 +14,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "background/audit.h"
+#include "background/survey.h"
+#include "background/sweeper.h"
 #include "billing/billing.h"
 #include "http/metrics.h"
 #include "http/text.h"
-#include "operation/audit.h"
 #include "operation/operation.h"
-#include "operation/survey.h"
 #include "store/redis_op.h"
 #include "store/scripts.h"
 
@@ -240,7 +241,9 @@ sim_node_boot(sim_node_t *node)
     node->lmcf.redis = redis;
 
     (void) lines_database_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);
-    (void) lines_op_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);
+    lines_op_init_process(&node->lmcf);
+    lines_sweeper_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);
+    lines_audit_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);
     lines_survey_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);
 
     sim_node_leave();
@@ -310,6 +313,8 @@ sim_node_free(sim_node_t *node)
 
     /* what is of no pool */
     lines_database_exit_process(&node->lmcf);
+    lines_audit_exit_process();
+    lines_sweeper_exit_process();
     lines_op_exit_process(&node->lmcf);
     lines_survey_exit_process();
 

@@ -1,7 +1,7 @@
 
 /* The same of what the auditor compares in Redis. */
 
-#include "operation/audit.c"
+#include "background/audit.c"
 
 #include "world.h"
 

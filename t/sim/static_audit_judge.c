@@ -1,7 +1,7 @@
 
 /* The same of what it looks at. */
 
-#include "operation/audit_judge.c"
+#include "background/audit_judge.c"
 
 #include "world.h"
 

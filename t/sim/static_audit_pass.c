@@ -1,7 +1,7 @@
 
 /* The same of the auditor's pass. */
 
-#include "operation/audit_pass.c"
+#include "background/audit_pass.c"
 
 #include "world.h"
 

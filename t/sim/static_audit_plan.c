@@ -1,7 +1,7 @@
 
 /* The same of the auditor's base plans. */
 
-#include "operation/audit_plan.c"
+#include "background/audit_plan.c"
 
 #include "world.h"
 

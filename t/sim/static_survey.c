@@ -1,7 +1,7 @@
 
 /* What the survey keeps, one for each node of the simulation. */
 
-#include "operation/survey.c"
+#include "background/survey.c"
 
 #include "world.h"
 

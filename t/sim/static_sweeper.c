@@ -4,7 +4,7 @@
  * simulation.
  */
 
-#include "operation/sweeper.c"
+#include "background/sweeper.c"
 
 #include "world.h"
 

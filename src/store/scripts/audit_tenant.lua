@@ -22,7 +22,7 @@
 local NAMES = { 'phone_included', 'phone_paid', 'email_included', 'email_paid',
                 'account_lines' }
 
--- further than a mark can be (LINES_AUDIT_DAY of operation/audit_billing.h): a
+-- further than a mark can be (LINES_AUDIT_DAY of background/audit_billing.h): a
 -- clock that has been set back wrote it
 local AHEAD = 86400000
 

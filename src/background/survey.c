@@ -1,8 +1,9 @@
 
+#include "background/survey.h"
+#include "background/sweeper.h"
 #include "http/metrics.h"
 #include "http/text.h"
 #include "operation/operation.h"
-#include "operation/survey.h"
 #include "store/calls.h"
 
 
@@ -834,7 +835,7 @@ survey_operations(void *data, lines_ops_survey_reply_t *reply)
         ids.elts[ids.n++] = ops->ids.elts[n];
     }
 
-    lines_op_ensure_hints(&survey.caller, survey.lmcf, &ops->tenant, &ids);
+    lines_sweeper_ensure_hints(&survey.caller, survey.lmcf, &ops->tenant, &ids);
 
     return NGX_OK;
 }

@@ -5,8 +5,8 @@
  * tickets and counters, and the inventory.
  */
 
+#include "background/audit_billing.h"
 #include "http/text.h"
-#include "operation/audit_billing.h"
 #include "operation/operation.h"
 
 
@@ -83,7 +83,7 @@ static struct {
 } side;
 
 
-ngx_int_t
+void
 lines_audit_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
     /* one worker of a node is enough */
@@ -93,8 +93,6 @@ lines_audit_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
                           sizeof(audit_phases) / sizeof(audit_phases[0]),
                           audit_forget);
     }
-
-    return NGX_OK;
 }
 
 

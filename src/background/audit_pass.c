@@ -6,9 +6,9 @@
  * twice counts (audit_found.lua).
  */
 
+#include "background/audit_pass.h"
 #include "http/metrics.h"
 #include "http/text.h"
-#include "operation/audit_pass.h"
 #include "operation/database.h"
 #include "operation/operation.h"
 

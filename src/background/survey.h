@@ -11,8 +11,8 @@
  * is deleted; what is shown as a counter does not.
  */
 
-#ifndef _LINES_OPERATION_SURVEY_H_INCLUDED_
-#define _LINES_OPERATION_SURVEY_H_INCLUDED_
+#ifndef _LINES_BACKGROUND_SURVEY_H_INCLUDED_
+#define _LINES_BACKGROUND_SURVEY_H_INCLUDED_
 
 
 #include "http/metrics.h"
@@ -66,4 +66,4 @@ void lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
 void lines_survey_exit_process(void);
 
 
-#endif /* _LINES_OPERATION_SURVEY_H_INCLUDED_ */
+#endif /* _LINES_BACKGROUND_SURVEY_H_INCLUDED_ */

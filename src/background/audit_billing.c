@@ -5,8 +5,8 @@
  * one by one what these do not tell.
  */
 
+#include "background/audit_billing.h"
 #include "http/text.h"
-#include "operation/audit_billing.h"
 #include "operation/operation.h"
 
 

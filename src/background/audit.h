@@ -5,8 +5,8 @@
  * the operation that an event would begin where that is certain.
  */
 
-#ifndef _LINES_OPERATION_AUDIT_H_INCLUDED_
-#define _LINES_OPERATION_AUDIT_H_INCLUDED_
+#ifndef _LINES_BACKGROUND_AUDIT_H_INCLUDED_
+#define _LINES_BACKGROUND_AUDIT_H_INCLUDED_
 
 
 #include <ngx_config.h>
@@ -62,10 +62,9 @@ typedef struct {
 /* counts it, and lists it; nobody waits */
 void lines_audit_report(lines_caller_t *caller, lines_audit_found_t *found);
 
-/* one worker of a node passes, where there is billing; NGX_OK */
-ngx_int_t lines_audit_init_process(ngx_cycle_t *cycle,
-    lines_main_conf_t *lmcf);
+/* one worker of a node passes, where there is billing */
+void lines_audit_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
 void lines_audit_exit_process(void);
 
 
-#endif /* _LINES_OPERATION_AUDIT_H_INCLUDED_ */
+#endif /* _LINES_BACKGROUND_AUDIT_H_INCLUDED_ */

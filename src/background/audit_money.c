@@ -4,8 +4,8 @@
  * what of that went back.
  */
 
+#include "background/audit_billing.h"
 #include "http/text.h"
-#include "operation/audit_billing.h"
 #include "operation/operation.h"
 
 

@@ -3,12 +3,12 @@
  * What the auditor looks at, and what it thinks of that.
  */
 
-#ifndef _LINES_OPERATION_AUDIT_JUDGE_H_INCLUDED_
-#define _LINES_OPERATION_AUDIT_JUDGE_H_INCLUDED_
+#ifndef _LINES_BACKGROUND_AUDIT_JUDGE_H_INCLUDED_
+#define _LINES_BACKGROUND_AUDIT_JUDGE_H_INCLUDED_
 
 
+#include "background/audit_pass.h"
 #include "billing/money.h"
-#include "operation/audit_pass.h"
 #include "operation/look.h"
 
 
@@ -44,4 +44,4 @@ ngx_int_t lines_audit_unseen(void);
 ngx_int_t lines_audit_act(void);
 
 
-#endif /* _LINES_OPERATION_AUDIT_JUDGE_H_INCLUDED_ */
+#endif /* _LINES_BACKGROUND_AUDIT_JUDGE_H_INCLUDED_ */

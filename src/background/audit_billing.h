@@ -4,11 +4,11 @@
  * for what is read by itself.
  */
 
-#ifndef _LINES_OPERATION_AUDIT_BILLING_H_INCLUDED_
-#define _LINES_OPERATION_AUDIT_BILLING_H_INCLUDED_
+#ifndef _LINES_BACKGROUND_AUDIT_BILLING_H_INCLUDED_
+#define _LINES_BACKGROUND_AUDIT_BILLING_H_INCLUDED_
 
 
-#include "operation/audit_judge.h"
+#include "background/audit_judge.h"
 
 
 #define LINES_AUDIT_DAY  86400000
@@ -47,4 +47,4 @@ ngx_int_t lines_audit_plan_read(ngx_str_t *tenant);
 void lines_audit_plan_forget(void);
 
 
-#endif /* _LINES_OPERATION_AUDIT_BILLING_H_INCLUDED_ */
+#endif /* _LINES_BACKGROUND_AUDIT_BILLING_H_INCLUDED_ */

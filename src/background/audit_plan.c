@@ -4,7 +4,7 @@
  * all that a customer has of such prices, read one after another.
  */
 
-#include "operation/audit_billing.h"
+#include "background/audit_billing.h"
 #include "operation/operation.h"
 #include "operation/subscription.h"
 

@@ -5,9 +5,10 @@
  * operations.  A few commands at a time; nobody waits for them.
  */
 
+#include "background/audit.h"
+#include "background/sweeper.h"
 #include "http/metrics.h"
 #include "http/text.h"
-#include "operation/audit.h"
 #include "operation/database.h"
 #include "operation/operation.h"
 
@@ -69,22 +70,19 @@ static struct {
 
 
 void *
-lines_op_init_area(ngx_slab_pool_t *shpool)
+lines_sweeper_init_area(ngx_slab_pool_t *shpool)
 {
     return ngx_slab_calloc(shpool, sizeof(sweep_area_t));
 }
 
 
-ngx_int_t
-lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+void
+lines_sweeper_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
     lines_op_conf_t  *ocf = lmcf->operation;
 
     sweeper.lmcf = lmcf;
     lines_caller_init(&sweeper.due, lmcf->redis, NULL, cycle->log);
-
-    ngx_queue_init(&ocf->running);
-    ocf->sweeping = 0;
 
     ocf->sweeper.handler = sweep_start;
     ocf->sweeper.data = ocf;
@@ -92,40 +90,26 @@ lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     ocf->sweeper.cancelable = 1;
 
     ngx_add_timer(&ocf->sweeper, 1 + ngx_random() % ocf->sweep);
-
-    return lines_audit_init_process(cycle, lmcf);
 }
 
 
 void
-lines_op_exit_process(lines_main_conf_t *lmcf)
+lines_sweeper_exit_process(void)
 {
-    ngx_queue_t      *q;
-    lines_op_t       *op;
-    lines_op_conf_t  *ocf = lmcf->operation;
+    lines_op_conf_t  *ocf;
 
-    if (ocf == NULL || ocf->running.next == NULL) {
+    if (sweeper.lmcf == NULL) {
         return;
     }
+
+    ocf = sweeper.lmcf->operation;
 
     if (ocf->sweeper.timer_set) {
         ngx_del_timer(&ocf->sweeper);
     }
 
-    /* what is left is in Redis; nobody here is to hear of it any more */
-
-    for (q = ngx_queue_head(&ocf->running);
-         q != ngx_queue_sentinel(&ocf->running);
-         q = ngx_queue_next(q))
-    {
-        op = ngx_queue_data(q, lines_op_t, queue);
-
-        lines_caller_detach(&op->caller);
-    }
-
     lines_caller_detach(&sweeper.due);
     sweep_end(&sweeper.leases);
-    lines_audit_exit_process();
 }
 
 
@@ -442,7 +426,7 @@ lease_fate(void *data, lines_inv_fate_reply_t *reply)
 
 
 void
-lines_op_ensure_hints(lines_caller_t *caller, lines_main_conf_t *lmcf,
+lines_sweeper_ensure_hints(lines_caller_t *caller, lines_main_conf_t *lmcf,
     ngx_str_t *tenant, lines_list_t *ids)
 {
     hint_t      *hint;

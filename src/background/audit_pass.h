@@ -16,15 +16,15 @@
  * there, and passed over.
  */
 
-#ifndef _LINES_OPERATION_AUDIT_PASS_H_INCLUDED_
-#define _LINES_OPERATION_AUDIT_PASS_H_INCLUDED_
+#ifndef _LINES_BACKGROUND_AUDIT_PASS_H_INCLUDED_
+#define _LINES_BACKGROUND_AUDIT_PASS_H_INCLUDED_
 
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "background/audit.h"
 #include "billing/billing.h"
-#include "operation/audit.h"
 #include "store/calls.h"
 
 
@@ -166,4 +166,4 @@ ngx_int_t lines_audit_findings(ngx_str_t *tenant, ngx_str_t *operation,
     lines_list_t *findings);
 
 
-#endif /* _LINES_OPERATION_AUDIT_PASS_H_INCLUDED_ */
+#endif /* _LINES_BACKGROUND_AUDIT_PASS_H_INCLUDED_ */

@@ -4,8 +4,8 @@
  * somebody sees to it.
  */
 
+#include "background/audit_judge.h"
 #include "http/text.h"
-#include "operation/audit_judge.h"
 #include "operation/database.h"
 #include "operation/operation.h"
 
