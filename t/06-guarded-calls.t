@@ -136,8 +136,8 @@ sub refused ($nginx, $case, $why) {
         my $mark = $nginx->log_mark;
         is call($nginx, $kind, $case)->{transport}, 'unsent', "$directive: $case is refused";
         is scalar(arrived()), 0, '... and nothing arrives anywhere';
-        like $nginx->error_log($mark), qr{\[alert\].* lines: "$directive": a call to "/_lines/$kind/" .*$why.*: it is not sent},
-          '... with an alert that names directive and location';
+        like $nginx->error_log($mark), qr{\[(?:alert|info)\].* lines: "$directive": a call to "/_lines/$kind/" .*$why.*: it is not sent},
+          '... and the log names directive and location';
         unlike $nginx->error_log($mark), qr/ connect to /, '... and there was no connection';
     }
 }
@@ -185,9 +185,18 @@ subtest 'with it' => sub {
     $mark = $nginx->log_mark;
     $ends{call($nginx, 'billing', 'mixed')->{transport}}++ for 1 .. 6;
     is_deeply \%ends, {complete => 3, unsent => 3}, 'an upstream with servers of both kinds';
-    like $nginx->error_log($mark), qr/\[alert\].*$away/, 'with an alert';
+    like $nginx->error_log($mark), qr/$away/, 'and the log says so';
     unlike $nginx->error_log($mark), qr/connect to 192\.0\.2\.1/, 'without a packet to the other one';
 
+    $nginx->quit;
+};
+
+subtest 'an alert a minute' => sub {
+    my $nginx = start('', $verified);
+    my $mark  = $nginx->log_mark;
+    call($nginx, $_, 'plain') for ('billing') x 5, 'probe';
+    my @said = $nginx->error_log($mark) =~ /\[(\w+)\].* lines: "(lines_\w+)": a call to .*: it is not sent/g;
+    is_deeply \@said, ['alert', 'lines_billing', ('info', 'lines_billing') x 4, 'alert', 'lines_probe'], 'of each location, however many calls there are';
     $nginx->quit;
 };
 
@@ -229,7 +238,7 @@ subtest 'a kept connection that another location made' => sub {
     my $mark = $nginx->log_mark;
     is call($nginx, 'billing', 'shared')->{transport}, 'unsent', 'and not used for a call';
     is scalar(arrived()), 0, 'nothing arrives';
-    like $nginx->error_log($mark), qr/\[alert\].*"lines_billing": .* a connection that another location keeps/, 'which is said';
+    like $nginx->error_log($mark), qr/"lines_billing": .* a connection that another location keeps/, 'which is said';
 
     is call($nginx, 'billing', 'shared')->{transport}, 'complete', 'the next call has one of its own';
     is call($nginx, 'billing', 'shared')->{transport}, 'complete', 'which is kept for the next';

@@ -191,8 +191,14 @@ sub promtool ($text) {
     my ($s) = @{$redis->cli('TIME')};
     $redis->cli('SADD', 'lines:{w:tenant1}:ops', 'aaaa');
     $redis->cli('HSET', 'lines:{w:tenant1}:op:aaaa', step => 'send', begun => ($s - 600) * 1000, stuck => 'refund refused');
+
+    # and what two webhooks could not be told
+    $redis->cli('ZADD', 'lines:{w:tenant2}:hooks', map { ($s, "hook$_") } 1 .. 3);
+    $redis->cli('ZADD', "lines:{w:tenant2}:hook_due:hook$_", map { (1000 * ($s + 3600), "event$_ 1") } 1 .. $_ + 1) for 1, 2;
+
     wait_for(sub { (scrape()->{'lines_operations{state="stuck"}'} // 0) == 1 }, 30, 'the survey');
     cmp_ok abs(scrape()->{lines_operations_oldest_seconds} - 600), '<', 60, 'its age';
+    is scrape()->{lines_webhook_events_untold}, 5, 'events that are tried again';
 
     # what is counted up never goes down
     $redis->cli('DEL', 'lines:{w:one}:t');

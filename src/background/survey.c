@@ -680,6 +680,8 @@ survey_counted(void *data, lines_tenant_survey_reply_t *reply)
         return NGX_ERROR;
     }
 
+    survey.sums.values[LINES_SURVEY_UNTOLD] += reply->untold;
+
     for (i = 0; i < LINES_MOVES; i++) {
         survey.sums.values[LINES_SURVEY_RAW + i] +=
                                    survey_number(&reply->counts.elts[i]);

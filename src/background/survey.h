@@ -54,7 +54,11 @@ typedef enum {
     LINES_SURVEY_RAW,
     LINES_SURVEY_SHOWN = LINES_SURVEY_RAW + LINES_MOVES,
     LINES_SURVEY_SKIPPED = LINES_SURVEY_SHOWN + LINES_MOVES,
-    LINES_SURVEY_VALUES
+
+    LINES_SURVEY_UNTOLD,          /* events of webhooks that failed, and are to
+                                     be told again */
+    LINES_SURVEY_VALUES           /* Redis knows them by their place: a new one
+                                     is the last */
 } lines_survey_e;
 
 

@@ -46,6 +46,8 @@ struct lines_location_s {
     u_char            *file;
     ngx_uint_t         line;
     ngx_uint_t         refused;  /* flag: the last call from this worker was */
+    ngx_uint_t         said;     /* flag: an alert said so, */
+    ngx_msec_t         said_at;  /* and when */
     ngx_http_core_loc_conf_t  *clcf;
 };
 

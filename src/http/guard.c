@@ -2,6 +2,9 @@
 #include "http/guard.h"
 
 
+#define GUARD_SAY  60000    /* ms */
+
+
 static ngx_int_t guard_phase(ngx_http_request_t *r);
 static ngx_int_t guard_content(ngx_http_request_t *r);
 static const char *guard_judge(ngx_http_request_t *r,
@@ -147,17 +150,35 @@ guard_is_tls(ngx_http_upstream_t *u)
 }
 
 
+/* one mistake refuses each call of the location: an alert a minute says so */
+
+static ngx_uint_t
+guard_level(lines_location_t *location)
+{
+    if (location->said && ngx_current_msec - location->said_at < GUARD_SAY) {
+        return NGX_LOG_INFO;
+    }
+
+    location->said = 1;
+    location->said_at = ngx_current_msec;
+
+    return NGX_LOG_ALERT;
+}
+
+
 static void
 guard_refuse(lines_carrier_t *carrier, const char *why)
 {
+    ngx_uint_t         level;
     lines_location_t  *location;
 
     location = carrier->location;
+    level = guard_level(location);
 
     carrier->passed = 0;
     location->refused = 1;
 
-    ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+    ngx_log_error(level, carrier->log, 0,
                   "lines: \"%V\": a call to \"%V\" %s: it is not sent",
                   &location->name, &location->uri, why);
 }
@@ -209,7 +230,8 @@ guard_phase(ngx_http_request_t *r)
         /* what an answer makes nginx include, say; a page for an error, once
            the call has ended, is nobody's mistake */
 
-        level = carrier->subrequest ? NGX_LOG_ALERT : NGX_LOG_INFO;
+        level = carrier->subrequest ? guard_level(carrier->location)
+                                    : NGX_LOG_INFO;
 
         ngx_log_error(level, carrier->log, 0,
                       "lines: \"%V\" was asked for by a call, and is refused",
@@ -218,9 +240,11 @@ guard_phase(ngx_http_request_t *r)
     }
 
     if (carrier->entered) {
+        level = guard_level(carrier->location);
+
         carrier->passed = 0;
 
-        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+        ngx_log_error(level, carrier->log, 0,
                       "lines: \"%V\": a call to \"%V\" was redirected to "
                       "\"%V\", which is refused", &carrier->location->name,
                       &carrier->location->uri, &r->uri);

@@ -329,6 +329,9 @@ static const metrics_row_t  metrics_table[] = {
     { "lines_operations_oldest_seconds", "gauge",
       "Age of the oldest unfinished operation.", METRICS_SURVEY,
       in_survey(OLDEST) },
+    { "lines_webhook_events_untold", "gauge",
+      "Events that webhooks are to be told of again.", METRICS_SURVEY,
+      in_survey(UNTOLD) },
 
     { "lines_zone_free_bytes", "gauge",
       "Free pages of lines_zone.", in_values(zone_free) }

@@ -1,3 +1,4 @@
+--@include lib/hook_keys.lua
 --@include lib/shown.lua
 --@include lib/tenant.lua
 
@@ -6,17 +7,6 @@
 -- (hook_busy) or to be tried again (hook_due), as "EVENT TRIES".
 
 local HOOK_LOG = 100
-
-
--- of one, by the key of the list
-local function hook_keys(hooks, id)
-    local stem = string.gsub(hooks, 's$', '')
-
-    return {
-        hook = stem .. ':' .. id, due = stem .. '_due:' .. id,
-        busy = stem .. '_busy:' .. id, log = stem .. '_log:' .. id
-    }
-end
 
 
 -- "*", or words with a space between; nothing, and the word, where one is no
