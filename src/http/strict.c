@@ -2,19 +2,26 @@
 #include "http/strict.h"
 
 
-static const u_char  base64url_digits[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/* of each octet, 64: it is none; a token has hundreds */
 
-
-ngx_int_t
-lines_base64url_digit(u_char ch)
-{
-    const u_char  *p;
-
-    p = memchr(base64url_digits, ch, sizeof(base64url_digits) - 1);
-
-    return p ? p - base64url_digits : -1;
-}
+static const u_char  base64url_digits[256] = {
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 62, 64, 64,
+    52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 64, 64, 64, 64, 64, 64,
+    64,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14,
+    15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 64, 64, 64, 64, 63,
+    64, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40,
+    41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64
+};
 
 
 ngx_int_t
@@ -22,8 +29,7 @@ lines_base64url_decode(ngx_str_t *dst, ngx_str_t *src)
 {
     u_char     *d;
     size_t      i;
-    uint32_t    bits;
-    ngx_int_t   digit;
+    uint32_t    bits, digit;
     ngx_uint_t  n;
 
     d = dst->data;
@@ -34,12 +40,12 @@ lines_base64url_decode(ngx_str_t *dst, ngx_str_t *src)
 
     for (i = 0; i < src->len; i++) {
 
-        digit = lines_base64url_digit(src->data[i]);
-        if (digit < 0) {
+        digit = base64url_digits[src->data[i]];
+        if (digit == 64) {
             return NGX_DECLINED;
         }
 
-        bits = bits << 6 | (uint32_t) digit;
+        bits = bits << 6 | digit;
         n += 6;
 
         if (n >= 8) {

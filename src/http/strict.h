@@ -18,9 +18,6 @@
  * octet string has exactly one accepted spelling.
  */
 
-/* the value of a digit, one of [A-Za-z0-9_-]; -1: it is none */
-ngx_int_t lines_base64url_digit(u_char ch);
-
 /* exact for every length that can be decoded */
 #define lines_base64url_decoded_len(len) \
     ((len) / 4 * 3 + (len) % 4 * 3 / 4)
