@@ -289,6 +289,11 @@ Done before any worker can look: they are stopped meanwhile.
 =cut
 
 sub unseen ($self, $code) {
+
+    # one that takes the place of one that was killed is none yet as it begins
+    my $kill = Test::Lines::Kill->killing;
+    Test::Lines::wait_for(sub { !grep { $_->pids < $_->workers } @{$kill->nginxes} }, 30, 'workers') if $kill;
+
     my @pids = map { $_->pids } @{$self->nginxes};
     kill STOP => @pids;
     my $ok = eval { $code->(); 1 };
