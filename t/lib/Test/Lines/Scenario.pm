@@ -301,6 +301,28 @@ sub unseen ($self, $code) {
     die $@ unless $ok;
 }
 
+=head2 between
+
+    $s->between('w:ws1', sub { ... });
+
+The same, while none of a tenant's operations is on its way: between what one has seen of billing and what it then asks
+for, nobody could see it.
+
+=cut
+
+sub between ($self, $tenant, $code) {
+    my $done;
+
+    Test::Lines::wait_for(sub {
+        $self->unseen(sub {
+            return if grep { $self->op($tenant, $_)->{lease_until} } @{scalar $self->redis->cli('SMEMBERS', "lines:{$tenant}:ops")};
+            $code->();
+            $done = 1;
+        });
+        return $done;
+    }, 30, "$tenant to be at rest");
+}
+
 =head2 deaf, hears, event
 
     $s->deaf;  ...;  $s->hears;                       # billing's events get lost meanwhile
