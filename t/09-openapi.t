@@ -674,6 +674,7 @@ subtest 'accounts' => sub {
     bodies("POST $refund", %paid);
     call("POST $refund", 409, 'another amount', %paid, json => {due => {usd => 1}});
     call("POST $refund", 400, 'no amounts', %paid, json => {due => 1});
+    call("POST $refund", 400, 'no cursor', %paid, json => {due => {}, cursor => ''});
     call("POST $refund", 404, 'of none', %operator, params => ['f' x 24]);
     call("POST $refund", 401, 'by nobody', params => $paid{params});
     call("POST $refund", 200, 'refunded', %paid, json => {due => $seen->{due}});

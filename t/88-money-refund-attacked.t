@@ -142,6 +142,40 @@ promise 'released and given back; its tenant is deleted; then what went back fai
     $s->soon(sub { grep { $_->{tenant} eq $line->{tenant} && $_->{stuck} eq 'refund_failed' } @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations')} }, 'it is listed', 20);
 }, leaves => 1;
 
+promise 'as much is due of a page by then, of other invoices: more would go back than was shown' => sub {
+    my $line = $s->active_line;
+    $sandbox->renew($line->{subscription}) for 1 .. 11;
+    $s->rest($line->{tenant});
+    my $seen = preview($line)->json;
+    my $more = $sandbox->renew($line->{subscription})->{id};
+    $s->rest($line->{tenant});
+
+    for my $body ({due => $seen->{due}, cursor => $seen->{cursor}}, {due => $seen->{due}}, {due => $seen->{due}, cursor => undef}) {
+        my $answer = ask($line, $body);
+        is $answer->status, 409, 'refused' or diag explain $body;
+        is_deeply [$answer->json('/invoices/0/invoice'), $answer->json('/due')], [$more, {usd => 9000}], '... with what it is by now';
+        return unless ok $s->is_live($line), '... and nothing is done';
+    }
+
+    is ask($line, {due => $seen->{due}, cursor => $more})->status, 409, 'nor is it due of less of them';
+    is ask($line, {due => {usd => 9000}, cursor => $_})->status, 400, 'no cursor' for '', ' ', 1, ['in_1'];
+    $seen = preview($line)->json;
+    is ask($line, {due => $seen->{due}, cursor => $seen->{cursor}})->status, 200, 'as it was shown then';
+    $s->rest($line->{tenant}, 40);
+    is_deeply [$s->money($line->{subscription})], [11700, 11700, 'canceled'], 'all went back, once';
+} if calm;
+
+promise 'a preview that was shorter, as billing was slow, is compared as far as it goes' => sub {
+    my $line = $s->active_line;
+    $sandbox->renew($line->{subscription}) for 1, 2;
+    $s->rest($line->{tenant});
+    my $second = preview($line)->json('/invoices/1/invoice');
+    is ask($line, {due => {usd => $_}, cursor => $second})->status, 409, "$_ are not due of the first two" for 900, 2700;
+    is ask($line, {due => {usd => 1800}, cursor => $second})->status, 200, 'this is';
+    $s->rest($line->{tenant});
+    is_deeply [$s->money($line->{subscription})], [2700, 2700, 'canceled'], 'all went back, once';
+} if calm;
+
 promise 'odd bodies are refused in words, and nothing is done' => sub {
     my $line = $s->active_line;
     my $post = sub ($body) {
