@@ -317,6 +317,16 @@ subtest 'operations and their story' => sub {
     my $running = ask(GET => 'operations?state=running&limit=5', $me)->json('/operations');
     is_deeply [map { [@$_{qw(id tenant kind step stuck)}] } @$running], [[$op, 'w:org_read', 'request', 'await', undef]], 'what is due, and no ticket';
 
+    # more than are shown, in each list
+    my @more = map { my $list = $_; map { ["lines:{due:$list}", $now + 7_200_000 + $_, sprintf 'w:org_read %024x', $list * 1000 + $_] } 1 .. 120 } 0 .. 15;
+    $redis->cli(ZADD => @$_) for @more;
+    $redis->cli(ZADD => 'lines:{due:15}', $now + 1_800_000, 'w:org_read ' . 'e' x 24);
+    $redis->cli(HSET => "lines:{w:org_read}:op:$_", kind => 'request', step => 'await') for 'e' x 24, map { $_->[2] =~ s/.* //r } @more;
+    is_deeply [map { $_->{id} } @{ask(GET => 'operations?state=running&limit=3', $me)->json('/operations')}], ['e' x 24, $op, sprintf '%024x', 1], 'those that are due first, of all lists';
+    is scalar @{ask(GET => 'operations?state=running', $me)->json('/operations')}, 100, '... up to a hundred';
+    $redis->cli(ZREM => @$_[0, 2]) for @more, ['lines:{due:15}', undef, 'w:org_read ' . 'e' x 24];
+    $redis->cli(DEL => "lines:{w:org_read}:op:$_") for 'e' x 24, map { $_->[2] =~ s/.* //r } @more;
+
     my $story = ask(GET => "operations/$op", $me)->json;
     is $story->{operation}{step}, 'await', 'where it is';
     is_deeply [map { $_->{type} } @{$story->{events}}], ['operation.resolved', 'line.awaiting_payment'], 'what happened to it and its line since it began';
