@@ -165,7 +165,7 @@ subtest 'make docs' => sub {
         $browser->go($server->url('/docs'), 'h1');
 
         my $openapi    = YAML::PP->new(boolean => 'JSON::PP')->load_string(decode 'UTF-8', path("$root/conf/api/openapi.yaml")->slurp);
-        my @operations = map { my $item = $_; map { $item->{$_} // () } qw(get post put delete) } values %{$openapi->{paths}};
+        my @operations = map { my $item = $_; map { $item->{$_} // () } qw(get post put patch delete) } values %{$openapi->{paths}};
         wait_for(sub { ($browser->js('document.querySelectorAll("[data-section-id^=\"tag/\"][data-section-id*=\"/operation/\"], [data-section-id^=\"operation/\"]").length') // 0) >= @operations }, 60, 'all operations');
 
         my $shown = $browser->js('document.body.innerText');

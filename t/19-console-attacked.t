@@ -16,11 +16,14 @@ my $dir   = $ENV{LINES_CONSOLE_DIR} || $t->root . '/conf/console';
 my $chart = $t->file('chart.js', "/* draws nothing */\n");
 my ($ada, $bob) = ('a' x 40, 'b' x 40);
 my $file  = $t->file('operators', "ada all $ada\nbob read $bob\n");
+my $users = $t->file('users', "u:{PLAIN}p\n");
 my $redis = $t->redis;
 
 my $nginx = $t->nginx(redis => $redis, workers => 1, api => 'lines_rate_limit rate=100r/s burst=200 key=tenant name=api;', server => <<"END");
         location /ops/ { lines_admin token_file=$file; }
         location /console/ { lines_console admin=/ops/ dir=$dir chart=$chart; }
+        location /front/ { lines_console admin=/front/ops/ dir=$dir chart=$chart; auth_basic front; auth_basic_user_file $users; }
+        location /front/ops/ { lines_admin token_file=$file; }
 END
 
 my %own = ('X-Lines-Console' => 1);
@@ -32,7 +35,7 @@ sub ask ($method, $path, $headers, $json = undef) {
 
 sub login ($token) {
     my $answer = ask(POST => 'session', {Authorization => "Bearer $token"});
-    my ($id) = ($answer->header('Set-Cookie') // '') =~ /^lines_session=([0-9a-f]{64});/;
+    my ($id) = ($answer->header('Set-Cookie') // '') =~ /^lines_session_\d+=([0-9a-f]{64});/;
     return $id;
 }
 
@@ -194,6 +197,27 @@ subtest 'a key is shown whatever is pressed while it is issued' => sub {
     Time::HiRes::sleep(0.6);
     press('Close');
     there('!document.querySelector("dialog")', 'it can be closed');
+};
+
+subtest 'a browser that has a password for what is around sends it along' => sub {
+    my $told = $nginx->url('/front/') =~ s{//}{//u:p\@}r;
+
+    # that it is none of the operator's API makes the browser forget it
+    for my $load ('first', 'again') {
+        $browser->ask('Page.navigate', url => 'about:blank');
+        $browser->ask('Page.navigate', url => "$told?$load");
+        there('!!document.querySelector("#main")', "it has it: $load");
+        $browser->ask('Page.navigate', url => $nginx->url("/front/?$load"));
+        next if $load eq 'again';
+        there('!!document.querySelector("#token")', 'it asks who is there');
+        fill('#token', $ada);
+        press('Sign in');
+        shows(qr/ada, may change things/, 'signed in');
+    }
+
+    shows(qr/ada, may change things/, '... and so he is when it is loaded again');
+    press('Sign out');
+    there('!!document.querySelector("#token")', 'signed out');
 };
 
 subtest 'what may have been done is not said to be undone' => sub {

@@ -45,7 +45,7 @@ sub ask ($method, $path, $headers, $json = undef, $at = '/ops/') {
 
 sub login ($token, $at = '/ops/') {
     my $answer = ask(POST => 'session', {Authorization => "Bearer $token"}, undef, $at);
-    my ($id) = ($answer->header('Set-Cookie') // '') =~ /^lines_session=([0-9a-f]{64});/;
+    my ($id) = ($answer->header('Set-Cookie') // '') =~ /^lines_session_\d+=([0-9a-f]{64});/;
     return ($answer, $id);
 }
 
@@ -120,7 +120,7 @@ subtest 'a session' => sub {
     is $answer->json('/operator'), 'ada', '... of him';
     is $answer->json('/role'), 'all', '... and what he may';
     like $answer->json('/expires_at'), qr/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, '... until when';
-    is $answer->header('Set-Cookie') =~ s/=[0-9a-f]{64}/=ID/r, 'lines_session=ID; Path=/ops/; Max-Age=28800; HttpOnly; SameSite=Strict', 'its cookie is for the API alone, and no script';
+    is $answer->header('Set-Cookie') =~ s/=[0-9a-f]{64}/=ID/r, 'lines_session_' . $nginx->port . '=ID; Path=/ops/; Max-Age=28800; HttpOnly; SameSite=Strict', 'its cookie is for the API alone, and no script';
 
     my $told = ask(GET => 'session', cookie($id));
     is_deeply $told->json, $answer->json, 'it tells of itself';
@@ -209,6 +209,36 @@ subtest 'whose requests count' => sub {
 
     is ask(GET => 'session', {%own, Cookie => "lines_session=$_"})->status, 401, 'no session: ' . substr($_, 0, 12)
       for '', 'x', 'f' x 64, 'F' x 63, substr($id, 1), "${id}0", uc($id) =~ s/./g/r, 'a' x 5000;
+    ask(DELETE => 'session', cookie($id));
+};
+
+subtest 'another deployment behind another port of the host' => sub {
+    my ($answer, $id) = login($ada);
+    my $name = 'lines_session_' . $nginx->port;
+    like $answer->header('Set-Cookie'), qr/^$name=/, 'has a cookie of another name: browsers keep one of a name for all ports';
+
+    my $get = sub ($cookie, %headers) { ask(GET => 'session', {%own, Cookie => $cookie, %headers}) };
+    is $get->("lines_session_1=$id")->status, 401, 'that of another port counts there';
+    is $get->("lines_session=$id")->status, 200, 'one without a port, of a node of before say, counts';
+    is $get->("lines_session=" . 'f' x 64 . "; $name=$id")->status, 200, '... after those that have it';
+    is $get->("lines_session=$id", Host => 'ops.example.com')->status, 200, 'where no port was named';
+    is $get->("$name=$id", Host => $_)->status, 401, "... but not the others: $_" for 'ops.example.com', 'ops.example.com:1', '[::1]';
+    is $get->("lines_session_8443=$id", Host => $_)->status, 200, "a port: $_" for 'ops.example.com:8443', '[::1]:8443';
+
+    my $begun = sub ($host) { ask(POST => 'session', {Authorization => "Bearer $ada", Host => $host})->header('Set-Cookie') };
+    like $begun->('ops.example.com'), qr/^lines_session=/, 'begun without one';
+    like $begun->('[::1]:8443'), qr/^lines_session_8443=/, '... and with one';
+
+    my $end = ask(DELETE => 'session', {%own, Cookie => "$name=$id"});
+    is $end->header('Set-Cookie'), "$name=; Path=/ops/; Max-Age=0; HttpOnly; SameSite=Strict", 'the one that counted is dropped, and no other';
+    $redis->cli(DEL => $redis->cli(KEYS => 'lines:{admin}:session*'));
+};
+
+subtest 'credentials of another scheme' => sub {
+    my ($answer, $id) = login($ada);
+    is ask(GET => 'workspaces/org_1', cookie($id, Authorization => $_))->status, 200, "are not the session's: $_" for 'Basic dTpw', 'basic dTpw', 'Digest username="u", realm="r"', '';
+    is ask(GET => 'workspaces/org_1', cookie($id, Authorization => $_))->status, 401, "a token is, a wrong one, too: $_" for 'Bearer x', 'bearer x', 'Bearer', 'x';
+    is ask(GET => 'workspaces/org_1', {Cookie => "lines_session=$id", Authorization => 'Basic dTpw'})->status, 403, 'it is a session, whose header has to be there';
     ask(DELETE => 'session', cookie($id));
 };
 
@@ -316,6 +346,16 @@ subtest 'operations and their story' => sub {
 
     my $running = ask(GET => 'operations?state=running&limit=5', $me)->json('/operations');
     is_deeply [map { [@$_{qw(id tenant kind step stuck)}] } @$running], [[$op, 'w:org_read', 'request', 'await', undef]], 'what is due, and no ticket';
+
+    # more than are shown, in each list
+    my @more = map { my $list = $_; map { ["lines:{due:$list}", $now + 7_200_000 + $_, sprintf 'w:org_read %024x', $list * 1000 + $_] } 1 .. 120 } 0 .. 15;
+    $redis->cli(ZADD => @$_) for @more;
+    $redis->cli(ZADD => 'lines:{due:15}', $now + 1_800_000, 'w:org_read ' . 'e' x 24);
+    $redis->cli(HSET => "lines:{w:org_read}:op:$_", kind => 'request', step => 'await') for 'e' x 24, map { $_->[2] =~ s/.* //r } @more;
+    is_deeply [map { $_->{id} } @{ask(GET => 'operations?state=running&limit=3', $me)->json('/operations')}], ['e' x 24, $op, sprintf '%024x', 1], 'those that are due first, of all lists';
+    is scalar @{ask(GET => 'operations?state=running', $me)->json('/operations')}, 100, '... up to a hundred';
+    $redis->cli(ZREM => @$_[0, 2]) for @more, ['lines:{due:15}', undef, 'w:org_read ' . 'e' x 24];
+    $redis->cli(DEL => "lines:{w:org_read}:op:$_") for 'e' x 24, map { $_->[2] =~ s/.* //r } @more;
 
     my $story = ask(GET => "operations/$op", $me)->json;
     is $story->{operation}{step}, 'await', 'where it is';

@@ -142,6 +142,94 @@ promise 'released and given back; its tenant is deleted; then what went back fai
     $s->soon(sub { grep { $_->{tenant} eq $line->{tenant} && $_->{stuck} eq 'refund_failed' } @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations')} }, 'it is listed', 20);
 }, leaves => 1;
 
+promise 'as much is due of a page by then, of other invoices: more would go back than was shown' => sub {
+    my $line = $s->active_line;
+    $sandbox->renew($line->{subscription}) for 1 .. 11;
+    $s->rest($line->{tenant});
+    my $seen = preview($line)->json;
+    my $more = $sandbox->renew($line->{subscription})->{id};
+    $s->rest($line->{tenant});
+
+    for my $body ({due => $seen->{due}, cursor => $seen->{cursor}}, {due => $seen->{due}}, {due => $seen->{due}, cursor => undef}) {
+        my $answer = ask($line, $body);
+        is $answer->status, 409, 'refused' or diag explain $body;
+        is $answer->json('/invoices/0/invoice'), $more, '... with what it is by now';
+        return unless ok $s->is_live($line), '... and nothing is done';
+    }
+
+    is ask($line, {due => $seen->{due}, cursor => $more})->status, 409, 'nor is it due of less of them';
+    is ask($line, {due => {usd => 9000}, cursor => $_})->status, 400, 'no cursor' for '', ' ', 1, ['in_1'];
+    $seen = preview($line)->json;
+    is ask($line, {due => $seen->{due}, cursor => $seen->{cursor}})->status, 200, 'as it was shown then';
+    $s->rest($line->{tenant}, 40);
+    is_deeply [$s->money($line->{subscription})], [11700, 11700, 'canceled'], 'all went back, once';
+} if calm;
+
+promise 'a preview that was shorter, as billing was slow, is compared as far as it goes' => sub {
+    my $line = $s->active_line;
+    $sandbox->renew($line->{subscription}) for 1, 2;
+    $s->rest($line->{tenant});
+    my $second = preview($line)->json('/invoices/1/invoice');
+    is ask($line, {due => {usd => $_}, cursor => $second})->status, 409, "$_ are not due of the first two" for 900, 2700;
+    is ask($line, {due => {usd => 1800}, cursor => $second})->status, 200, 'this is';
+    $s->rest($line->{tenant});
+    is_deeply [$s->money($line->{subscription})], [2700, 2700, 'canceled'], 'all went back, once';
+} if calm;
+
+promise 'whatever was done by hand before: as much goes back as was shown' => sub {
+    my $bill = sub ($line, @parts) {
+        my $invoice = $sandbox->bill($line->{subscription})->{id};
+        $sandbox->pay($invoice, 'ok', $_) for @parts;
+        return $invoice;
+    };
+    my %hand = (
+        'all given back'             => sub ($line) { $s->hand(refund => $line->{invoice}) },
+        'a part to the balance'      => sub ($line) { $s->hand(balance => $line->{invoice}, 200) },
+        'paid from the balance'      => sub ($line) { $sandbox->endow($line->{customer}, 500); $sandbox->renew($line->{subscription}) },
+        'paid elsewhere'             => sub ($line) { $sandbox->pay_outside($bill->($line)) },
+        'two payments, and a part back' => sub ($line) { $s->hand(refund => $bill->($line, 300, 600), 100) },
+        'paid in part, written off'  => sub ($line) { $sandbox->give_up($bill->($line, 300)) },
+        'paid in part, void'         => sub ($line) { $sandbox->void($bill->($line, 300)) },
+        'the bank asks'              => sub ($line) { $sandbox->dispute($line->{invoice}, status => 'warning_needs_response') },
+        'the bank has it'            => sub ($line) { $sandbox->dispute($line->{invoice}) }
+    );
+    my @lines;
+
+    for my $what (sort keys %hand) {
+        my $customer = 'cus_hand' . @lines;
+        $sandbox->customer($customer);
+        push @lines, my $line = {%{$s->active_line(workspace => {customer => $customer})}, customer => $customer, what => $what};
+        $hand{$what}->($line);
+    }
+
+    for my $line (@lines) {
+        $s->rest($line->{tenant});
+        my $seen = preview($line)->json;
+        @$line{qw(due before)} = ($seen->{due}{usd} // 0, back($line));
+        is ask($line, {due => $seen->{due}, cursor => $seen->{cursor}})->status, 200, $line->{what};
+    }
+
+    for my $line (@lines) {
+        $s->rest($line->{tenant}, 40);
+        is back($line) - $line->{before}, $line->{due}, "$line->{what}: $line->{due}" or diag explain op($line);
+        is_deeply preview($line)->json('/due'), {}, '... and no more is due';
+    }
+} if calm;
+
+promise 'a bank has a part of a payment, and billing refuses the rest: people are asked, and nothing is lost' => sub {
+    my $line    = $s->active_line;
+    my $dispute = $sandbox->dispute($line->{invoice}, amount => 300);
+    $s->rest($line->{tenant});
+    my $seen = preview($line)->json;
+    is_deeply [@{$seen->{invoices}[0]}{qw(disputed due)}], [300, 600], 'what is left';
+    is ask($line, {due => $seen->{due}})->status, 200, 'it is refunded';
+    $s->soon(sub { (op($line)->{stuck} // '') eq 'refund_refused' }, 'that is refused, and told', 20) or diag explain op($line);
+    $sandbox->judge($dispute->{id} => 'won');
+    $nginx->admin(POST => 'operations/' . op_id($line) . '/retry', {});
+    $s->rest($line->{tenant}, 40);
+    is_deeply [$s->money($line->{subscription})], [900, 900, 'canceled'], 'the bank gives it up: all goes back, once';
+} if calm;
+
 promise 'odd bodies are refused in words, and nothing is done' => sub {
     my $line = $s->active_line;
     my $post = sub ($body) {

@@ -1074,6 +1074,7 @@ const STUCK_WORDS = {
 function refund(row, kind, again) {
     const path = `lines/${part(row.id)}/refund`;
     let due = null;
+    let cursor = null;
 
     confirm({
         title: 'Refund this line?',
@@ -1085,7 +1086,7 @@ function refund(row, kind, again) {
         look: async () => {
             const preview = await get(path);
 
-            due = preview.due;
+            ({ due, cursor } = preview);
             return [
                 table('Its invoices, the newest first, in the currency’s smallest units', [
                     ['invoice', one => id(one.invoice), 'id'], ['status', one => text(one.status)],
@@ -1095,7 +1096,7 @@ function refund(row, kind, again) {
                 h('p', {}, h('strong', {}, `Goes back: ${sums(preview.due)}`), preview.cursor ? ', and what is due of older invoices, which are more than are shown.' : '.')];
         },
         does: 'Refund the line',
-        act: async () => { const { operation } = await call('POST', path, { due }); again(); return `The line is refunded by operation ${operation}.`; }
+        act: async () => { const { operation } = await call('POST', path, { due, cursor }); again(); return `The line is refunded by operation ${operation}.`; }
     });
 }
 

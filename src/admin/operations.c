@@ -31,6 +31,7 @@ typedef struct {
     ngx_str_t               cursor;
     ngx_str_t              *members;   /* "TENANT ID" */
     ngx_uint_t              n;
+    double                 *due;       /* of those that run: when, ms */
     lines_op_show_reply_t  *read;      /* of each, whichever was answered
                                           first: they lie on several nodes of a
                                           cluster */
@@ -102,14 +103,38 @@ lines_answered(stuck_listed, op_list_t *list, stuck_page)
 }
 
 
-/* of each list of what is due the next ones, up to so many of all */
+/*
+ * Of all lists of what is due the next ones, the first one first.  What is due
+ * may be a ticket.
+ */
 
 lines_answered(running_listed, op_list_t *list, due_page)
 {
-    ngx_uint_t  i;
+    double      due;
+    ngx_str_t   id;
+    ngx_uint_t  i, n;
 
-    for (i = 0; i < reply->members.n && (int64_t) list->n < list->limit; i++) {
-        list->members[list->n++] = reply->members.elts[i];
+    for (i = 0; i + 1 < reply->members.n; i += 2) {
+        id = reply->members.elts[i];
+        (void) lines_word(&id);
+
+        due = strtod((char *) reply->members.elts[i + 1].data, NULL);
+
+        for (n = list->n; n && due < list->due[n - 1]; n--) { /* void */ }
+
+        if (!lines_is_id(&id) || n == (ngx_uint_t) list->limit) {
+            continue;
+        }
+
+        list->n = ngx_min(list->n + 1, (ngx_uint_t) list->limit);
+
+        ngx_memmove(&list->members[n + 1], &list->members[n],
+                    (list->n - n - 1) * sizeof(ngx_str_t));
+        ngx_memmove(&list->due[n + 1], &list->due[n],
+                    (list->n - n - 1) * sizeof(double));
+
+        list->members[n] = reply->members.elts[i];
+        list->due[n] = due;
     }
 
     return NGX_OK;
@@ -123,7 +148,9 @@ list_running(ngx_http_request_t *r, lines_ctx_t *ctx, op_list_t *list)
     ngx_int_t   rc;
 
     list->members = ngx_palloc(r->pool, LINES_STUCK_MAX * sizeof(ngx_str_t));
-    if (list->members == NULL) {
+    list->due = ngx_palloc(r->pool, LINES_STUCK_MAX * sizeof(double));
+
+    if (list->members == NULL || list->due == NULL) {
         return NGX_ERROR;
     }
 
@@ -132,7 +159,7 @@ list_running(ngx_http_request_t *r, lines_ctx_t *ctx, op_list_t *list)
     for (shard = 0; shard < LINES_DUE_SHARDS; shard++) {
         rc = lines_due_page(&ctx->caller, running_listed, ctx,
                             .shard = shard,
-                            .last = list->limit / LINES_DUE_SHARDS);
+                            .last = LINES_STUCK_MAX - 1);
 
         if (rc != NGX_AGAIN) {
             break;
@@ -197,22 +224,11 @@ lines_admin_read_operations(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t    rc;
     ngx_str_t    tenant, id;
-    ngx_uint_t   i, n;
+    ngx_uint_t   i;
     op_list_t   *list = ctx->data;
 
-    /* what is due may be a ticket */
-
-    for (i = 0, n = 0; i < list->n; i++) {
-        id = list->members[i];
-        (void) lines_word(&id);
-
-        if (lines_is_id(&id) || lines_is(&list->state, "stuck")) {
-            list->members[n++] = list->members[i];
-        }
-    }
-
-    list->n = n;
-    list->read = ngx_pcalloc(r->pool, n * sizeof(lines_op_show_reply_t) + 1);
+    list->read = ngx_pcalloc(r->pool,
+                             list->n * sizeof(lines_op_show_reply_t) + 1);
 
     if (list->read == NULL) {
         return NGX_ERROR;
@@ -220,7 +236,7 @@ lines_admin_read_operations(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     rc = NGX_OK;
 
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < list->n; i++) {
         id = list->members[i];
         tenant = lines_word(&id);
 

@@ -17,7 +17,7 @@
 #include "operation/record.h"
 
 
-/* of an answer; and it takes no longer than half of a call may */
+/* of an answer; and a preview takes no longer than half of a call may */
 #define LINES_REFUND_INVOICES    10
 
 #define LINES_REFUND_CURRENCIES  4
@@ -34,6 +34,8 @@ typedef struct {
                                               after; empty: from the newest */
     json_t                  *told;         /* that would go back, borrowed; NULL:
                                               whatever it is */
+    ngx_str_t                named;        /* with it: the cursor that stood
+                                              there; empty: there was none */
     ngx_uint_t               counts;       /* flag */
 
     ngx_str_t                status;
@@ -67,10 +69,12 @@ static ngx_int_t refund_walk(refund_t *refund);
 static void refund_counted(void *data, lines_billing_result_t *result);
 
 
+#define BAD_CURSOR  "cursor is not one that was given out"
+
 const lines_body_input_t  lines_admin_refund_input =
     lines_body_input(refund_t,
         lines_in_string("cursor", refund_t, cursor, 255, lines_is_tenant,
-                        "cursor is not one that was given out"));
+                        BAD_CURSOR));
 
 
 #define BAD_DUE  "due must be an object of whole numbers, by currency"
@@ -80,7 +84,10 @@ const lines_body_input_t  lines_admin_refund_input =
 static const lines_input_t  currencies[] = { lines_input_end };
 
 const lines_body_input_t  lines_admin_refund_ask_input =
-    lines_body_input(refund_t, lines_in_object("due", currencies, BAD_DUE));
+    lines_body_input(refund_t,
+        lines_in_object("due", currencies, BAD_DUE),
+        lines_in_string("cursor", refund_t, named, 255, lines_is_tenant,
+                        BAD_CURSOR));
 
 
 static ngx_int_t
@@ -316,12 +323,13 @@ lines_answered(refund_settled, refund_t *refund, settled_get)
 static ngx_int_t
 refund_begin(refund_t *refund, lines_billing_result_t *result)
 {
+    ngx_msec_t    timeout;
     lines_ctx_t  *ctx = refund->ctx;
 
     if (lines_stripe_missing(&result->error, "starting_after")
         && refund->n == 0)
     {
-        return lines_refuse(ctx, 400, "cursor is not one that was given out");
+        return lines_refuse(ctx, 400, BAD_CURSOR);
     }
 
     if (result->outcome != LINES_STRIPE_OK) {
@@ -341,10 +349,16 @@ refund_begin(refund_t *refund, lines_billing_result_t *result)
         return refund_ends(refund);
     }
 
+    /* what is compared goes as far as what it is compared with, which was told
+       within half of that time */
+
+    timeout = lines_get_main_conf(ctx->request)->billing->timeout;
+
     if (refund->n == LINES_REFUND_INVOICES
+        || (refund->n && lines_same(&refund->named, &refund->cursor))
         || (refund->n
             && ngx_current_msec - refund->start
-               > lines_get_main_conf(ctx->request)->billing->timeout / 2))
+               > (refund->told ? timeout : timeout / 2)))
     {
         return NGX_OK;
     }
@@ -583,7 +597,10 @@ lines_admin_show_refund(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* what is told is what a preview says first */
+/*
+ * What is told is what a preview says first, and where that ended: as much may
+ * be due of other invoices, when a newer one has pushed one out.
+ */
 
 ngx_int_t
 lines_admin_compare_refund(ngx_http_request_t *r, lines_ctx_t *ctx)
@@ -601,7 +618,7 @@ lines_admin_compare_refund(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    same = 1;
+    same = lines_same(&refund->named, &refund->cursor);
 
     for (i = 0; i < refund->ndue; i++) {
         sum = &refund->due[i];

@@ -46,6 +46,8 @@ struct session_s {
     u_char      id[LINES_SESSION_ID];
     u_char      hash[LINES_SESSION_HEX];    /* of that, hex */
     int64_t     until;                      /* ms since the epoch */
+    ngx_uint_t  plain;                      /* flag: of a cookie that has no
+                                               port in its name */
     session_t  *next;                       /* of another cookie */
 };
 
@@ -139,24 +141,46 @@ operator_may(ngx_http_request_t *r, lines_ctx_t *ctx, lines_operator_t *op)
 
 
 /*
- * Of the cookies of the name those that may be a session's; NULL: none.  Pages
- * of another port or of a sibling's name can set some as well, which come first
- * and which no sign-in replaces: the first that is a session counts.
+ * Browsers keep one cookie of a name for all ports of a host, behind each of
+ * which, or of a tunnel, may be a deployment: the port is part of the name.
  */
 
-static session_t *
-session_cookies(ngx_http_request_t *r)
+static ngx_int_t
+session_cookie(ngx_http_request_t *r, ngx_uint_t plain, ngx_str_t *name)
 {
-    ngx_str_t         rest, value;
+    ngx_str_t  port;
+
+    port = lines_origin_port(r);
+
+    if (plain || port.len == 0) {
+        ngx_str_set(name, LINES_SESSION_COOKIE);
+        return NGX_OK;
+    }
+
+    return lines_redis_format(r->pool, name, LINES_SESSION_COOKIE "_%V", &port);
+}
+
+
+/*
+ * Of the cookies of a name those that may be a session's, after those that are
+ * there.  Pages of another port or of a sibling's name can set some as well,
+ * which come first and which no sign-in replaces: the first that is a session
+ * counts.
+ */
+
+static session_t **
+session_named(ngx_http_request_t *r, ngx_uint_t plain, session_t **last)
+{
+    ngx_str_t         name, rest, value;
     ngx_uint_t        n;
-    session_t        *sessions, *session, **last;
+    session_t        *session;
     ngx_table_elt_t  *h;
 
-    static ngx_str_t  name = ngx_string(LINES_SESSION_COOKIE);
+    if (session_cookie(r, plain, &name) != NGX_OK) {
+        return last;
+    }
 
     n = 0;
-    sessions = NULL;
-    last = &sessions;
 
     for (h = lines_find_header(r, "cookie");
          h;
@@ -172,8 +196,10 @@ session_cookies(ngx_http_request_t *r)
 
             session = ngx_pcalloc(r->pool, sizeof(session_t));
             if (session == NULL) {
-                return NULL;
+                return last;
             }
+
+            session->plain = plain;
 
             if (lines_hex_decode(session->id, LINES_SESSION_ID, &value)
                 == NGX_OK
@@ -184,6 +210,27 @@ session_cookies(ngx_http_request_t *r)
             }
         }
     }
+
+    return last;
+}
+
+
+/* NULL: none; those without a port are of clients that have named them so, and
+   of nodes that did */
+
+static session_t *
+session_cookies(ngx_http_request_t *r)
+{
+    session_t  *sessions, **last;
+
+    sessions = NULL;
+    last = &sessions;
+
+    if (lines_origin_port(r).len) {
+        last = session_named(r, 0, last);
+    }
+
+    (void) session_named(r, 1, last);
 
     return sessions;
 }
@@ -393,6 +440,7 @@ session_ask(lines_ctx_t *ctx, session_t *session)
 ngx_int_t
 lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    ngx_str_t          token;
     session_t         *session;
     lines_operator_t  *op;
 
@@ -404,9 +452,15 @@ lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     session = NULL;
 
-    /* one session opens no other */
+    /*
+     * One session opens no other.  Credentials of another scheme are none of
+     * ours: a browser that has some for what is around, auth_basic's of the
+     * console say, sends them along.
+     */
 
-    if (r->headers_in.authorization == NULL
+    if ((r->headers_in.authorization == NULL
+         || lines_bearer_header(&r->headers_in.authorization->value, &token)
+            == NGX_DECLINED)
         && !(is_session_route(ctx) && ctx->route->method == NGX_HTTP_POST))
     {
         session = session_cookies(r);
@@ -433,9 +487,10 @@ lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
 /* age 0: it goes */
 
 static ngx_int_t
-session_set_cookie(ngx_http_request_t *r, ngx_str_t *id, ngx_uint_t age)
+session_set_cookie(ngx_http_request_t *r, session_t *session, ngx_str_t *id,
+    ngx_uint_t age)
 {
-    ngx_str_t    value;
+    ngx_str_t    name, value;
     const char  *secure;
 
     secure = "";
@@ -446,11 +501,12 @@ session_set_cookie(ngx_http_request_t *r, ngx_str_t *id, ngx_uint_t age)
     }
 #endif
 
-    if (lines_redis_format(r->pool, &value,
-                           LINES_SESSION_COOKIE "=%V; Path=%V; Max-Age=%ui; "
-                           "HttpOnly; SameSite=Strict%s", id,
-                           &lines_get_loc_conf(r)->prefix, age, secure)
-        != NGX_OK)
+    if (session_cookie(r, session->plain, &name) != NGX_OK
+        || lines_redis_format(r->pool, &value,
+                              "%V=%V; Path=%V; Max-Age=%ui; "
+                              "HttpOnly; SameSite=Strict%s", &name, id,
+                              &lines_get_loc_conf(r)->prefix, age, secure)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -501,7 +557,7 @@ lines_answered(session_begun, session_t *session, session_begin)
 
     ngx_hex_dump(hex, session->id, LINES_SESSION_ID);
 
-    return session_set_cookie(r, &id, LINES_SESSION_SECONDS) == NGX_OK
+    return session_set_cookie(r, session, &id, LINES_SESSION_SECONDS) == NGX_OK
            ? session_answer(r, ctx, NGX_HTTP_CREATED, reply->ends)
            : NGX_ERROR;
 }
@@ -552,7 +608,7 @@ lines_answered(session_ended, session_t *session, session_end)
 
     session_forget(session);
 
-    return session_set_cookie(r, &none, 0) == NGX_OK
+    return session_set_cookie(r, session, &none, 0) == NGX_OK
            ? lines_json_ok(ctx, "{'ended':true}")
            : NGX_ERROR;
 }

@@ -124,3 +124,27 @@ lines_origin_host(ngx_http_request_t *r, ngx_str_t *origin)
 
     return 0;
 }
+
+
+ngx_str_t
+lines_origin_port(ngx_http_request_t *r)
+{
+    u_char     *p, *last;
+    ngx_str_t   host, port;
+
+    host = origin_authority(r);
+    last = host.data + host.len;
+
+    for (p = last; p > host.data && p[-1] >= '0' && p[-1] <= '9'; p--) {
+        /* void */
+    }
+
+    ngx_str_null(&port);
+
+    if (p > host.data && p[-1] == ':' && last - p <= 5) {
+        port.data = p;
+        port.len = last - p;
+    }
+
+    return port;
+}

@@ -37,5 +37,8 @@ ngx_uint_t lines_origin_own(ngx_http_request_t *r, ngx_str_t *origin);
  */
 ngx_uint_t lines_origin_host(ngx_http_request_t *r, ngx_str_t *origin);
 
+/* the port of the request's host, as the client named it; empty: it did not */
+ngx_str_t lines_origin_port(ngx_http_request_t *r);
+
 
 #endif /* _LINES_HTTP_ORIGIN_H_INCLUDED_ */
