@@ -1,4 +1,5 @@
 
+#include "api/turn.h"
 #include "auth/auth.h"
 #include "events/listeners.h"
 #include "events/parked.h"
@@ -49,6 +50,7 @@ typedef struct {
     ngx_buf_t          buf;
     ngx_chain_t        out;
     u_char            *text;         /* of buf, or NULL: sign has it */
+    lines_turn_t      *turn;         /* NULL: one page was all, so far */
     u_char             sign[sizeof(":\nid: \n\n") + LINES_STREAM_ID];
 
     unsigned           renewals:8;
@@ -56,6 +58,7 @@ typedef struct {
     unsigned           blocked:1;    /* but what the client has to take */
     unsigned           read:1;       /* there may be news */
     unsigned           said:1;       /* ... as it looks by itself */
+    unsigned           more:1;       /* ... and another page before them */
     unsigned           unsure:1;     /* it could not be renewed, */
     unsigned           behind:1;     /* ... or not read */
     unsigned           beat:1;       /* a sign of life is due */
@@ -675,6 +678,10 @@ stream_page(void *data, lines_events_page_reply_t *reply)
     s = ctx->data;
     first = !ctx->begun;
 
+    if (s->turn) {
+        lines_turn_end(s->turn);
+    }
+
     if (reply == NULL) {
 
         if (first) {
@@ -694,7 +701,8 @@ stream_page(void *data, lines_events_page_reply_t *reply)
     }
 
     s->said = 0;
-    s->read = (reply->more == 1);
+    s->more = (reply->more == 1);
+    s->read = s->more;
 
     if (s->told == -1) {
         s->told = reply->position;
@@ -714,16 +722,12 @@ stream_page(void *data, lines_events_page_reply_t *reply)
 }
 
 
-ngx_int_t
-lines_stream_read(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+stream_ask(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_stream_t *s = ctx->data;
 
     ngx_int_t  rc;
-
-    if (!s->read) {
-        return stream_next(s);
-    }
 
     s->read = 0;
 
@@ -734,4 +738,28 @@ lines_stream_read(ngx_http_request_t *r, lines_ctx_t *ctx)
                                .most = LINES_STREAM_PAGE);
 
     return rc == NGX_DECLINED ? stream_page(ctx, NULL) : rc;
+}
+
+
+/* who comes again may have missed ten thousand, and all its others, too: from
+   the second page on they are read by turns, as lists are */
+
+ngx_int_t
+lines_stream_read(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_stream_t *s = ctx->data;
+
+    if (!s->read) {
+        return stream_next(s);
+    }
+
+    if (!s->more) {
+        return stream_ask(r, ctx);
+    }
+
+    if (s->turn == NULL) {
+        s->turn = lines_turn_create(ctx, &s->listener.tenant, stream_ask);
+    }
+
+    return s->turn ? lines_turn_take(s->turn) : NGX_ERROR;
 }
