@@ -46,7 +46,9 @@ typedef struct {
     int64_t            until;        /* ms: then its token is over; 0: never */
     ngx_uint_t         methods;      /* by which it was authenticated */
     ngx_msec_t         since;        /* it was begun, */
-    ngx_msec_t         sent;         /* and what is on its way was sent */
+    ngx_msec_t         sent;         /* what is on its way was sent, */
+    ngx_msec_t         due;          /* and a sign of life is to be, where there
+                                        is nothing else */
     ngx_buf_t          buf;
     ngx_chain_t        out;
     u_char            *text;         /* of buf, or NULL: sign has it */
@@ -61,7 +63,6 @@ typedef struct {
     unsigned           more:1;       /* ... and another page before them */
     unsigned           unsure:1;     /* it could not be renewed, */
     unsigned           behind:1;     /* ... or not read */
-    unsigned           beat:1;       /* a sign of life is due */
 } lines_stream_t;
 
 
@@ -167,16 +168,31 @@ stream_over(lines_stream_t *s)
 }
 
 
+/* ms until a sign of life; not more than 0: now */
+
+static ngx_msec_int_t
+stream_due(lines_stream_t *s)
+{
+    return (ngx_msec_int_t) (s->due - ngx_current_msec);
+}
+
+
+/* who is told of other lines' news again and again is sent nothing by that */
+
 static void
 stream_timer(lines_stream_t *s)
 {
-    int64_t      left;
-    ngx_msec_t   ms;
-    ngx_time_t  *tp;
+    int64_t         left;
+    ngx_msec_t      ms;
+    ngx_time_t     *tp;
+    ngx_msec_int_t  due;
+
+    due = stream_due(s);
 
     ms = (s->behind || s->unsure)
          ? stream_random(LINES_STREAM_AGAIN, LINES_STREAM_AGAINS)
-         : stream_random(LINES_STREAM_BEAT, LINES_STREAM_BEATS);
+         : due > 0 ? (ngx_msec_t) due
+                   : stream_random(LINES_STREAM_BEAT, LINES_STREAM_BEATS);
 
     if (s->until) {
         tp = ngx_timeofday();
@@ -222,6 +238,7 @@ stream_send(lines_stream_t *s, u_char *p, u_char *last)
     s->buf.last_in_chain = 1;
 
     s->sent = ngx_current_msec;
+    s->due = s->sent + stream_random(LINES_STREAM_BEAT, LINES_STREAM_BEATS);
 
     return stream_sent(s, lines_part(s->ctx->request, &s->out));
 }
@@ -259,14 +276,16 @@ stream_next(lines_stream_t *s)
         return stream_end(s);
     }
 
-    if (!s->behind && !s->unsure && (s->read || s->listener.told)) {
-        lines_again_from(s->ctx, lines_stream_renew);
-        return NGX_OK;
-    }
+    if (!s->behind && !s->unsure) {
 
-    if (s->beat) {
-        s->beat = 0;
-        return stream_sign(s);
+        if (stream_due(s) <= 0) {
+            return stream_sign(s);
+        }
+
+        if (s->read || s->listener.told) {
+            lines_again_from(s->ctx, lines_stream_renew);
+            return NGX_OK;
+        }
     }
 
     s->idle = 1;
@@ -358,7 +377,6 @@ stream_timer_handler(ngx_event_t *ev)
     stream_timer(s);
 
     if (s->idle) {
-        s->beat = !s->behind && !s->unsure;
         stream_go(s);
         return;
     }
@@ -421,6 +439,7 @@ stream_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *line)
     s->methods = ctx->identity.rules.methods;
     s->until = ctx->identity.until;
     s->read = 1;
+    s->due = ngx_current_msec + LINES_STREAM_BEATS;
     s->out.buf = &s->buf;
 
     s->timer.handler = stream_timer_handler;
