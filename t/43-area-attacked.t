@@ -1,4 +1,5 @@
-# What an attack on wishes for an area has found: a confirm that comes too late for its token leaves no number reserved.
+# What an attack on wishes for an area has found: a confirm that comes too late for its token leaves no number reserved, and a
+# wish that is not met leaves nothing in Redis, of which there might be any number.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -46,6 +47,19 @@ subtest 'a confirm that is late' => sub {
     }
 };
 
-is $shop->counts->{free}, 2, 'all but the one that was bought can be had';
+subtest 'wishes that are not met' => sub {
+    my $account = $shop->account('wishful');
+    my $keys    = sub { grep {/^lines:\{a:wishful\}:(?:tok|area|previews)/} $redis->client->keys('lines:{a:wishful}:*') };
+    for (1 .. 10) {
+        my $answer = $nginx->post_json('/accounts/lines/provision-preview', {area_code => '907'}, $account->{headers});
+        is_deeply [$answer->status, $answer->json('/error')], [503, 'no_lines_in_area'], 'there is none';
+    }
+    wait_for(sub { !$keys->() }, 30, 'nothing to be left of them');
+    is wish($account)->status, 200, 'one that is met';
+    is scalar(my @left = $keys->()), 3, '... has its token, what it wished for, and its place';
+};
+
+$redis->cli(ZADD => 'lines:{inv}:reserved', 'XX', 1, $_) for @{$redis->cli(ZRANGE => 'lines:{inv}:reserved', 0, -1)};
+is $shop->counts->{free}, 2, 'once that is over, all but the one that was bought can be had';
 $shop->agree;
 $t->done;
