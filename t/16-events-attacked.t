@@ -1,5 +1,5 @@
 # What an attack on streams of events has found: who comes again with a Last-Event-ID of long ago, and with all the streams that
-# he may have, reads two pages at a time, as lists do, and holds up nobody.
+# he may have, reads two pages at a time, as lists do, and holds up nobody; nor is he cut off while Redis takes its time.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -23,17 +23,28 @@ $redis->cli(EVAL => 'for i = 1, ARGV[2] do redis.call("RPUSH", KEYS[1], string.f
 
 my $n = 0;
 
-sub stream ($path) {
-    my $socket = $node->socket;
+sub stream ($path, $nginx = $node) {
+    my $socket = $nginx->socket;
     syswrite $socket, join "\r\n", "GET $path HTTP/1.0", 'Host: x', "Authorization: $auth->{Authorization}", 'Last-Event-ID: ' . ($now - 1), 'X-Request-Id: r' . ++$n, '', '';
     $socket->blocking(0);
     return {socket => $socket, in => ''};
 }
 
 sub ids ($s) {
-    1 while sysread $s->{socket}, $s->{in}, 65536, length $s->{in};
+    my $read;
+    1 while $read = sysread $s->{socket}, $s->{in}, 65536, length $s->{in};
+    $s->{gone} = 1 if defined $read;
     return [$s->{in} =~ /^id: (\d+)\nevent:/mg];
 }
+
+# two have their turn, and no answer; the others wait for longer than a list would
+my $wire = $t->wire(redis => $redis);
+my $far  = $shop->nginx(name => 'far', workers => 1, redis => $wire->url, redis_options => 'timeout=20s connect_timeout=10s');
+$far->wait_redis;
+$wire->hold($wire->call(events_page => 'w:one'), skip => 4);
+my @late = map { stream('/api/events', $far) } 1 .. 4;
+$wire->reached;
+my $until = time + 11;
 
 my @all = map { stream('/api/events') } 1 .. 20;
 my @one = map { stream("/api/line-requests/$line/events") } 1 .. 20;
@@ -53,10 +64,16 @@ is $turns, 40 * 9, 'all pages but the first';
 is $most, 2, '... are read two at a time';
 is $at_once, 0, '... until all are told';
 
-# a stream that has caught up is told as ever, whoever reads lists
+wait_for(sub { time > $until || grep { ids($_) && $_->{gone} } @late }, 60, 'the others to have waited');
+is scalar(grep { $_->{gone} } @late), 0, 'who waits for a turn is not cut off';
+$wire->pass;
+wait_for(sub { !grep { @{ids($_)} < $count } @late }, 60, 'them to be told');
+is_deeply ids($_), [map { $now + $_ } 1 .. $count], '... and has all that was missed' for @late;
+
+# a stream that has caught up is told as ever
 $redis->cli(RPUSH => 'lines:{w:one}:journal', sprintf '{"id":%d,"type":"line.refunded","line":"%s"}', $now + $count + 1, $line);
 $redis->cli(PUBLISH => 'lines:revoked', 'event w:one');
-wait_for(sub { !grep { ids($_)->[-1] != $now + $count + 1 } @all, @one }, 60, 'news to be told');
+wait_for(sub { !grep { ids($_)->[-1] != $now + $count + 1 } @all, @one, @late }, 60, 'news to be told');
 pass 'they go on';
-close $_->{socket} for @all, @one;
+close $_->{socket} for @all, @one, @late;
 $t->done;

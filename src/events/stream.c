@@ -760,6 +760,20 @@ stream_ask(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+/* the next time: it is Redis that takes its time, and the client is not to come
+   again for that */
+
+static ngx_int_t
+stream_late(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_stream_t *s = ctx->data;
+
+    s->behind = 1;
+
+    return stream_next(s);
+}
+
+
 /* who comes again may have missed ten thousand, and all its others, too: from
    the second page on they are read by turns, as lists are */
 
@@ -778,7 +792,13 @@ lines_stream_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (s->turn == NULL) {
         s->turn = lines_turn_create(ctx, &s->listener.tenant, stream_ask);
+
+        if (s->turn == NULL) {
+            return NGX_ERROR;
+        }
+
+        s->turn->late = stream_late;
     }
 
-    return s->turn ? lines_turn_take(s->turn) : NGX_ERROR;
+    return lines_turn_take(s->turn);
 }
