@@ -1,4 +1,5 @@
-# A confirm with dry_run: what it would come upon. Nothing is charged, nothing is written, and the token is as good as before.
+# A confirm with dry_run: what it would come upon. Nothing is charged, nothing is written but that billing was asked (t/91-bounds-billing.t),
+# and the token is as good as before.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -25,10 +26,10 @@ sub dry ($account, $token, %more) {
     return $answer;
 }
 
-# all that Redis has of it, but for its rate, and for what the survey writes in between
+# all that Redis has of it, but for its rates, and for what the survey writes in between
 sub snapshot ($account) {
     my $tenant = "lines:{a:$account->{id}}:t";
-    my @keys   = grep { !/:rl:/ && $_ ne $tenant } $redis->cli(KEYS => "lines:{a:$account->{id}}:*");
+    my @keys   = grep { !/:rl:|:calls$/ && $_ ne $tenant } $redis->cli(KEYS => "lines:{a:$account->{id}}:*");
     my %tenant = @{scalar $redis->cli(HGETALL => $tenant)};
     delete $tenant{layout};
     return {t => \%tenant, map { $_ => scalar $redis->cli('DUMP', $_) } @keys, 'lines:{inv}:numbers'};

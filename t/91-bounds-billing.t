@@ -2,6 +2,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Mojo::JSON qw(true);
 use Test::More;
 use Test::Lines;
 use Test::Lines::Account;
@@ -81,6 +82,27 @@ subtest 'confirms' => sub {
     is $redis->cli(EXISTS => 'lines:{ix:' . $shop->operation_id($tokens[2]) . '}'), 0, 'and nobody looks for it';
     $redis->cli(DEL => 'lines:{a:one}:calls');
     is $buy->($tokens[2])->status, 200, 'later, with the same token and key';
+};
+
+# billing is asked for it, too, though nothing is kept of it
+subtest 'dry runs of a confirm' => sub {
+    my $dry   = $shop->account('dry');
+    my $token = $shop->issue($dry);
+    my $run   = sub ($prefix, $body = {dry_run => true}) { $nginx->post_json("$prefix/lines/provision-confirm", {preview_token => $token, %$body}, $dry->{headers}) };
+    my $words = {status => 'ERROR', error => $words{code}, message => $words{error}};
+    is $run->('/slowa')->status, 200, 'it would buy' for 1, 2;
+    my $before = calls();
+    refused($run->('/slowa'), 'no third', $words) for 1 .. 3;
+    refused($run->('/slowa', {}), 'nor a confirm', $words);
+    is calls(), $before, '... of which billing hears nothing';
+    $redis->cli(DEL => 'lines:{a:dry}:calls');
+
+    my @answers;
+    $nginx->post_json_p('/slowa/lines/provision-confirm', {preview_token => $token, dry_run => true}, $dry->{headers})->then(sub ($answer) { push @answers, $answer->status }) for 1 .. 12;
+    $t->wait_for(sub { @answers == 12 }, 60, 'all to be answered');
+    is_deeply [sort @answers], [200, 200, (429) x 10], 'nor more of those that come at once';
+    $redis->cli(DEL => 'lines:{a:dry}:calls');
+    is $run->('/slowa', {})->status, 200, 'its token is good still';
 };
 
 subtest 'many at once, and the bucket' => sub {

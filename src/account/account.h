@@ -53,6 +53,7 @@ typedef struct {
     ngx_uint_t        asked;                /* flag */
     lines_ctx_t      *ctx;
     ngx_uint_t        wished;               /* flag: for an area */
+    ngx_str_t         customer;
     lines_offer_t     offer;
     lines_carrier_t  *carrier;
 } lines_dry_run_t;

@@ -44,6 +44,7 @@ typedef struct {
     int64_t                     left;     /* ms, of the token */
     ngx_str_t                   number;   /* reserved for it; empty: any will
                                              do */
+    ngx_str_t                   other;    /* that is reserved in its place */
     ngx_uint_t                  replay;   /* flag */
     lines_dry_run_t             dry;
 } lines_confirm_t;
@@ -351,6 +352,18 @@ lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     lines_idempotency_of(&confirm->idem, made);
 
+    /* another confirm had used the token by then, and failed: nobody else gives
+       back what was reserved after that */
+
+    if (confirm->other.len
+        && lines_is(&confirm->op.step, "done")
+        && !confirm->line.there)
+    {
+        (void) lines_forget_inv_release(&ctx->caller,
+                                        .operation = confirm->id,
+                                        .tenant = ctx->identity.tenant);
+    }
+
     if (confirm->idem.recorded.operation.len) {
         return confirm_replay(r, ctx);
     }
@@ -451,7 +464,8 @@ lines_account_confirm_dry(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* another than the one that was shown is not bought: it is shown first */
+/* another than the one that was shown is not bought: it is shown first, if its
+   token is good still */
 
 lines_answered(confirm_reserved, lines_confirm_t *confirm, inv_reserve)
 {
@@ -461,11 +475,10 @@ lines_answered(confirm_reserved, lines_confirm_t *confirm, inv_reserve)
         return lines_account_no_area(ctx);
 
     case LINES_INV_RESERVE_RESERVED:
-        return lines_json(ctx, NGX_HTTP_CONFLICT, "{'status':'ERROR',"
-                          "'error':'number_changed','message':'The number "
-                          "that was reserved is no longer available; another "
-                          "one is now: confirm again to buy it',"
-                          "'phone_number':'%V'}", &reply->number);
+        confirm->other = reply->number;
+
+        return lines_idempotency_again(r, ctx, &confirm->idem,
+                                       lines_account_confirm_check);
     }
 
     confirm->number = reply->number;
@@ -483,6 +496,14 @@ lines_account_confirm_reserve(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_main_conf_t  *lmcf;
 
     lmcf = lines_get_main_conf(r);
+
+    if (confirm->other.len) {
+        return lines_json(ctx, NGX_HTTP_CONFLICT, "{'status':'ERROR',"
+                          "'error':'number_changed','message':'The number "
+                          "that was reserved is no longer available; another "
+                          "one is now: confirm again to buy it',"
+                          "'phone_number':'%V'}", &confirm->other);
+    }
 
     return confirm->held.prefix.len
            ? lines_inv_reserve(&ctx->caller, confirm_reserved, ctx,

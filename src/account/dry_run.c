@@ -1,11 +1,13 @@
 
 /*
  * POST lines/provision-confirm with "dry_run": what it would come upon.  Nothing
- * is written, and nothing is charged; the token is good for a confirm yet.
+ * is charged, nor written, but that billing was asked; the token is good for a
+ * confirm yet.
  */
 
 #include "account/account.h"
 #include "api/json.h"
+#include "api/tenant_limits.h"
 #include "billing/billing.h"
 #include "http/answer.h"
 #include "http/steps.h"
@@ -78,12 +80,48 @@ dry_run_card(void *data, lines_billing_result_t *result)
 }
 
 
+static ngx_int_t
+dry_run_begin(lines_dry_run_t *dry)
+{
+    lines_ctx_t         *ctx = dry->ctx;
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(ctx->request->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    dry->carrier = lines_carrier_create(lines_get_main_conf(ctx->request),
+                                        &ctx->request_id, ngx_cycle->log);
+    if (dry->carrier == NULL) {
+        return lines_unavailable(ctx->request, ctx, 1);
+    }
+
+    cln->handler = dry_run_cleanup;
+    cln->data = dry->carrier;
+
+    return dry_run_ask(dry, LINES_BILLING_CUSTOMER, &dry->customer);
+}
+
+
+static ngx_int_t
+dry_run_taken(void *data, lines_calls_take_reply_t *reply)
+{
+    lines_dry_run_t *dry = data;
+
+    static ngx_str_t  bound = ngx_string("billing");
+
+    return reply->ms ? lines_tenant_limited(dry->ctx, &bound, reply->ms)
+                     : dry_run_begin(dry);
+}
+
+
 ngx_int_t
 lines_dry_run(ngx_http_request_t *r, lines_ctx_t *ctx, lines_dry_run_t *dry,
     ngx_str_t *customer)
 {
-    ngx_int_t            rc;
-    ngx_pool_cleanup_t  *cln;
+    ngx_int_t               rc;
+    lines_tenant_limits_t  *limits;
 
     if (dry->wished && dry->offer.reserved.len == 0) {
         return lines_error(r, ctx, NGX_HTTP_CONFLICT, "number_changed",
@@ -101,20 +139,15 @@ lines_dry_run(ngx_http_request_t *r, lines_ctx_t *ctx, lines_dry_run_t *dry,
         return lines_account_no_card(ctx);
     }
 
-    cln = ngx_pool_cleanup_add(r->pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
     dry->ctx = ctx;
-    dry->carrier = lines_carrier_create(lines_get_main_conf(r),
-                                        &ctx->request_id, ngx_cycle->log);
-    if (dry->carrier == NULL) {
-        return lines_unavailable(r, ctx, 1);
-    }
+    dry->customer = *customer;
 
-    cln->handler = dry_run_cleanup;
-    cln->data = dry->carrier;
+    limits = lines_tenant_limits_of(r);
 
-    return dry_run_ask(dry, LINES_BILLING_CUSTOMER, customer);
+    return limits->interval.len
+           ? lines_calls_take(&ctx->caller, dry_run_taken, dry,
+                              .tenant = ctx->identity.tenant,
+                              .interval = limits->interval,
+                              .size = limits->size)
+           : dry_run_begin(dry);
 }

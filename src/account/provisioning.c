@@ -182,7 +182,13 @@ lines_asks(lines_account_preview_issue, lines_account_state_t *state,
 
 lines_answered(preview_reserved, lines_account_state_t *state, inv_reserve)
 {
+    /* nobody was shown the token: what counts no more is not kept either */
+
     if (reply->is == LINES_INV_RESERVE_NONE) {
+        (void) lines_forget_token_drop(&ctx->caller,
+                                       .tenant = ctx->identity.tenant,
+                                       .hash = state->hash, .id = state->id);
+
         (void) lines_forget_preview_drop(&ctx->caller,
                                          .tenant = ctx->identity.tenant,
                                          .hash = state->hash);

@@ -107,6 +107,12 @@ turn_late(ngx_event_t *ev)
     ctx = turn->ctx;
     r = ctx->request;
 
+    if (turn->late) {
+        lines_turn_end(turn);
+        lines_resume(r, ctx, turn->late(r, ctx));
+        return;
+    }
+
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "lines: a list of \"%V\" had to wait for others for too "
                   "long", &turn->turns->node.str);

@@ -48,6 +48,7 @@ typedef struct {
     lines_ctx_t    *ctx;
     lines_step_pt   run;
     lines_step_pt   send;     /* or NULL */
+    lines_step_pt   late;     /* ... */
     lines_turns_t  *turns;    /* the tenant's */
     size_t          held;     /* bytes */
     ngx_event_t     timer;
@@ -66,7 +67,7 @@ lines_turn_t *lines_turn_create(lines_ctx_t *ctx, ngx_str_t *tenant,
 
 /*
  * NGX_AGAIN: run is called when it is the request's turn, as a step.  Who waits
- * for too long is answered with 503.  Where there is no room for who holds
+ * for too long is answered with 503, or late is called, as a step.  Where there is no room for who holds
  * something, send is called instead: it is to give that back, and then to take
  * the turn again.
  */

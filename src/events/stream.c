@@ -1,4 +1,5 @@
 
+#include "api/turn.h"
 #include "auth/auth.h"
 #include "events/listeners.h"
 #include "events/parked.h"
@@ -45,10 +46,13 @@ typedef struct {
     int64_t            until;        /* ms: then its token is over; 0: never */
     ngx_uint_t         methods;      /* by which it was authenticated */
     ngx_msec_t         since;        /* it was begun, */
-    ngx_msec_t         sent;         /* and what is on its way was sent */
+    ngx_msec_t         sent;         /* what is on its way was sent, */
+    ngx_msec_t         due;          /* and a sign of life is to be, where there
+                                        is nothing else */
     ngx_buf_t          buf;
     ngx_chain_t        out;
     u_char            *text;         /* of buf, or NULL: sign has it */
+    lines_turn_t      *turn;         /* NULL: one page was all, so far */
     u_char             sign[sizeof(":\nid: \n\n") + LINES_STREAM_ID];
 
     unsigned           renewals:8;
@@ -56,9 +60,9 @@ typedef struct {
     unsigned           blocked:1;    /* but what the client has to take */
     unsigned           read:1;       /* there may be news */
     unsigned           said:1;       /* ... as it looks by itself */
+    unsigned           more:1;       /* ... and another page before them */
     unsigned           unsure:1;     /* it could not be renewed, */
     unsigned           behind:1;     /* ... or not read */
-    unsigned           beat:1;       /* a sign of life is due */
 } lines_stream_t;
 
 
@@ -164,16 +168,31 @@ stream_over(lines_stream_t *s)
 }
 
 
+/* ms until a sign of life; not more than 0: now */
+
+static ngx_msec_int_t
+stream_due(lines_stream_t *s)
+{
+    return (ngx_msec_int_t) (s->due - ngx_current_msec);
+}
+
+
+/* who is told of other lines' news again and again is sent nothing by that */
+
 static void
 stream_timer(lines_stream_t *s)
 {
-    int64_t      left;
-    ngx_msec_t   ms;
-    ngx_time_t  *tp;
+    int64_t         left;
+    ngx_msec_t      ms;
+    ngx_time_t     *tp;
+    ngx_msec_int_t  due;
+
+    due = stream_due(s);
 
     ms = (s->behind || s->unsure)
          ? stream_random(LINES_STREAM_AGAIN, LINES_STREAM_AGAINS)
-         : stream_random(LINES_STREAM_BEAT, LINES_STREAM_BEATS);
+         : due > 0 ? (ngx_msec_t) due
+                   : stream_random(LINES_STREAM_BEAT, LINES_STREAM_BEATS);
 
     if (s->until) {
         tp = ngx_timeofday();
@@ -219,6 +238,7 @@ stream_send(lines_stream_t *s, u_char *p, u_char *last)
     s->buf.last_in_chain = 1;
 
     s->sent = ngx_current_msec;
+    s->due = s->sent + stream_random(LINES_STREAM_BEAT, LINES_STREAM_BEATS);
 
     return stream_sent(s, lines_part(s->ctx->request, &s->out));
 }
@@ -256,14 +276,16 @@ stream_next(lines_stream_t *s)
         return stream_end(s);
     }
 
-    if (!s->behind && !s->unsure && (s->read || s->listener.told)) {
-        lines_again_from(s->ctx, lines_stream_renew);
-        return NGX_OK;
-    }
+    if (!s->behind && !s->unsure) {
 
-    if (s->beat) {
-        s->beat = 0;
-        return stream_sign(s);
+        if (stream_due(s) <= 0) {
+            return stream_sign(s);
+        }
+
+        if (s->read || s->listener.told) {
+            lines_again_from(s->ctx, lines_stream_renew);
+            return NGX_OK;
+        }
     }
 
     s->idle = 1;
@@ -355,7 +377,6 @@ stream_timer_handler(ngx_event_t *ev)
     stream_timer(s);
 
     if (s->idle) {
-        s->beat = !s->behind && !s->unsure;
         stream_go(s);
         return;
     }
@@ -418,6 +439,7 @@ stream_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *line)
     s->methods = ctx->identity.rules.methods;
     s->until = ctx->identity.until;
     s->read = 1;
+    s->due = ngx_current_msec + LINES_STREAM_BEATS;
     s->out.buf = &s->buf;
 
     s->timer.handler = stream_timer_handler;
@@ -675,6 +697,10 @@ stream_page(void *data, lines_events_page_reply_t *reply)
     s = ctx->data;
     first = !ctx->begun;
 
+    if (s->turn) {
+        lines_turn_end(s->turn);
+    }
+
     if (reply == NULL) {
 
         if (first) {
@@ -694,7 +720,8 @@ stream_page(void *data, lines_events_page_reply_t *reply)
     }
 
     s->said = 0;
-    s->read = (reply->more == 1);
+    s->more = (reply->more == 1);
+    s->read = s->more;
 
     if (s->told == -1) {
         s->told = reply->position;
@@ -714,16 +741,12 @@ stream_page(void *data, lines_events_page_reply_t *reply)
 }
 
 
-ngx_int_t
-lines_stream_read(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+stream_ask(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_stream_t *s = ctx->data;
 
     ngx_int_t  rc;
-
-    if (!s->read) {
-        return stream_next(s);
-    }
 
     s->read = 0;
 
@@ -734,4 +757,48 @@ lines_stream_read(ngx_http_request_t *r, lines_ctx_t *ctx)
                                .most = LINES_STREAM_PAGE);
 
     return rc == NGX_DECLINED ? stream_page(ctx, NULL) : rc;
+}
+
+
+/* the next time: it is Redis that takes its time, and the client is not to come
+   again for that */
+
+static ngx_int_t
+stream_late(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_stream_t *s = ctx->data;
+
+    s->behind = 1;
+
+    return stream_next(s);
+}
+
+
+/* who comes again may have missed ten thousand, and all its others, too: from
+   the second page on they are read by turns, as lists are */
+
+ngx_int_t
+lines_stream_read(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_stream_t *s = ctx->data;
+
+    if (!s->read) {
+        return stream_next(s);
+    }
+
+    if (!s->more) {
+        return stream_ask(r, ctx);
+    }
+
+    if (s->turn == NULL) {
+        s->turn = lines_turn_create(ctx, &s->listener.tenant, stream_ask);
+
+        if (s->turn == NULL) {
+            return NGX_ERROR;
+        }
+
+        s->turn->late = stream_late;
+    }
+
+    return lines_turn_take(s->turn);
 }

@@ -16,6 +16,11 @@
 -- the last one that was looked at; 1: there are others
 
 local function shown(id, text)
+    -- of those that are another line's most are known without a closer look
+    if line and not string.find(text, line, 1, true) then
+        return nil
+    end
+
     local name, at, fields, entry = entry_shown(id, text)
 
     if not name or (line and entry.line ~= line) then
