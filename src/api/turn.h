@@ -67,9 +67,9 @@ lines_turn_t *lines_turn_create(lines_ctx_t *ctx, ngx_str_t *tenant,
 
 /*
  * NGX_AGAIN: run is called when it is the request's turn, as a step.  Who waits
- * for too long is answered with 503, or late is called, as a step.  Where there is no room for who holds
- * something, send is called instead: it is to give that back, and then to take
- * the turn again.
+ * for too long is answered with 503, or late is called, as a step.  Where there
+ * is no room for who holds something, send is called instead: it is to give
+ * that back, and then to take the turn again.
  */
 
 ngx_int_t lines_turn_take(lines_turn_t *turn);
