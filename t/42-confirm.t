@@ -26,6 +26,7 @@ sub nothing_left ($account, $token, $name) {
 }
 
 sub used   ($account, $token, $name) { like $redis->cli(GET => $shop->token_key($account, $token)), qr/^used/,  "$name: the token is used" }
+sub marked ($account, $token) { $redis->cli(TTL => "lines:{a:$account->{id}}:owed:" . $shop->operation_id($token)) }
 sub unused ($account, $token, $name) { like $redis->cli(GET => $shop->token_key($account, $token)), qr/^valid/, "$name: the token is not burnt" }
 
 subtest '401 Invalid API credentials' => sub {
@@ -131,6 +132,7 @@ subtest '402 no_card_on_file' => sub {
         is $again->status, 410, "$name: the token is gone";
         is $again->json('/operation'), $shop->operation_id($token), 'with the operation';
         is $again->json('/state'), 'failed', 'and its state';
+        cmp_ok marked($poor, $token), '<=', 2 * 86400, 'no charge was asked for: a mark of it goes soon';
     }
 };
 
@@ -144,6 +146,7 @@ subtest '402 card_declined' => sub {
         like $answer->json('/message'), $customer eq 'cus_declined' ? qr/declined/ : qr/authenticat/, "with billing's message";
         used($account, $token, $customer);
         nothing_left($account, $token, $customer);
+        cmp_ok marked($account, $token), '>', 399 * 86400, 'should it have cost something after all, it goes back';
     }
 };
 

@@ -48,7 +48,7 @@ local answer = op_answer(op_key, 409,
     .. ',"line":' .. h.json .. '}')
 
 -- whatever it has cost is due, also what fails, or a bank returns, later
-op_owes(unlooked_key)
+op_owes(op_key, unlooked_key)
 
 -- what a person said of an invoice that nobody has counted since
 op_settle(op_key, settled_key)

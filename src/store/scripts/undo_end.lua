@@ -40,7 +40,7 @@ if redis.call('HEXISTS', op_key, 'declined') == 1 then
 end
 
 -- whatever it has cost is due, also what comes in, or fails, later
-op_owes(unlooked_key)
+op_owes(op_key, unlooked_key)
 
 event(events_key, now, 'purchase.undone', 'operation', id, 'status',
       redis.call('HGET', op_key, 'answer_status') or '')

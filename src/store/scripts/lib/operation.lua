@@ -162,9 +162,14 @@ local function op_settle(op, settled, due)
 end
 
 
--- All that it costs is to go back, also when its tenant is deleted: see owed.
-local function op_owes(owed)
-    redis.call('SET', owed, 0, 'EX', 34560000)
+-- All that it costs is to go back, also when its tenant is deleted: see owed.  Of
+-- one that never asked for a charge only a failover that lost that could tell
+-- otherwise, and no call is sent later than a day: who has no card can begin as
+-- many as he likes.
+local function op_owes(op, owed)
+    local sent = tonumber(redis.call('HGET', op, 'sent_at') or '') or 0
+
+    redis.call('SET', owed, 0, 'EX', sent > 0 and 34560000 or 172800)
 end
 
 
