@@ -9,7 +9,7 @@ use Test::More;
 use Time::HiRes ();
 use Test::Lines qw(wait_for);
 use Test::Lines::Audit;
-use Test::Lines::Scenario qw(promise);
+use Test::Lines::Scenario qw(promise calm);
 use Test::Lines::Unit qw(make_unit);
 
 my $t = Test::Lines->new;
@@ -143,7 +143,8 @@ promise "a proxy tells its own time, and billing's clock is ahead: a renewal of 
     my ($line, $more) = renewed($by);
     $by->release($line);
     $by->rest($line->{tenant});
-    is back($by, $line, $more), 0, 'it stays paid' or diag explain gives_back($by, $line);
+    # how far the clocks are apart is told by the answer to the cancel alone, which a kill may lose
+    is back($by, $line, $more), 0, 'it stays paid' or diag explain gives_back($by, $line) if calm;
 };
 
 promise "Redis' clock is ahead, all goes back, but no credit note can be made, a person settles it, and more is paid: that goes back" => sub {

@@ -14,7 +14,7 @@
 
 
 /* raised with each change of what an area of the zone holds */
-#define LINES_ZONE_VERSION  21
+#define LINES_ZONE_VERSION  22
 
 
 typedef enum {

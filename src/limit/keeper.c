@@ -16,6 +16,9 @@
                                          largest burst at the lowest rate */
 
 #define LINES_KEEPER_TICK      20
+#define LINES_KEEPER_TURNS     10     /* ticks: in these each shard has one, so
+                                         that what is ready goes together; who
+                                         cannot wait does not (hurry) */
 #define LINES_KEEPER_INTERVAL  250    /* of others: it has died */
 #define LINES_KEEPER_JOINS     1000
 #define LINES_KEEPER_CALLS     (2 * LINES_SHARDS)
@@ -43,6 +46,7 @@ static struct {
     ngx_event_t           timer;
     lines_caller_t        caller;
     ngx_msec_t            joining;    /* asked for, or 0 */
+    ngx_uint_t            turn;       /* of shards */
     lines_keeper_call_t   calls[LINES_KEEPER_CALLS];
 } keeper;
 
@@ -429,7 +433,7 @@ keeper_settled(void *data, lines_limit_settle_reply_t *reply)
                                      call->asked);
         }
 
-        due = lines_ledger_due(shard, ngx_current_msec);
+        due = shard->more && lines_ledger_due(shard, ngx_current_msec);
     }
 
     ngx_shmtx_unlock(&keeper.shpool->mutex);
@@ -578,7 +582,9 @@ keeper_sweep(void)
         keeper_make_room();
     }
 
-    for (i = 0; i < LINES_SHARDS; i++) {
+    keeper.turn = (keeper.turn + 1) % LINES_KEEPER_TURNS;
+
+    for (i = keeper.turn; i < LINES_SHARDS; i += LINES_KEEPER_TURNS) {
         if (lines_ledger_due(&area->ledger.shards[i], now)) {
             due[n++] = i;
         }

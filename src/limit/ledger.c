@@ -517,7 +517,12 @@ lines_ledger_send(lines_ledger_t *ledger, lines_shard_t *shard,
     ngx_queue_t     *q;
     lines_bucket_t  *bucket;
 
-    if (shard_busy(shard, now) || (!all && !lines_ledger_due(shard, now))) {
+    if (shard_busy(shard, now)) {
+        shard->more = 1;
+        return 0;
+    }
+
+    if (!all && !lines_ledger_due(shard, now)) {
         return 0;
     }
 
@@ -557,6 +562,7 @@ lines_ledger_send(lines_ledger_t *ledger, lines_shard_t *shard,
         }
 
         shard->number++;
+        shard->more = (n == LINES_BATCH);
     }
 
     shard->busy = 1;

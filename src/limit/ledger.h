@@ -106,6 +106,8 @@ typedef struct {
     ngx_uint_t    number;     /* its number, or the last one's */
     ngx_msec_t    asked;      /* when it was sent */
     ngx_uint_t    busy;       /* flag: somebody waits for its reply */
+    ngx_uint_t    more;       /* flag: another was asked for meanwhile, or is
+                                 full already */
 } lines_shard_t;
 
 
