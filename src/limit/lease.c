@@ -80,13 +80,13 @@ lines_lease_take(lines_limit_t *limit, ngx_str_t *key, ngx_str_t *tenant,
                                 ngx_current_msec, gcra, &hurry);
     }
 
-    /* a rate that decides something should be the latest */
+    /* a rate that refuses somebody, or is asked for, should be the latest; of
+       any other what changes it tells, or that it may have been missed */
 
     look = tenant->len
            && (limit->kind & LINES_LIMIT_IDENTITY)
            && lines_rates_due(node, tenant,
-                              node->bucket.state >= LINES_BUCKET_READY
-                              || (rc != NGX_OK && !limit->each));
+                              rc == NGX_OK ? !gcra->granted : !limit->each);
 
     *rate = node->bucket.rate;
     shard = node->bucket.shard;
