@@ -11,9 +11,9 @@
  *
  * Rates of tenants and plans lie with the tenants, and nobody waits for them:
  * those of plans each worker reads each second; a tenant's, and which plan it
- * has, are looked up as its buckets are used, every 15 s, each second where
- * they decide something.  What changes is told to all nodes, as a revoked key
- * is, and looked up at once.
+ * has, are looked up as its buckets are used, each minute, each second where
+ * they refuse somebody or Redis is asked.  What changes is told to all nodes, as
+ * a revoked key is, and looked up at once.
  *
  * Where the zone has no room for another bucket the least used that owes
  * nothing is forgotten; where there is none, Redis is asked for each request,

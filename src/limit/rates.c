@@ -4,7 +4,7 @@
 #include "limit/rates.h"
 
 
-#define LINES_RATES_FRESH   15000    /* ms for which a rate is good, */
+#define LINES_RATES_FRESH   60000    /* ms for which a rate is good, */
 #define LINES_RATES_DECIDE  1000     /* where it decides something */
 #define LINES_RATES_LATE    5000     /* an answer may be */
 #define LINES_RATES_POLL    1000     /* plans are read */
