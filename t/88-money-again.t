@@ -195,6 +195,18 @@ promise 'a part went back by hand, what we gave is not listed for longer than th
     is back($line), 900, 'all went back, and no more' or diag explain gives_back($line);
 };
 
+promise 'what support gave back is not listed for a while, and the invoice has it: the rest goes back, and no more' => sub {
+    my $line = in_parts();
+    $s->hand(balance => $line->{invoice}, 700);
+    says(list => '/v1/credit_notes');
+    $s->report($line, 'failed');
+    $s->soon(sub { gives_back($line)->{tries} }, 'it is waited for', 20);
+    is back($line), 700, 'nothing goes back meanwhile' or diag explain gives_back($line);
+    honest();
+    $s->rest($line->{tenant}, 40);
+    is back($line), 900, 'all went back, and no more' or diag explain gives_back($line);
+};
+
 promise 'billing does not know the invoice of a purchase: that it needs no payment is not known by that' => sub {
     my $account = $s->account('gone');
     my $token   = $s->token($account);

@@ -78,6 +78,7 @@ lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
     money->whose = invoice->id;
 
     money->told = invoice->amount_paid;
+    money->noted = invoice->noted;
 }
 
 
@@ -193,6 +194,8 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
         break;
 
     case LINES_STRIPE_CREDIT:
+
+        money_sum(money, &money->notes, entry->amount);
 
         if (!lines_is(status, "void")) {
             money_sum(money, &money->credited, entry->balance);
@@ -316,8 +319,9 @@ lines_money_close(lines_money_t *money)
 ngx_uint_t
 lines_money_unlisted(const lines_money_t *money)
 {
-    return money->charged < money->told
-           && money->told - money->charged > money->outside;
+    return money->notes < money->noted
+           || (money->charged < money->told
+               && money->told - money->charged > money->outside);
 }
 
 

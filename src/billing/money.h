@@ -25,6 +25,8 @@ typedef struct {
     ngx_str_t   currency;    /* the invoice's */
 
     int64_t     told;        /* paid, as the invoice has it */
+    int64_t     noted;       /* by credit notes, as it has them, */
+    int64_t     notes;       /* and by those that are listed */
 
     int64_t     charged;     /* paid by Stripe, */
     int64_t     balance;     /* from the customer's balance, */

@@ -192,6 +192,7 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     }
 
     invoice->overpaid = stripe_number(json, "amount_overpaid");
+    invoice->noted = stripe_number(json, "post_payment_credit_notes_amount");
 
     ngx_str_null(&reason);
     stripe_string(json, "billing_reason", &reason);

@@ -46,6 +46,8 @@ typedef struct {
                                                balance; less than nothing: of
                                                his debt, due with the total */
     int64_t                  overpaid;      /* kept on it */
+    int64_t                  noted;         /* by credit notes since it was
+                                               paid, listed or not */
     int64_t                  paid_at;       /* seconds: or void since; 0:
                                                neither */
     ngx_str_t                currency;

@@ -132,14 +132,18 @@ lines_origin_port(ngx_http_request_t *r)
     u_char     *p, *last;
     ngx_str_t   host, port;
 
+    ngx_str_null(&port);
+
     host = origin_authority(r);
+    if (host.len == 0) {
+        return port;
+    }
+
     last = host.data + host.len;
 
     for (p = last; p > host.data && p[-1] >= '0' && p[-1] <= '9'; p--) {
         /* void */
     }
-
-    ngx_str_null(&port);
 
     if (p > host.data && p[-1] == ':' && last - p <= 5) {
         port.data = p;
