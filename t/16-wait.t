@@ -68,7 +68,8 @@ sub median (@values) { (sort { $a <=> $b } @values)[@values / 2] }
 
 # what is published to whoever waits, from here on
 sub told () {
-    my $socket = IO::Socket::UNIX->new(Peer => $redis->socket) or die "redis: $!";
+    my $one    = $redis->can('nodes') ? $redis->nodes->[0] : $redis;
+    my $socket = IO::Socket::UNIX->new(Peer => $one->socket) or die "redis: $!";
     syswrite $socket, "SUBSCRIBE lines:revoked\r\n";
     sysread $socket, my $in, 4096;
     return sub {
@@ -282,7 +283,7 @@ subtest 'Redis: what was published and not heard' => sub {
     is scalar(grep { $_->{answer} } @states), 20, 'Redis is away: who waits does not notice';
     $redis->start;
     $_->wait_redis for $near, $far;
-    report($_, 'active') for @lines[20 .. 39];
+    for my $line (@lines[20 .. 39]) { wait_for(sub { report($line, 'active')->status == 200 }, 30, 'all of it to be back') }
     is answer($_)->json('/status'), 'active', 'it is back: told as ever' for @states[20 .. 39];
     wait_parked(0, $far);
 };
