@@ -556,7 +556,7 @@ static ngx_uint_t
 keeper_sweep(void)
 {
     ngx_msec_t           now;
-    ngx_uint_t           i, n, join;
+    ngx_uint_t           i, n, join, turns;
     ngx_uint_t           due[LINES_SHARDS];
     lines_lease_area_t  *area;
 
@@ -576,15 +576,19 @@ keeper_sweep(void)
     area->keeper = ngx_pid;
     area->swept = now;
 
-    /* one that comes finds another that can be forgotten */
+    turns = LINES_KEEPER_TURNS;
+
+    /* one that comes finds another that can be forgotten: no settlement that
+       makes room waits for company */
 
     if (area->buckets > area->buckets_max - area->buckets_max / 8) {
         keeper_make_room();
+        turns = 1;
     }
 
-    keeper.turn = (keeper.turn + 1) % LINES_KEEPER_TURNS;
+    keeper.turn++;
 
-    for (i = keeper.turn; i < LINES_SHARDS; i += LINES_KEEPER_TURNS) {
+    for (i = keeper.turn % turns; i < LINES_SHARDS; i += turns) {
         if (lines_ledger_due(&area->ledger.shards[i], now)) {
             due[n++] = i;
         }
