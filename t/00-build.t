@@ -42,6 +42,7 @@ subtest 'scripts that may be sent again' => sub {
         key_used   => 'a day that was told is known by then',
         limit_put  => 'the rate is stored then as before',
         orphaned_add => 'a tenant that is there is there then as before',
+        tenant_left => 'what went of its lists is gone from them then as before',
         stuck_put  => 'it is listed then as before, a moment later',
         window_read => 'what lay ahead of a clock that was set back is now then as before',
     );

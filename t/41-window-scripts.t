@@ -296,7 +296,7 @@ subtest 'tickets' => sub {
 
     $scripts->run(ticket_add => [k('ticket:10'), k('tickets'), k('journal'), k('t'), k('tickets:open'), k('never:10')], 10, '');
     my $events = $redis->client->llen(k 'journal');
-    is $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted'), k('unpaid')]), 'deleting', 'tickets keep no tenant';
+    is $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted'), k('unpaid')])->[0], 'deleting', 'tickets keep no tenant';
     is_deeply $scripts->run(ticket_move => [k('ticket:10'), k('journal'), k('t'), k('tickets:open')], 'FULFILLED', '+14155550001', '', 20_000), ['unknown'], 'a deleted one\'s are not fulfilled';
     is $scripts->run(ticket_add => [k('ticket:11'), k('tickets'), k('journal'), k('t'), k('tickets:open'), k('never:11')], 11, ''), 'gone', 'nor are there new ones';
     is $redis->client->exists(k 'ticket:11'), 0, 'of which nothing is there';

@@ -23,8 +23,18 @@
 typedef struct {
     lines_tenant_left_reply_t  left;    /* the page */
     ngx_uint_t                 round;   /* of it, the next */
-    ngx_uint_t                 paged;   /* flag: others may follow */
+    int64_t                    at;      /* when it began; 0: of one key */
 } deletion_t;
+
+
+static ngx_str_t  lists[] = {
+    [LINES_TENANT_LEFT_KEYS] = ngx_string("keys"),
+    [LINES_TENANT_LEFT_LINES] = ngx_string("lines"),
+    [LINES_TENANT_LEFT_TICKETS] = ngx_string("tickets")
+};
+
+
+static ngx_int_t deletion_undone(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 const lines_body_input_t  lines_admin_deletion_own = lines_own(deletion_t);
@@ -92,7 +102,7 @@ lines_admin_show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-lines_asks(lines_admin_delete_tenant, void *none, tenant_delete,
+lines_asks(lines_admin_delete_tenant, deletion_t *deletion, tenant_delete,
            .tenant = ctx->identity.tenant)
 {
     switch (reply->is) {
@@ -107,48 +117,48 @@ lines_asks(lines_admin_delete_tenant, void *none, tenant_delete,
         return lines_admin_show_deleted(r, ctx);
     }
 
+    deletion->at = reply->at;
+
     return NGX_OK;
 }
 
 
-/* none can be added any more */
+/*
+ * None can be added any more.  What went leaves the list by which what is left
+ * is found again.
+ */
 
 lines_asks(lines_admin_list_page, deletion_t *deletion, tenant_left,
-           .tenant = ctx->identity.tenant, .most = LINES_UNLINK_BATCH)
+           .tenant = ctx->identity.tenant, .at = deletion->at,
+           .most = LINES_UNLINK_BATCH, .list = lists[deletion->left.is],
+           .went = deletion->left.ids)
 {
     deletion->left = *reply;
     deletion->round = 0;
-    deletion->paged = 1;
 
-    return reply->is == LINES_TENANT_LEFT_GONE
-           ? lines_admin_show_deleted(r, ctx) : NGX_OK;
-}
+    switch (reply->is) {
 
+    case LINES_TENANT_LEFT_GONE:
+        return lines_admin_show_deleted(r, ctx);
 
-/* off the list, by which what is left is found again */
-
-static ngx_int_t
-unlist_page(lines_ctx_t *ctx, deletion_t *deletion)
-{
-    switch (deletion->left.is) {
-
-    case LINES_TENANT_LEFT_KEYS:
-        return lines_keys_rem(&ctx->caller, NULL, NULL,
-                              .tenant = ctx->identity.tenant,
-                              .ids = deletion->left.ids);
-
-    case LINES_TENANT_LEFT_LINES:
-        return lines_lines_rem(&ctx->caller, NULL, NULL,
-                               .tenant = ctx->identity.tenant,
-                               .ids = deletion->left.ids);
-
-    case LINES_TENANT_LEFT_TICKETS:
-        return lines_tickets_rem(&ctx->caller, NULL, NULL,
-                                 .tenant = ctx->identity.tenant,
-                                 .ids = deletion->left.ids);
+    case LINES_TENANT_LEFT_UNDONE:
+        return deletion_undone(r, ctx);
     }
 
     return NGX_OK;
+}
+
+
+/* a failover lost it: whoever asks again begins it anew */
+
+static ngx_int_t
+deletion_undone(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "lines: Redis has lost that \"%V\" was to be deleted",
+                  &ctx->identity.tenant);
+
+    return lines_unavailable(r, ctx, 1);
 }
 
 
@@ -197,8 +207,8 @@ delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then)
         break;
 
     default:
-        rc = lines_ticket_unlink(&ctx->caller, NULL, NULL,
-                                 .tenant = ctx->identity.tenant, .id = *id);
+        rc = lines_ticket_drop(&ctx->caller, NULL, NULL,
+                               .tenant = ctx->identity.tenant, .id = *id);
     }
 
     return rc == NGX_AGAIN
@@ -206,7 +216,7 @@ delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then)
 }
 
 
-/* in three rounds, each all on its way at once, and then the next page */
+/* in two rounds, each all on its way at once, and then the next page */
 
 ngx_int_t
 lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
@@ -223,11 +233,15 @@ lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (deletion->round == 2) {
 
-        if (deletion->paged) {
-            lines_again_from(ctx, lines_admin_list_page);
+        if (deletion->at == 0) {
+            return lines_keys_rem(&ctx->caller, NULL, NULL,
+                                  .tenant = ctx->identity.tenant,
+                                  .ids = deletion->left.ids);
         }
 
-        return unlist_page(ctx, deletion);
+        lines_again_from(ctx, lines_admin_list_page);
+
+        return NGX_OK;
     }
 
     for (i = 0; rc == NGX_AGAIN && i < deletion->left.ids.n; i++) {
@@ -262,7 +276,12 @@ lines_admin_forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-lines_tells(lines_admin_end_tenant, tenant_end, .tenant = ctx->identity.tenant)
+lines_asks(lines_admin_end_tenant, deletion_t *deletion, tenant_end,
+           .tenant = ctx->identity.tenant, .at = deletion->at)
+{
+    return reply->is == LINES_TENANT_END_UNDONE ? deletion_undone(r, ctx)
+                                                : NGX_OK;
+}
 
 
 ngx_int_t

@@ -481,6 +481,25 @@ billing_headers(lines_result_t *answer, lines_billing_result_t *result)
 }
 
 
+/*
+ * What a call made, by billing's own clock, before it was sent: an answer of
+ * before that does not say so.  Two seconds are those that both instants are cut
+ * to.
+ */
+
+static ngx_uint_t
+billing_older(lines_billing_call_t *call, json_t *json)
+{
+    time_t  took;
+
+    took = (ngx_current_msec - call->start) / 1000;
+
+    return call->kind->method == NGX_HTTP_POST && call->kind->after == NULL
+           && call->result.date
+              > json_integer_value(json_object_get(json, "created")) + took + 2;
+}
+
+
 /* sets the outcome; NGX_AGAIN: there is more to ask for */
 
 static ngx_int_t
@@ -522,6 +541,10 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
 
     if (result->outcome != LINES_STRIPE_OK) {
         return NGX_OK;
+    }
+
+    if (billing_older(call, json)) {
+        result->replayed = 1;
     }
 
     rc = billing_read(call, json);

@@ -63,7 +63,7 @@ typedef struct {
     ngx_str_t               request_id;    /* Stripe's, for the log */
     ngx_uint_t              tries;
     ngx_uint_t              replayed;      /* flag: an answer of before, by
-                                              Idempotent-Replayed */
+                                              Idempotent-Replayed or its age */
     time_t                  date;          /* billing's clock; 0: not said */
 
     /* the one that was asked for, if OK; otherwise NULL */

@@ -496,10 +496,12 @@ judge_line(line_t *l)
                               "%s, %lld", who, sub, (long long) s.kept_after);
                 }
 
-                /* but where it ended as its money went back */
+                /* but where it ended as its money went back: as the operator
+                   asked, which Redis may have forgotten */
 
                 if (is(s.id, sub) && s.ours_before
                     && (world.may & SIM_CLOCKS) == 0
+                    && !(world.lost && sim_people_refunds(l->tenant, l->id))
                     && !is(field(&l->h, "reason"), "payment_refunded"))
                 {
                     sim_found("given", "%s was there, and what was paid for it "

@@ -65,6 +65,7 @@ struct request_s {
     lines_tenant_places_reply_t  places;
     lines_tenant_offer_reply_t   offer;
     lines_tenant_left_reply_t    left;
+    int64_t                      deleting;
     int64_t             now;
 };
 
@@ -79,6 +80,7 @@ typedef struct {
     char     tenant[24];
     char     id[40];
     enum { LINE, PURCHASE, TICKET } what;
+    int      refunds;                 /* asked for by the operator */
 } name_t;
 
 /* what an account may buy in a day, and in a month */
@@ -273,6 +275,24 @@ add_name(const char *tenant, const char *id, int what)
     snprintf(n->tenant, sizeof(n->tenant), "%s", tenant);
     snprintf(n->id, sizeof(n->id), "%s", id);
     n->what = what;
+    n->refunds = 0;
+}
+
+
+int
+sim_people_refunds(const char *tenant, const char *id)
+{
+    int  i;
+
+    for (i = 0; i < ngx_min(nnames, NAMES); i++) {
+        if (strcmp(names[i].tenant, tenant) == 0
+            && strcmp(names[i].id, id) == 0)
+        {
+            return names[i].refunds;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -1126,7 +1146,6 @@ static ngx_int_t deleted(void *data, lines_tenant_delete_reply_t *reply);
 static ngx_int_t delete_list(request_t *q);
 static ngx_int_t delete_lines(request_t *q);
 static ngx_int_t delete_index(request_t *q);
-static ngx_int_t delete_unlist(request_t *q);
 static ngx_int_t delete_end(request_t *q);
 static ngx_int_t delete_ended(void *data, lines_tenant_end_reply_t *reply);
 
@@ -1179,6 +1198,7 @@ deleted(void *data, lines_tenant_delete_reply_t *reply)
         sim_trace("%s is deleted", tenants[q->tenant_at].name);
     }
 
+    q->deleting = reply->at;
     q->next = delete_list;
 
     return NGX_OK;
@@ -1191,7 +1211,12 @@ delete_list(request_t *q)
     q->next = delete_lines;
 
     return lines_keep_tenant_left(&q->ctx.caller, &q->left,
-                                  .tenant = q->tenant, .most = 100);
+                                  .tenant = q->tenant, .at = q->deleting,
+                                  .most = 100,
+                                  .list = lines_op_text(
+                                      q->left.is == LINES_TENANT_LEFT_TICKETS
+                                      ? "tickets" : "lines"),
+                                  .went = q->left.ids);
 }
 
 
@@ -1204,6 +1229,10 @@ delete_lines(request_t *q)
 
     if (q->left.is == LINES_TENANT_LEFT_GONE) {
         q->answered = 200;
+        return NGX_DONE;
+    }
+
+    if (q->left.is == LINES_TENANT_LEFT_UNDONE) {
         return NGX_DONE;
     }
 
@@ -1249,14 +1278,14 @@ delete_index(request_t *q)
     ngx_str_t   name;
     ngx_uint_t  i;
 
-    q->next = delete_unlist;
+    q->next = delete_list;
 
     for (rc = NGX_AGAIN, i = 0; rc == NGX_AGAIN && i < q->left.ids.n; i++) {
         name = q->left.ids.elts[i];
 
         if (q->left.is == LINES_TENANT_LEFT_TICKETS) {
-            rc = lines_ticket_unlink(&q->ctx.caller, NULL, NULL,
-                                     .tenant = q->tenant, .id = name);
+            rc = lines_ticket_drop(&q->ctx.caller, NULL, NULL,
+                                   .tenant = q->tenant, .id = name);
 
             if (ticket_name(q, &q->left.ids.elts[i], &name) != NGX_OK) {
                 return NGX_ERROR;
@@ -1277,30 +1306,19 @@ delete_index(request_t *q)
 
 
 static ngx_int_t
-delete_unlist(request_t *q)
-{
-    q->next = delete_list;
-
-    return q->left.is == LINES_TENANT_LEFT_TICKETS
-           ? lines_tickets_rem(&q->ctx.caller, NULL, NULL, .tenant = q->tenant,
-                               .ids = q->left.ids)
-           : lines_lines_rem(&q->ctx.caller, NULL, NULL, .tenant = q->tenant,
-                             .ids = q->left.ids);
-}
-
-
-static ngx_int_t
 delete_end(request_t *q)
 {
     return lines_tenant_end(&q->ctx.caller, delete_ended, q,
-                            .tenant = q->tenant);
+                            .tenant = q->tenant, .at = q->deleting);
 }
 
 
 static ngx_int_t
 delete_ended(void *data, lines_tenant_end_reply_t *reply)
 {
-    ((request_t *) data)->answered = 200;
+    if (reply->is != LINES_TENANT_END_UNDONE) {
+        ((request_t *) data)->answered = 200;
+    }
 
     return NGX_DONE;
 }
@@ -1758,6 +1776,7 @@ sim_people_act(void)
 
         q = request(node, name->tenant, name->id, report);
         q->refunds = refunds;
+        name->refunds |= refunds;
         break;
 
     case 14:

@@ -312,6 +312,7 @@ ngx_uint_t sim_people_deleting(void);       /* tenants: it is gone on with */
 int64_t sim_people_due(void);
 void sim_people_tick(void);
 int sim_people_left(const char *tenant, int64_t *when);
+int sim_people_refunds(const char *tenant, const char *id);   /* asked for */
 void sim_people_wake(sim_node_t *node, const char *tenant, const char *id);
 
 

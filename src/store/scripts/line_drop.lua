@@ -1,4 +1,5 @@
 --@include lib/record.lua
+--@include lib/tenant.lua
 --@include lib/waited.lua
 
 -- A line of a tenant that is being deleted goes, with its operation.  What is
@@ -10,6 +11,10 @@
 --@key line(id)
 --@key op(id)
 --@key owed(id)
+
+if not tenant_leaves(tenant_key) then
+    return
+end
 
 local at = tonumber(redis.call('HGET', tenant_key, 'deleting')) or 0
 local required, held = unpack(redis.call('HMGET', line_at(line_key),

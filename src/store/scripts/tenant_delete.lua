@@ -12,11 +12,14 @@
 --@key deleted
 --@key unpaid
 
---@reply deleting|gone|lines|operations
+--@reply deleting at:int           -- since when
+--@reply gone|lines|operations
 
 -- what was decided stays decided: nothing begins in a tenant without a plan
-if redis.call('HEXISTS', tenant_key, 'deleting') == 1 then
-    return 'deleting'
+local began = redis.call('HGET', tenant_key, 'deleting')
+
+if began then
+    return { 'deleting', tonumber(began) }
 end
 
 if redis.call('EXISTS', tenant_key) == 0 then
@@ -55,4 +58,4 @@ redis.call('DEL', tenant_key, unpaid_key)
 redis.call('HSET', tenant_key, 'plan', '', 'deleting', now,
            'former_customer', customer)
 
-return 'deleting'
+return { 'deleting', tonumber(now) }

@@ -1,4 +1,5 @@
 --@include lib/hook.lua
+--@include lib/tenant.lua
 
 -- The end of a deletion: what names no other thing, and the record.
 
@@ -15,10 +16,13 @@
 --@key hooks
 --@key hook_seq
 
---@value ended:int -- 0: another deletion was here before
+--@arg at:digits -- when the deletion began
 
-if redis.call('HEXISTS', tenant_key, 'deleting') == 0 then
-    return 0
+--@reply ended|gone -- gone: another deletion was here before
+--@reply undone
+
+if not tenant_leaves(tenant_key) then
+    return tenant_undone(tenant_key, at) and 'undone' or 'gone'
 end
 
 for _, id in ipairs(redis.call('ZRANGE', hooks_key, 0, -1)) do
@@ -31,4 +35,4 @@ redis.call('UNLINK', lines_key, events_key, events_before_key, window_key,
            pending_key, tickets_open_key, declined_key, calls_key,
            previews_key, hooks_key, hook_seq_key, tenant_key)
 
-return 1
+return 'ended'
