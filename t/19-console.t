@@ -348,7 +348,7 @@ subtest 'operations and their story' => sub {
     is_deeply [map { [@$_{qw(id tenant kind step stuck)}] } @$running], [[$op, 'w:org_read', 'request', 'await', undef]], 'what is due, and no ticket';
 
     # more than are shown, in each list
-    my @more = map { my $list = $_; map { ["lines:{due:$list}", $now + 7_200_000 + $_, sprintf 'w:org_read %024x', $list * 1000 + $_] } 1 .. 120 } 0 .. 15;
+    my @more = map { my $list = $_; map { ["lines:{due:$list}", $now + 7_200_000 + 16 * $_ + $list, sprintf 'w:org_read %024x', $list * 1000 + $_] } 1 .. 120 } 0 .. 15;
     $redis->cli(ZADD => @$_) for @more;
     $redis->cli(ZADD => 'lines:{due:15}', $now + 1_800_000, 'w:org_read ' . 'e' x 24);
     $redis->cli(HSET => "lines:{w:org_read}:op:$_", kind => 'request', step => 'await') for 'e' x 24, map { $_->[2] =~ s/.* //r } @more;

@@ -33,6 +33,13 @@ sub within ($node, $path, $who, $policy, $what) {
     cmp_ok time - $start, '<', $t->slow, "within a second: $what";
 }
 
+# what the first request of a tenant finds on a node: no request waits for it, so it is by the directive's rate where the tenant is
+# in another server than the bucket, of a cluster
+sub first_finds ($node, $path, $who, $policy, $what) {
+    return within($node, $path, $who, $policy, $what) if @{$redis->nodes} > 1;
+    is policy($node, $path, $who), $policy, $what;
+}
+
 sub policy ($node, $path, $who) { return $node->get($path, $auth{$who})->header('RateLimit-Policy') }
 
 # the configuration's
@@ -106,7 +113,7 @@ for my $where (qw(each lease key)) {
     $nginx->admin(PUT => "workspaces/one/limits/$_", {rate => '1r/h', burst => $q{$_}}) for sort keys %q;
     Time::HiRes::sleep($t->slow);
     for my $where (sort keys %q) {
-        is policy($_, "/$where/x", 'one'), qq{"$where";q=$q{$where};w=} . 3600 * $q{$where}, "$where: the first that asks on a node" for @nodes;
+        first_finds($_, "/$where/x", 'one', qq{"$where";q=$q{$where};w=} . 3600 * $q{$where}, "$where: the first that asks on a node") for @nodes;
     }
 
     $nginx->admin(PUT => 'plans/growth/limits/lease', {rate => '1r/h', burst => 8});
@@ -161,7 +168,7 @@ SKIP: {
 # nodes that share a bucket, of which one hears of the store of limits late, and is behind by that: which rate is the latest is not
 # for the nodes' clocks to say
 {
-    my $counts = $t->redis(name => 'counts');
+    my $counts = $t->redis(name => 'counts', kind => 'plain');
     my $way    = $t->way(to => [$counts->port]);
     $way->rules({do => 'delay', ms => 700, answers => 1});
 

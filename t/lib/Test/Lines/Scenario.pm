@@ -380,7 +380,7 @@ sub remember ($self) {
     return {map { my $dump = $redis->dump($_); defined $dump ? ($_ => [$redis->pttl($_), $dump]) : () } $redis->keys('*')};
 }
 
-# of a cluster slot by slot: nothing more is at once there
+# of a cluster slot by slot: nothing more is at once there; first what names tenants, who would be missed
 sub forget_since ($self, $then) {
     my $redis   = $self->redis->client;
     my $cluster = @{$self->redis->nodes} > 1;
@@ -389,7 +389,7 @@ sub forget_since ($self, $then) {
 
     push @{$of{$cluster && /(\{[^}]+\})/ ? $1 : ''}}, $_ for sort keys %now;
 
-    for my $keys (map { $of{$_} } sort keys %of) {
+    for my $keys (map { $of{$_} } sort { $a =~ /^\{[aw]:/ <=> $b =~ /^\{[aw]:/ || $a cmp $b } keys %of) {
         $redis->multi;
         $redis->flushall if !$cluster;
 

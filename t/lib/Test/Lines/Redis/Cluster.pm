@@ -44,6 +44,7 @@ has nodes => sub ($self) {
             port     => Test::Lines::Port::free_port(),
             socket   => $self->dir . "/$name.sock",
             args     => $self->args,
+            env      => $self->env,
             server   => $self->server,
             user     => $self->user,
             password => $self->password,
@@ -149,7 +150,7 @@ sub key_on ($self, $nginx, $node, $plan) {
 
 package Test::Lines::Redis::Cluster::Client;
 
-use List::Util qw(sum0);
+use List::Util qw(max sum0);
 
 sub new ($class, $slots, @clients) { return bless {slots => $slots, clients => \@clients}, $class }
 
@@ -212,6 +213,12 @@ sub AUTOLOAD {
         if ($full =~ $lists) {
             my @list = map { @{$_} == 1 && ref $_->[0] eq 'ARRAY' ? @{$_->[0]} : @$_ } @replies;
             return wantarray ? @list : \@list;
+        }
+
+        if ($full eq 'script_exists') {
+            my @lists = map { ref $_->[0] ? $_->[0] : $_ } @replies;
+            my @there = map { my $i = $_; max map { $_->[$i] } @lists } 0 .. $#{$lists[0]};
+            return wantarray ? @there : \@there;
         }
 
         return sum0 map { $_->[0] } @replies if $full =~ $sums;
