@@ -111,7 +111,7 @@ sub pressing ($name, $code, $what, $seconds = 60) {
 sub fill ($selector, $value) {
     ok js(<<"END"), "fill $selector" or diag text();
 (() => {
-    const field = document.querySelector(@{[quoted($selector)]});
+    const field = (document.querySelector("dialog[open]") || document).querySelector(@{[quoted($selector)]});   // one that is closed leaves a moment later
     if (!field) { return 0; }
     field.value = @{[quoted($value)]};
     field.dispatchEvent(new Event('input', { bubbles: true }));
