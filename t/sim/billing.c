@@ -1689,6 +1689,20 @@ sim_event_again(json_t *json)
 
 
 void
+sim_billing_dunned(void)
+{
+    int  i;
+
+    for (i = 0; i < nsubs; i++) {
+        if (subs[i].status == PAST_DUE || subs[i].status == UNPAID) {
+            sim_trace("billing: sub_%d is canceled for want of payment", i);
+            cancel(i);
+        }
+    }
+}
+
+
+void
 sim_billing_announce(void)
 {
     int  i;

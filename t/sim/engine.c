@@ -1140,7 +1140,7 @@ next_hint(void)
 static void
 rest(void)
 {
-    int       i, passes;
+    int       i, passes, dunned;
     int64_t   until;
     uint64_t  most;
 
@@ -1148,6 +1148,7 @@ rest(void)
 
     world.quiet = 1;
     passes = 0;
+    dunned = 0;
     until = world.now + 8 * SIM_DAY;
     most = world.steps + REST;
 
@@ -1171,6 +1172,13 @@ rest(void)
             /* the judge says what is left */
             sim_trace("it does not come to rest");
             return;
+        }
+
+        /* who awaits the payment of a renewal asks until billing gives up */
+
+        if (!dunned && world.now >= until - 4 * SIM_DAY) {
+            sim_billing_dunned();
+            dunned = 1;
         }
 
         if (world.steps % 16) {

@@ -258,6 +258,7 @@ json_t *sim_event_take(void);
 void sim_event_again(json_t *event);
 
 /* what an auditor does not look at, as events */
+void sim_billing_dunned(void);              /* what is overdue has an end */
 void sim_billing_announce(void);
 
 void sim_billing_customer(const char *id, const char *base_price);
