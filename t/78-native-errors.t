@@ -258,7 +258,7 @@ subtest 'conf/lines.conf' => sub {
 
     $conf =~ s{/etc/lines/}{$dir/}g;
     $conf =~ s{/etc/ssl/certs/ca-certificates.crt}{$dir/tls.crt}g;
-    $conf =~ s{redis://127\.0\.0\.1:6379/0}{@{[$redis->url]}} or die 'no Redis';
+    $conf =~ s{redis://127\.0\.0\.1:6379/0}{@{[join ' ', $redis->url, $redis->options]}} or die 'no Redis';
     $conf =~ s{listen 443 ssl;}{listen 127.0.0.1:$http; listen 127.0.0.1:$https ssl; @{[$nginx->listen_h2("127.0.0.1:$h2 ssl")]}} or die 'no listen';
     $conf =~ s{listen 127\.0\.0\.1:8081;}{listen 127.0.0.1:$admin;} or die 'no address of the operator';
 

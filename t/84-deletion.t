@@ -117,7 +117,7 @@ subtest 'made again while it is being deleted' => sub {
     cmp_ok scalar(@made), '<=', 1, 'there is one';
 };
 
-# what a failover took back: the mark, but not what went under it before
+# what a failover took back: the mark (and what went under it before, which stays away here)
 subtest 'a deletion that Redis loses meanwhile' => sub {
     my $key    = failed(lost => 3000);
     my @before = $redis->client->hgetall('lines:{w:lost}:t');
@@ -141,8 +141,9 @@ END
 
     my @listed = $redis->client->zrange('lines:{w:lost}:lines', 0, -1);
     my @there  = map {/:line:(.*)/} $redis->client->keys('lines:{w:lost}:line:*');
-    cmp_ok scalar(@listed), '>', 0, @listed . ' lines are left';
-    is_deeply [sort @there], [sort @listed], 'those that are there are those that it lists';
+    my %listed = map { $_ => 1 } @listed;
+    cmp_ok scalar(@there), '>', 0, @there . ' lines are left';
+    is_deeply [grep { !$listed{$_} } @there], [], 'which it lists';
 
     is $nginx->admin(DELETE => 'workspaces/lost')->status, 200, 'asked again';
     is_deeply [grep {/\{w:lost\}/ && !/:deleted$/} $redis->client->keys('*')], [], 'nothing is left';

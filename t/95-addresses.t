@@ -86,7 +86,7 @@ sub replace ($what, $with) { $conf =~ s/$what/$with/g or die "conf/lines.conf ha
 
 replace(qr{/etc/lines/}, "$dir/");
 replace(qr{/etc/ssl/certs/ca-certificates\.crt}, "$dir/../ca.pem");
-replace(qr{redis://127\.0\.0\.1:6379/0}, $redis->url);
+replace(qr{redis://127\.0\.0\.1:6379/0}, join(' ', $redis->url, $redis->options));
 replace(qr{resolver\s+127\.0\.0\.53}, "resolver 127.0.0.1:$port{dns}");
 replace(qr{listen 443 ssl}, "listen 127.0.0.1:$port{api}");
 replace(qr{127\.0\.0\.1:8081}, "127.0.0.1:$port{admin}");

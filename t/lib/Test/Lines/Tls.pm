@@ -29,11 +29,11 @@ sub _openssl ($self, @args) {
 
 sub ca ($self, $name) {
     my ($key, $pem) = map { $self->file("$name.$_") } qw(key pem);
-    $self->_openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=$name -keyout '$key' -out '$pem'");
+    $self->_openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=$name -keyout '$key' -out '$pem'");
     return $self;
 }
 
-sub certificate ($self, $ca, $name, $host, $days = 2) {
+sub certificate ($self, $ca, $name, $host, $days = 9) {
     return $self->_signed($ca, $name, $host, 'subjectAltName=' . ($host =~ /^IP:/ ? '' : 'DNS:') . $host, $days);
 }
 
