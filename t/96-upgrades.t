@@ -361,6 +361,27 @@ subtest 'a clock that is an hour off' => sub {
     $node->quit;
 };
 
+# as of a host that has no battery, until it has asked for the time
+subtest 'a clock before 1970' => sub {
+    my $node = $shop->nginx(name => 'battery', clock => $t->file('battery.off', pack 'q', -time - 1_000_000), plans => $nginx->plans, main => $nginx->main);
+    my $auth = $node->bearer($node->workspace(battery => {plan => 'bulk'}));
+    my $date = sub { Mojo::Date->new($node->get('/')->header('Date'))->epoch };
+    is $date->(), 0, 'nothing is earlier';
+
+    my @made = map { $node->post_json('/api/line-requests', \%ada, $auth) } 1 .. 3;
+    is_deeply [map { $_->status } @made], [(201) x 3], 'lines are made';
+    my ($account) = $shop->account('battery');
+    is $shop->confirm($account, $shop->token($account, $node), nginx => $node)->status, 200, 'one is bought';
+
+    $node->ahead(0);
+    wait_for(sub { time - $date->() < 60 }, 10, 'its clock to be put right');
+    push @made, $node->post_json('/api/line-requests', \%ada, $auth);
+    my @ids = map { $_->json('/line/_id') } @made;
+    is_deeply [sort { $a cmp $b } @ids], \@ids, 'their ids are in the order of time';
+    is_deeply [grep { $node->get("/api/line-requests/$_", $auth)->status != 200 } @ids], [], 'and they are there';
+    $node->quit;
+};
+
 # a file that may not grow is as good as a disk that is full: what nginx writes to fails
 subtest 'no room is left for logs and temporary files' => sub {
     my $small = $t->file('small.sh', "#!/bin/sh\ntrap '' XFSZ\nexec @{[$nginx->binary]} \"\$@\"\n");

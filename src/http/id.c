@@ -9,13 +9,18 @@
 ngx_int_t
 lines_id(u_char *id)
 {
-    uint64_t     now, random;
+    int64_t      now;
+    uint64_t     random;
     ngx_time_t  *tp;
 
-    static uint64_t  last, low;
+    static int64_t   last;
+    static uint64_t  low;
 
     tp = ngx_timeofday();
-    now = (uint64_t) tp->sec * 1000 + tp->msec;
+
+    /* a clock that is before 1970 would not fit into twelve digits */
+
+    now = ngx_max((int64_t) tp->sec * 1000 + tp->msec, 1);
 
     if (now > last) {
 
@@ -32,7 +37,7 @@ lines_id(u_char *id)
         low++;
     }
 
-    ngx_sprintf(id, "%012xL%012xL", (int64_t) last, (int64_t) low);
+    ngx_sprintf(id, "%012xL%012xL", last, (int64_t) low);
 
     return NGX_OK;
 }
