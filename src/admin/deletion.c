@@ -233,13 +233,9 @@ lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (deletion->round == 2) {
 
-        if (deletion->at == 0) {
-            return lines_keys_rem(&ctx->caller, NULL, NULL,
-                                  .tenant = ctx->identity.tenant,
-                                  .ids = deletion->left.ids);
+        if (deletion->at) {
+            lines_again_from(ctx, lines_admin_list_page);
         }
-
-        lines_again_from(ctx, lines_admin_list_page);
 
         return NGX_OK;
     }
@@ -252,6 +248,24 @@ lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_again_from(ctx, lines_admin_delete_page);
 
     return i ? rc : NGX_OK;
+}
+
+
+/*
+ * Whoever made the key may have stored it since it went, and have found it listed
+ * yet: it goes once more.
+ */
+
+ngx_int_t
+lines_admin_unlist_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    deletion_t  *deletion = ctx->data;
+
+    deletion->round = 0;
+
+    return lines_keys_rem(&ctx->caller, NULL, NULL,
+                          .tenant = ctx->identity.tenant,
+                          .ids = deletion->left.ids);
 }
 
 
