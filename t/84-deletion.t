@@ -117,38 +117,6 @@ subtest 'made again while it is being deleted' => sub {
     cmp_ok scalar(@made), '<=', 1, 'there is one';
 };
 
-# what a failover took back: the mark (and what went under it before, which stays away here)
-subtest 'a deletion that Redis loses meanwhile' => sub {
-    my $key    = failed(lost => 3000);
-    my @before = $redis->client->hgetall('lines:{w:lost}:t');
-    my $undone;
-    my $undo;
-    $undo = sub {
-        $undone = $redis->client->eval(<<'END', 1, 'lines:{w:lost}:t', @before);
-if redis.call('HEXISTS', KEYS[1], 'deleting') == 0 then
-    return 0
-end
-redis.call('HDEL', KEYS[1], 'deleting')
-return redis.call('HSET', KEYS[1], unpack(ARGV))
-END
-        return $undone ? 1 : admin_p(GET => 'tickets?limit=1')->then($undo);
-    };
-    my @answers = concurrently(2, sub ($i) { $i ? admin_p(GET => 'tickets?limit=1')->then($undo) : admin_p(DELETE => 'workspaces/lost') });
-
-    is $answers[0]->status, 503, 'whoever asked is told to ask again';
-    ok $answers[0]->headers->header('Retry-After'), '... and when';
-    is $nginx->admin(GET => 'workspaces/lost')->status, 200, 'the workspace lives';
-
-    my @listed = $redis->client->zrange('lines:{w:lost}:lines', 0, -1);
-    my @there  = map {/:line:(.*)/} $redis->client->keys('lines:{w:lost}:line:*');
-    my %listed = map { $_ => 1 } @listed;
-    cmp_ok scalar(@there), '>', 0, @there . ' lines are left';
-    is_deeply [grep { !$listed{$_} } @there], [], 'which it lists';
-
-    is $nginx->admin(DELETE => 'workspaces/lost')->status, 200, 'asked again';
-    is_deeply [grep {/\{w:lost\}/ && !/:deleted$/} $redis->client->keys('*')], [], 'nothing is left';
-};
-
 subtest 'a rate of its own, set meanwhile' => sub {
     for my $round (1 .. 10) {
         $nginx->admin(PUT => 'workspaces/rated', {%paid});

@@ -13,8 +13,8 @@ my $t       = Test::Lines->new;
 my $sandbox = $t->sandbox;
 
 # what stands before billing: charges (POST subscription) are passed on unless `off` says with what they are answered; their answer is
-# lost (`cut`), or says not that it is a replay (`bare`); customers' lists show none of `hidden`, a tenant; a customer's lists are
-# refused while `unlisted`
+# lost (`cut`), or says not that it is a replay (`bare`), or that the subscription was made at another instant (`created`); customers'
+# lists show none of `hidden`, a tenant; a customer's lists are refused while `unlisted`
 my $billing = $t->upstream(handler => sub ($c, $state) {
     my $req     = $c->req;
     my $charge  = $req->method eq 'POST' && $req->url->path eq '/v1/subscriptions';
@@ -29,6 +29,8 @@ my $billing = $t->upstream(handler => sub ($c, $state) {
 
     my $res  = $sandbox->pass($c, $state->{bare} ? qr/date|idempotent-replayed/ : qr/date/);
     my $body = $res->body;
+
+    $body =~ s/"created":\d+/"created":$state->{created}/ if $charge && exists $state->{created};
 
     if ($charge && $state->{cut}) {
         $c->render_later;
@@ -189,6 +191,20 @@ promise 'a person cancels what was looked for once, and cannot be since: once it
     ended($buy);
     is scalar(() = $s->made_for('a:anew')), 0, 'nobody is';
     agrees($buy);
+};
+
+promise 'what billing has just made is not asked for again; what it made before it was asked, by its own clock, is' => sub {
+    my %asks = (now => 0, 4_102_444_800 => 0, '9223372036854775807' => 0, 1_500_000_000 => 1);
+
+    $s->deaf;
+    for my $created (sort keys %asks) {
+        says($created eq 'now' ? () : (created => $created));
+        my $account = $s->account("made-$created");
+        is $s->confirm($account, $s->token($account), key => 'k')->status, 200, "$created: bought";
+        my ($made) = $s->made_for("a:made-$created");
+        is scalar(() = $sandbox->requests(GET => "/v1/subscriptions/$made->{subscription}")), $asks{$created}, '... and asked for so often';
+    }
+    honest();
 };
 
 promise "Redis' clock is days ahead of billing's: what was charged is found" => sub {

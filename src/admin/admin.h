@@ -28,6 +28,10 @@ ngx_int_t lines_admin_owner(ngx_http_request_t *r, lines_ctx_t *ctx);
 /* 404 unless that tenant exists and is not being deleted */
 ngx_int_t lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx);
 
+/* the request's tenant is found by the list of all, and by its customer, which
+   may be empty: NGX_AGAIN, as asked */
+ngx_int_t lines_admin_index(lines_ctx_t *ctx, ngx_str_t *customer);
+
 /* of a key, by that or, of a pair, by its key_id: its SHA-256 in hex; NGX_ERROR
    without memory */
 ngx_int_t lines_admin_key_id(ngx_http_request_t *r, ngx_str_t *id);

@@ -23,6 +23,7 @@
 typedef struct {
     lines_tenant_left_reply_t  left;    /* the page */
     ngx_uint_t                 round;   /* of it, the next */
+    ngx_uint_t                 undone;  /* flag: Redis has lost its mark */
     int64_t                    at;      /* when it began; 0: of one key */
 } deletion_t;
 
@@ -32,9 +33,6 @@ static ngx_str_t  lists[] = {
     [LINES_TENANT_LEFT_LINES] = ngx_string("lines"),
     [LINES_TENANT_LEFT_TICKETS] = ngx_string("tickets")
 };
-
-
-static ngx_int_t deletion_undone(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 const lines_body_input_t  lines_admin_deletion_own = lines_own(deletion_t);
@@ -136,29 +134,32 @@ lines_asks(lines_admin_list_page, deletion_t *deletion, tenant_left,
     deletion->left = *reply;
     deletion->round = 0;
 
-    switch (reply->is) {
+    deletion->undone = (reply->is == LINES_TENANT_LEFT_UNDONE);
 
-    case LINES_TENANT_LEFT_GONE:
-        return lines_admin_show_deleted(r, ctx);
-
-    case LINES_TENANT_LEFT_UNDONE:
-        return deletion_undone(r, ctx);
-    }
-
-    return NGX_OK;
+    return reply->is == LINES_TENANT_LEFT_GONE || deletion->undone
+           ? lines_admin_show_deleted(r, ctx) : NGX_OK;
 }
 
 
-/* a failover lost it: whoever asks again begins it anew */
+/* what names a thing that stays, as its deletion was lost, does so, too */
 
 static ngx_int_t
-deletion_undone(ngx_http_request_t *r, lines_ctx_t *ctx)
+delete_name(lines_ctx_t *ctx, ngx_str_t *name)
 {
-    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                  "lines: Redis has lost that \"%V\" was to be deleted",
-                  &ctx->identity.tenant);
+    return name->len ? lines_ix_del(&ctx->caller, NULL, NULL, .id = *name)
+                     : NGX_OK;
+}
 
-    return lines_unavailable(r, ctx, 1);
+
+lines_answered(line_dropped, void *none, line_drop)
+{
+    return delete_name(ctx, &reply->name);
+}
+
+
+lines_answered(ticket_dropped, void *none, ticket_drop)
+{
+    return delete_name(ctx, &reply->name);
 }
 
 
@@ -172,7 +173,6 @@ deletion_undone(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then)
 {
-    ngx_int_t    rc;
     ngx_str_t    name;
     deletion_t  *deletion = ctx->data;
 
@@ -202,21 +202,17 @@ delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then)
                   .operation = name);
 
     case 2 * LINES_TENANT_LEFT_LINES + 1:
-        rc = lines_line_drop(&ctx->caller, NULL, NULL,
-                             .tenant = ctx->identity.tenant, .id = *id);
-        break;
+        return lines_line_drop(&ctx->caller, line_dropped, ctx,
+                               .tenant = ctx->identity.tenant, .id = *id);
 
     default:
-        rc = lines_ticket_drop(&ctx->caller, NULL, NULL,
-                               .tenant = ctx->identity.tenant, .id = *id);
+        return lines_ticket_drop(&ctx->caller, ticket_dropped, ctx,
+                                 .tenant = ctx->identity.tenant, .id = *id);
     }
-
-    return rc == NGX_AGAIN
-           ? lines_ix_del(&ctx->caller, NULL, NULL, .id = name) : rc;
 }
 
 
-/* in two rounds, each all on its way at once, and then the next page */
+/* in two rounds, each all on its way at once; and then a tenant's next page */
 
 ngx_int_t
 lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
@@ -233,13 +229,9 @@ lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (deletion->round == 2) {
 
-        if (deletion->at == 0) {
-            return lines_keys_rem(&ctx->caller, NULL, NULL,
-                                  .tenant = ctx->identity.tenant,
-                                  .ids = deletion->left.ids);
+        if (deletion->at) {
+            lines_again_from(ctx, lines_admin_list_page);
         }
-
-        lines_again_from(ctx, lines_admin_list_page);
 
         return NGX_OK;
     }
@@ -252,6 +244,24 @@ lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_again_from(ctx, lines_admin_delete_page);
 
     return i ? rc : NGX_OK;
+}
+
+
+/*
+ * Whoever made the key may have stored it since it went, and have found it listed
+ * yet: it goes once more.
+ */
+
+ngx_int_t
+lines_admin_unlist_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    deletion_t  *deletion = ctx->data;
+
+    deletion->round = 0;
+
+    return lines_keys_rem(&ctx->caller, NULL, NULL,
+                          .tenant = ctx->identity.tenant,
+                          .ids = deletion->left.ids);
 }
 
 
@@ -276,16 +286,32 @@ lines_admin_forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+/* one that is there was perhaps forgotten just now, and is found again */
+
 lines_asks(lines_admin_end_tenant, deletion_t *deletion, tenant_end,
            .tenant = ctx->identity.tenant, .at = deletion->at)
 {
-    return reply->is == LINES_TENANT_END_UNDONE ? deletion_undone(r, ctx)
-                                                : NGX_OK;
+    deletion->undone = (reply->is == LINES_TENANT_END_UNDONE);
+
+    return reply->is == LINES_TENANT_END_OTHER || deletion->undone
+           ? lines_admin_index(ctx, &reply->customer) : NGX_OK;
 }
 
 
 ngx_int_t
 lines_admin_show_deleted(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    deletion_t  *deletion = ctx->data;
+
+    /* a failover lost it: whoever asks again begins it anew */
+
+    if (deletion->undone) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "lines: Redis has lost that \"%V\" was to be deleted",
+                      &ctx->identity.tenant);
+
+        return lines_unavailable(r, ctx, 1);
+    }
+
     return lines_json_ok(ctx, "{'id':'%V','deleted':true}", &ctx->params[0]);
 }

@@ -219,10 +219,10 @@ lines_admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
  * key that nobody is told of is good for nothing, whatever fails from here.
  */
 
-lines_asks(lines_admin_confirm_key, api_key_t *key, keys_has,
+lines_asks(lines_admin_confirm_key, api_key_t *key, key_kept,
            .tenant = ctx->identity.tenant, .id = key->id)
 {
-    if (reply->listed != 1) {
+    if (reply->kept != 1) {
         (void) lines_forget_key_del(&ctx->caller, .id = key->id);
 
         return lines_admin_unknown(ctx);

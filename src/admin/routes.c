@@ -75,6 +75,7 @@
 #define REVOKE_KEY                                                            \
     row("revoke_key", lines_admin_id, &lines_admin_deletion_own,              \
         lines_read_input, lines_admin_find_key, lines_admin_look_for_key,     \
+        lines_admin_delete_page, lines_admin_unlist_key,                      \
         lines_admin_delete_page, lines_admin_show_revoked)
 
 #define LIST_LINES                                                            \

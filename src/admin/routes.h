@@ -46,7 +46,7 @@ lines_step_t  lines_admin_index_tenant, lines_admin_put_tenant,
 lines_step_t  lines_admin_delete_tenant, lines_admin_list_page,
     lines_admin_delete_page, lines_admin_forget_tenant, lines_admin_end_tenant,
     lines_admin_show_deleted, lines_admin_find_key, lines_admin_look_for_key,
-    lines_admin_show_revoked;
+    lines_admin_unlist_key, lines_admin_show_revoked;
 lines_step_t  lines_admin_check_key, lines_admin_make_key,
     lines_admin_confirm_key, lines_admin_put_key, lines_admin_tell_key,
     lines_admin_show_key, lines_admin_list_keys, lines_admin_read_keys;

@@ -3,6 +3,7 @@
  * Workspaces and accounts: PUT and GET.
  */
 
+#include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/ask.h"
 #include "api/input.h"
@@ -60,18 +61,25 @@ const lines_body_input_t  lines_admin_account_input =
 ngx_int_t
 lines_admin_index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    tenant_t   *tenant = ctx->data;
-    ngx_int_t   rc;
+    tenant_t  *tenant = ctx->data;
+
+    return lines_admin_index(ctx, &tenant->customer);
+}
+
+
+ngx_int_t
+lines_admin_index(lines_ctx_t *ctx, ngx_str_t *customer)
+{
+    ngx_int_t  rc;
 
     rc = lines_tenants_add(&ctx->caller, NULL, NULL,
                            .tenant = ctx->identity.tenant);
 
-    if (rc != NGX_AGAIN || tenant->customer.len == 0) {
+    if (rc != NGX_AGAIN || customer->len == 0) {
         return rc;
     }
 
-    return lines_customer_add(&ctx->caller, NULL, NULL,
-                              .customer = tenant->customer,
+    return lines_customer_add(&ctx->caller, NULL, NULL, .customer = *customer,
                               .tenant = ctx->identity.tenant);
 }
 

@@ -495,8 +495,8 @@ billing_older(lines_billing_call_t *call, json_t *json)
     took = (ngx_current_msec - call->start) / 1000;
 
     return call->kind->method == NGX_HTTP_POST && call->kind->after == NULL
-           && call->result.date
-              > json_integer_value(json_object_get(json, "created")) + took + 2;
+           && call->result.date - took - 2
+              > json_integer_value(json_object_get(json, "created"));
 }
 
 

@@ -1148,6 +1148,10 @@ static ngx_int_t delete_lines(request_t *q);
 static ngx_int_t delete_index(request_t *q);
 static ngx_int_t delete_end(request_t *q);
 static ngx_int_t delete_ended(void *data, lines_tenant_end_reply_t *reply);
+static ngx_int_t delete_found(request_t *q);
+static ngx_int_t delete_name(request_t *q, ngx_str_t *name);
+static ngx_int_t delete_line(void *data, lines_line_drop_reply_t *reply);
+static ngx_int_t delete_ticket(void *data, lines_ticket_drop_reply_t *reply);
 
 
 static ngx_int_t
@@ -1283,25 +1287,36 @@ delete_index(request_t *q)
     for (rc = NGX_AGAIN, i = 0; rc == NGX_AGAIN && i < q->left.ids.n; i++) {
         name = q->left.ids.elts[i];
 
-        if (q->left.is == LINES_TENANT_LEFT_TICKETS) {
-            rc = lines_ticket_drop(&q->ctx.caller, NULL, NULL,
-                                   .tenant = q->tenant, .id = name);
-
-            if (ticket_name(q, &q->left.ids.elts[i], &name) != NGX_OK) {
-                return NGX_ERROR;
-            }
-
-        } else {
-            rc = lines_line_drop(&q->ctx.caller, NULL, NULL,
-                                   .tenant = q->tenant, .id = name);
-        }
-
-        if (rc == NGX_AGAIN) {
-            rc = lines_ix_del(&q->ctx.caller, NULL, NULL, .id = name);
-        }
+        rc = q->left.is == LINES_TENANT_LEFT_TICKETS
+             ? lines_ticket_drop(&q->ctx.caller, delete_ticket, q,
+                                 .tenant = q->tenant, .id = name)
+             : lines_line_drop(&q->ctx.caller, delete_line, q,
+                               .tenant = q->tenant, .id = name);
     }
 
     return rc;
+}
+
+
+static ngx_int_t
+delete_name(request_t *q, ngx_str_t *name)
+{
+    return name->len ? lines_ix_del(&q->ctx.caller, NULL, NULL, .id = *name)
+                     : NGX_OK;
+}
+
+
+static ngx_int_t
+delete_line(void *data, lines_line_drop_reply_t *reply)
+{
+    return delete_name(data, &reply->name);
+}
+
+
+static ngx_int_t
+delete_ticket(void *data, lines_ticket_drop_reply_t *reply)
+{
+    return delete_name(data, &reply->name);
 }
 
 
@@ -1316,10 +1331,37 @@ delete_end(request_t *q)
 static ngx_int_t
 delete_ended(void *data, lines_tenant_end_reply_t *reply)
 {
+    request_t *q = data;
+
+    ngx_int_t  rc;
+
     if (reply->is != LINES_TENANT_END_UNDONE) {
-        ((request_t *) data)->answered = 200;
+        q->answered = 200;
     }
 
+    if (reply->is != LINES_TENANT_END_UNDONE
+        && reply->is != LINES_TENANT_END_OTHER)
+    {
+        return NGX_DONE;
+    }
+
+    q->next = delete_found;
+
+    rc = lines_tenants_add(&q->ctx.caller, NULL, NULL, .tenant = q->tenant);
+
+    if (rc != NGX_AGAIN || reply->customer.len == 0) {
+        return rc;
+    }
+
+    return lines_customer_add(&q->ctx.caller, NULL, NULL,
+                              .customer = reply->customer,
+                              .tenant = q->tenant);
+}
+
+
+static ngx_int_t
+delete_found(request_t *q)
+{
     return NGX_DONE;
 }
 

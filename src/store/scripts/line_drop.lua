@@ -11,9 +11,12 @@
 --@key line(id)
 --@key op(id)
 --@key owed(id)
+--@arg id
+
+--@value name -- by which it was found; "" where it stays
 
 if not tenant_leaves(tenant_key) then
-    return
+    return ''
 end
 
 local at = tonumber(redis.call('HGET', tenant_key, 'deleting')) or 0
@@ -32,3 +35,5 @@ end
 
 redis.call('UNLINK', line_key, line_record(line_key), op_key)
 line_told(line_key)
+
+return id

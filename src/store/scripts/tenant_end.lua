@@ -18,11 +18,17 @@
 
 --@arg at:digits -- when the deletion began
 
---@reply ended|gone -- gone: another deletion was here before
---@reply undone
+--@reply ended|gone      -- gone: another deletion was here before
+--@reply other customer  -- since then one of its name was made
+--@reply undone customer
 
 if not tenant_leaves(tenant_key) then
-    return tenant_undone(tenant_key, at) and 'undone' or 'gone'
+    if not tenant_there(tenant_key) then
+        return 'gone'
+    end
+
+    return { tenant_undone(tenant_key, at) and 'undone' or 'other',
+             redis.call('HGET', tenant_key, 'customer') or '' }
 end
 
 for _, id in ipairs(redis.call('ZRANGE', hooks_key, 0, -1)) do

@@ -4,7 +4,14 @@
 
 --@key tenant
 --@key ticket(id)
+--@arg id
 
-if tenant_leaves(tenant_key) then
-    redis.call('UNLINK', ticket_key)
+--@value name -- by which it was found; "" where it stays
+
+if not tenant_leaves(tenant_key) then
+    return ''
 end
+
+redis.call('UNLINK', ticket_key)
+
+return 'ticket.' .. id
