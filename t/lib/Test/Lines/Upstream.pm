@@ -136,6 +136,13 @@ sub _serve ($self, $parent, $says) {
     my $listen = $self->url;
     $listen .= "?cert=$self->{tls}{cert}&key=$self->{tls}{key}" if $self->tls;
 
+    # a context for each connection is most of what a handshake costs here
+    if (my $tls = $self->tls) {
+        require IO::Socket::SSL;
+        my $context = IO::Socket::SSL::SSL_Context->new(SSL_server => 1, SSL_verify_mode => 0, SSL_cert_file => $tls->{cert}, SSL_key_file => $tls->{key});
+        IO::Socket::SSL::set_server_defaults(SSL_reuse_ctx => $context);
+    }
+
     my $daemon = Mojo::Server::Daemon->new(app => $app, listen => [$listen], silent => 1);
     $daemon->inactivity_timeout(300)->max_clients(10_000)->backlog(1024);
 
