@@ -59,7 +59,7 @@ _Static_assert(sizeof(lines_cache_node_t) <= LINES_CACHE_SLAB,
 #define cache_of(area, entry)  (&(area)->caches[(entry)->node.node.data & 3])
 
 #define cache_data(number)                                            \
-    ((u_char) ((ngx_time() / LINES_CACHE_MOVES) << 2 | (number)))
+    ((u_char) (ngx_time() / LINES_CACHE_MOVES * 4 + (number)))
 
 #define cache_last(cache)                                             \
     (ngx_queue_data(ngx_queue_last(&(cache)->queue), lines_cache_node_t, queue))
