@@ -209,7 +209,7 @@ subtest 'Redis away: who waits for a turn is answered as the others' => sub {
 subtest 'who has to wait for too long is told so' => sub {
     my $heard = sub { (my @of = $redis->cli('PUBSUB NUMSUB', 'lines:revoked'))[1] };
     my $then  = $heard->();
-    my $slow = $t->nginx(name => 'slow', redis => $redis, redis_options => 'timeout=' . 60 * $t->slow . 's');
+    my $slow  = $t->nginx(name => 'slow', redis => $redis, redis_options => 'timeout=' . 60 * $t->slow . 's');
     wait_for(sub { $heard->() > $then }, 20, 'its subscription, without which no key is known for long');
     is $slow->get('/api/lines/by-user?limit=1', $_)->status, 200, 'known' for $auth, $other;
     $redis->pause;

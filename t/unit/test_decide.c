@@ -12,7 +12,7 @@
 
 #define WAYS  64
 
-/* sanitizers look at how it is answered, not at what: one of many will do */
+/* sanitizers look at how it is answered, not at what: one of seven will do */
 #ifndef STRIDE
 #define STRIDE  1
 #endif
