@@ -32,6 +32,18 @@ sub remembered ($tenant) {
     return sub { $redis->client->del($key); $redis->client->hset($key, @before) };
 }
 
+# its DELETE, during which a failover takes back that it is to be deleted: as what is held is on its way
+sub undone ($path, $back, @held) {
+    $wires[0]->hold(@held);
+    my $state = ask($slow[0], DELETE => $path);
+    $wires[0]->reached;
+    $back->();
+    $wires[0]->pass;
+    my $answer = answer($state);
+    is $answer->status, 503, 'whoever asked is told to ask again';
+    ok $answer->headers->header('Retry-After'), '... and when';
+}
+
 sub indexed ($id) { [map { $redis->client->sismember($_ => "w:$id") } 'lines:{tenants}', 'lines:{ix:cus_same}'] }
 
 sub keys_of ($id) { map { $_->{id} } @{$nginx->admin(GET => "workspaces/$id/keys")->json('/keys')} }
@@ -57,13 +69,7 @@ subtest 'another deletion ends first, and one of the name is made: that is found
 subtest 'a failover loses it at its end: what lives is found as before' => sub {
     $nginx->workspace(undone => {%paid});
     my $back = remembered('w:undone');
-    $wires[0]->hold($list);
-    my $state = ask($slow[0], DELETE => 'workspaces/undone');
-    $wires[0]->reached;
-    $back->();
-    $wires[0]->pass;
-    my $answer = answer($state);
-    is $answer->status, 503, 'whoever asked is told to ask again';
+    undone('workspaces/undone', $back, $list);
     is $nginx->admin(GET => 'workspaces/undone')->status, 200, 'it lives';
     is_deeply indexed('undone'), [1, 1], 'and is listed';
 };
@@ -78,14 +84,7 @@ subtest 'a failover loses it among its lines' => sub {
     }
 
     # a page is gone, the next one was read
-    $wires[0]->hold($wires[0]->call('inv_release'), skip => 50);
-    my $state = ask($slow[0], DELETE => 'workspaces/lost');
-    $wires[0]->reached;
-    $back->();
-    $wires[0]->pass;
-    my $answer = answer($state);
-    is $answer->status, 503, 'whoever asked is told to ask again';
-    ok $answer->headers->header('Retry-After'), '... and when';
+    undone('workspaces/lost', $back, $wires[0]->call('inv_release'), skip => 50);
     is $nginx->admin(GET => 'workspaces/lost')->status, 200, 'the workspace lives';
 
     my @listed = $redis->client->zrange('lines:{w:lost}:lines', 0, -1);
@@ -105,13 +104,7 @@ subtest 'a failover loses it among its tickets' => sub {
     is $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $auth)->status, 200, 'a ticket';
     my ($ticket) = map {/ticket:(\d+)$/} $redis->client->keys('lines:{a:lost}:ticket:*');
 
-    $wires[0]->hold($wires[0]->call('inv_release'));
-    my $state = ask($slow[0], DELETE => 'accounts/lost');
-    $wires[0]->reached;
-    $back->();
-    $wires[0]->pass;
-    my $answer = answer($state);
-    is $answer->status, 503, 'whoever asked is told to ask again';
+    undone('accounts/lost', $back, $wires[0]->call('inv_release'));
     is $nginx->admin(POST => "tickets/$ticket", {status => 'CANCELLED'})->status, 200, 'the ticket can be moved';
     is $nginx->admin(DELETE => 'accounts/lost')->status, 200, 'asked again';
     is_deeply [grep {/\{a:lost\}|ticket\./ && !/:deleted$/} $redis->client->keys('*')], [], 'nothing is left';
