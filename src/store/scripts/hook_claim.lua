@@ -218,11 +218,33 @@ local function what_failed(id, keys, h, room)
 end
 
 
--- another one is the first each time: what the first has left is for the others
-for i = 1, #ids do
-    local id = ids[(now + i) % #ids + 1]
+local hooks = {}
+
+for _, id in ipairs(ids) do
     local keys = hook_keys(hooks_key, id)
     local h = hash(keys.hook)
+    local told = h and tonumber(h.told) or 0
+
+    -- by a clock that was set back since
+    if told > now then
+        told = 0
+    end
+
+    hooks[#hooks + 1] = { id = id, keys = keys, h = h, told = told,
+                          at = #hooks }
+end
+
+-- who was told longest ago comes first: what it leaves is for the others
+table.sort(hooks, function (one, other)
+    if one.told == other.told then
+        return one.at < other.at
+    end
+
+    return one.told < other.told
+end)
+
+for _, hook in ipairs(hooks) do
+    local id, keys, h = hook.id, hook.keys, hook.h
 
     if h and not (is_sealed(h.secret) and is_sealed(former(h))) then
         item(id, '', '0', h.url, h.secret, former(h), '', '')
@@ -236,11 +258,16 @@ for i = 1, #ids do
                      or math.min(each - busy, fast)
         local left = what_failed(id, keys, h,
                                  what_is_new(id, keys, h, math.max(room, 0)))
+        local taken = math.max(room, 0) - left
+
+        if taken > 0 then
+            redis.call('HSET', keys.hook, 'told', int(now))
+        end
 
         if late(h) then
-            slow = slow - (math.max(room, 0) - left)
+            slow = slow - taken
         else
-            fast = fast - (math.max(room, 0) - left)
+            fast = fast - taken
         end
     end
 end
