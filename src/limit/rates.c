@@ -5,8 +5,6 @@
 
 
 #define LINES_RATES_FRESH   60000    /* ms for which a rate is good, */
-#define LINES_RATES_SPREAD  0x7fff   /* and less, by its tenant, so that those
-                                        who came at once are asked in turn */
 #define LINES_RATES_DECIDE  1000     /* where it decides something */
 #define LINES_RATES_LATE    5000     /* an answer may be */
 #define LINES_RATES_POLL    1000     /* plans are read */
@@ -211,9 +209,7 @@ lines_rates_due(lines_lease_node_t *node, ngx_str_t *tenant,
                    || (ngx_msec_int_t) (area->missed - node->looked) >= 0;
 
         if (lines_zone_since(node->looked)
-            < (decides ? LINES_RATES_DECIDE
-                       : LINES_RATES_FRESH
-                         - (node->tenant & LINES_RATES_SPREAD)))
+            < (decides ? LINES_RATES_DECIDE : LINES_RATES_FRESH))
         {
             return 0;
         }
